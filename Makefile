@@ -1,0 +1,49 @@
+# `make demo` runs the main job; `make test` checks everything. Each makes what it needs.
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.13 python,\
+  $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Compiled programs are kept, so that a second run starts within seconds.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes)"
+	@echo "make test   run every test (under 10 minutes on two cores)"
+	@echo "make lint   ruff and mypy"
+	@echo "make clean  remove the environment, the caches and the runs"
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed. Install it, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "==> Creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.examples: pyproject.toml | $(BIN)/python
+	@echo "==> Installing optax_warmup with what the examples need (about a minute, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[examples]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "==> Installing optax_warmup with what the tests need (about a minute, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.examples
+
+demo: $(VENV)/.examples
+	@echo "==> Training the demo transformer twice: without warmup and with it"
+	@$(BIN)/python -m examples.transformer.demo $(ARGS)
+
+test: $(VENV)/.dev
+	@echo "==> Running the tests"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .cache runs build dist *.egg-info

@@ -1,0 +1,144 @@
+"""Checks of arguments, made when a value is built.
+
+Every message names the function, the argument, the value it got and the way out.
+A traced argument has no value yet, so only its type is checked.
+"""
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+
+MAX_STEP = 2**31 - 1  # optax counts steps in int32
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def is_traced(x: Any) -> bool:
+    """Whether `x` stands for a number that is known only inside a JAX transform."""
+    return isinstance(x, jax.core.Tracer)
+
+
+def rate(owner: str, name: str, value: ArrayLike) -> ArrayLike:
+    """A value that a schedule may take: finite and not negative."""
+    return number(
+        owner,
+        name,
+        value,
+        minimum=0.0,
+        hint="a schedule's values are >= 0; optax flips the sign when it descends",
+    )
+
+
+def number(
+    owner: str,
+    name: str,
+    value: ArrayLike,
+    *,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    hint: str = "",
+) -> ArrayLike:
+    """A finite real number with minimum <= value <= maximum and above < value < below.
+
+    Returns a Python float where the number is known and has no axes.
+    """
+    if type(value) in (int, float) and max(minimum, above) < value < min(
+        maximum, below, _LARGEST
+    ):
+        return float(value)  # the usual case, quickly
+    array = _real_array(owner, name, value, "a number")
+    if array is None:
+        return value
+    wanted = _describe(minimum, maximum, above, below)
+    bad = ~np.isfinite(array) | (np.abs(array) > _LARGEST)
+    bad |= (array < minimum) | (array > maximum) | (array <= above) | (array >= below)
+    if np.any(bad):
+        raise ValueError(_message(owner, name, f"a finite number{wanted}", value, hint))
+    return float(array) if array.ndim == 0 else value
+
+
+def length(
+    owner: str, name: str, value: ArrayLike, *, minimum: int = 0, hint: str = ""
+) -> ArrayLike:
+    """A count of optimizer updates: an integer from `minimum` to 2**31 - 1.
+
+    Returns a Python int where the number is known and has no axes. A float that holds
+    a whole number, such as 1e5, is one.
+    """
+    if type(value) is int and minimum <= value <= MAX_STEP:
+        return value  # the usual case, quickly
+    wanted = f"a whole number of steps >= {minimum}"
+    array = _real_array(owner, name, value, wanted)
+    if array is None:
+        return value
+    bad = ~np.isfinite(array) | (array < minimum)
+    if np.any(bad) or np.any(array != np.floor(array)):
+        hint = hint or "round it first, for example with round(0.1 * total_steps)"
+        raise ValueError(_message(owner, name, wanted, value, hint))
+    if np.any(array > MAX_STEP):
+        wanted = f"{wanted} and <= 2**31 - 1"
+        raise ValueError(
+            _message(owner, name, wanted, value, "optax counts steps in int32")
+        )
+    return int(array) if array.ndim == 0 else value
+
+
+def _real_array(
+    owner: str, name: str, value: ArrayLike, wanted: str
+) -> np.ndarray | None:
+    """`value` as a NumPy array, or None where it is traced."""
+    if is_traced(value):
+        dtype = value.dtype
+    elif isinstance(value, int | float | np.ndarray | np.generic | jax.Array):
+        dtype = np.asarray(value).dtype
+    else:
+        dtype = None
+    if dtype is None or not (
+        jax.numpy.issubdtype(dtype, np.integer)
+        or jax.numpy.issubdtype(dtype, np.floating)
+    ):
+        kind = type(value).__name__ if dtype is None else f"dtype {dtype}"
+        raise TypeError(_message(owner, name, wanted, value, f"its type is {kind}"))
+    if is_traced(value):
+        return None
+    if isinstance(value, int):
+        return np.asarray(value, dtype=object if abs(value) > 2**62 else None)
+    array = np.asarray(value)
+    # bfloat16 and its like know few of NumPy's functions
+    return array if array.dtype.kind in "iuf" else array.astype(np.float64)
+
+
+def _describe(minimum: float, maximum: float, above: float, below: float) -> str:
+    bounds = []
+    if above > -math.inf:
+        bounds.append(f"> {above:g}")
+    elif minimum > -math.inf:
+        bounds.append(f">= {minimum:g}")
+    if below < math.inf:
+        bounds.append(f"< {below:g}")
+    elif maximum < math.inf:
+        bounds.append(f"<= {maximum:g}")
+    return "".join(f" {b}" if i == 0 else f" and {b}" for i, b in enumerate(bounds))
+
+
+def _message(owner: str, name: str, wanted: str, value: Any, hint: str) -> str:
+    text = f"{owner}: {name} must be {wanted}, got {value!r}"
+    return f"{text} ({hint})." if hint else f"{text}."
+
+
+def difference(
+    owner: str, long_name: str, long: ArrayLike, short_name: str, short: ArrayLike
+) -> ArrayLike:
+    """long - short, two lengths of which the second must fit into the first."""
+    if is_traced(long) or is_traced(short):
+        return jax.numpy.maximum(long - short, 0)
+    if np.any(np.asarray(short) > np.asarray(long)):
+        raise ValueError(
+            f"{owner}: {short_name} must be <= {long_name}, got {short_name}={short!r} "
+            f"and {long_name}={long!r}; shorten the one or lengthen the other."
+        )
+    return long - short

@@ -1,0 +1,1 @@
+"""Schedules: values that map a step to a number."""

@@ -1,0 +1,86 @@
+"""The clock of a schedule: the step, made safe, and differences of steps.
+
+A clock is an int32 array >= 0 (or a floating one, where the step was fractional).
+Differences are taken in integers before any division, so step 2**24 + 1 is still
+right; sums of lengths are never formed, so nothing overflows up to step 2**31 - 1.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from optax_warmup._check import MAX_STEP, is_traced
+
+
+def as_clock(step: ArrayLike) -> Any:
+    """`step` as a clock: a step before the start is 0, one past 2**31 - 1 is that.
+
+    Known steps are clamped in NumPy, which holds integers that JAX would wrap.
+    """
+    if type(step) is int:
+        return np.int32(min(max(step, 0), MAX_STEP))
+    if not is_traced(step) and not isinstance(step, jax.Array):
+        step = _known(step)
+    if jnp.issubdtype(step.dtype, jnp.integer):
+        xnp = np if isinstance(step, np.ndarray | np.generic) else jnp
+        if jnp.iinfo(step.dtype).max > MAX_STEP:
+            step = xnp.minimum(step, step.dtype.type(MAX_STEP))
+        return xnp.maximum(step, step.dtype.type(0)).astype(np.int32)
+    if jnp.issubdtype(step.dtype, jnp.floating):
+        wide = jnp.promote_types(step.dtype, jnp.float32)
+        wide = jax.dtypes.canonicalize_dtype(wide)
+        return jnp.maximum(jnp.asarray(step, wide), 0)
+    raise TypeError(_refusal(step))
+
+
+def _known(step: Any) -> np.ndarray | np.generic:
+    if isinstance(step, bool | complex) or not isinstance(
+        step, int | float | np.ndarray | np.generic
+    ):
+        raise TypeError(_refusal(step))
+    if isinstance(step, float) and step.is_integer():
+        step = int(step)  # counts exactly, as 2**24 + 1 would not in float32
+    if isinstance(step, int):
+        return np.int32(min(max(step, 0), MAX_STEP))
+    return np.asarray(step)
+
+
+def _refusal(step: Any) -> str:
+    kind = f"dtype {step.dtype}" if hasattr(step, "dtype") else type(step).__name__
+    return (
+        "schedule: step must be an integer, the number of completed updates (or an "
+        f"array of them), got {step!r} of {kind}."
+    )
+
+
+def minus(a: ArrayLike, b: ArrayLike) -> jax.Array:
+    """a - b in integers where both are, else in floating point."""
+    a, b = jnp.asarray(a), jnp.asarray(b)
+    for x, y in ((a, b), (b, a)):
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            dtype = jnp.promote_types(x.dtype, jnp.float32)
+            if jnp.issubdtype(y.dtype, jnp.floating):
+                dtype = jnp.promote_types(dtype, y.dtype)
+            return a.astype(dtype) - b.astype(dtype)
+    return a.astype(jnp.int32) - b.astype(jnp.int32)
+
+
+def since(clock: ArrayLike, start: ArrayLike) -> jax.Array:
+    """The clock that starts at `start`: 0 before it."""
+    return jnp.maximum(minus(clock, start), 0)
+
+
+def until(clock: ArrayLike, end: ArrayLike) -> jax.Array:
+    """The clock, stopped at `end`."""
+    return minus(clock, since(clock, end))
+
+
+def as_value(x: ArrayLike) -> jax.Array:
+    """A number of a schedule in the type that schedules compute in.
+
+    That is float32, or float64 where JAX runs in 64 bits; never weakly typed.
+    """
+    return jnp.asarray(x).astype(jnp.result_type(float))

@@ -1,0 +1,191 @@
+"""What a schedule is: a value that maps a step to a number."""
+
+import abc
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._value import Static, Value, value
+
+# A chain of a few hundred distinct structures is more than any program builds.
+_PROGRAMS = 512
+
+
+class Schedule(Value, abc.ABC):
+    """A value that maps a step to a number, accepted wherever `optax.Schedule` is.
+
+    The step is the number of completed optimizer updates: the first update has step 0.
+    A schedule is a frozen dataclass and a pytree of its numbers. Its `repr` rebuilds
+    it, it compares, hashes and pickles, and it may be an argument of a jitted function.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax_warmup as ow
+        >>> schedule = ow.warmup(1e-3, steps=4)
+        >>> schedule
+        warmup(constant(0.001), steps=4)
+        >>> schedule(jnp.arange(6)).tolist() == [schedule(k).item() for k in range(6)]
+        True
+        >>> isinstance(schedule, ow.Schedule)
+        True
+        >>> optimizer = optax.adamw(schedule)
+    """
+
+    def __call__(self, step: ArrayLike) -> jax.Array:
+        """The value at `step`.
+
+        Args:
+            step: completed updates; any integer or floating type, any shape. Before 0
+                it counts as 0, past the end as the end.
+
+        Returns:
+            An array of the step's shape, float32 (float64 where JAX runs in 64 bits),
+            not weakly typed.
+
+        Raises:
+            TypeError: the step is not a real number or an array of them.
+        """
+        if _check.is_traced(step):
+            return _evaluate(self, step)
+        program = self.__dict__.get("_program")
+        if program is None:
+            program = _compiled(self)
+            self._set(_program=program)
+        return program(clocks.as_clock(step))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickles: the fields, not the compiled program."""
+        state = dict(self.__dict__)
+        state.pop("_program", None)
+        return state
+
+    @abc.abstractmethod
+    def _at(self, clock: Any) -> jax.Array:
+        """The value at a clock (see clock.py), of its shape."""
+
+    def _start(self) -> jax.Array:
+        """The value that a warmup in front of this schedule must meet."""
+        return self._at(jnp.int32(0))
+
+
+def _evaluate(schedule: Schedule, step: ArrayLike) -> jax.Array:
+    """The value inside a JAX transform.
+
+    XLA would fold a schedule's numbers into its arithmetic where they are constants of
+    the program, and round otherwise than where they are arguments (x / 3 becomes
+    x * (1 / 3)). Behind the barrier both are the same to the last bit.
+    """
+    numbers, structure = jax.tree.flatten(schedule)
+    numbers, clock = jax.lax.optimization_barrier(
+        ([_as_array(x) for x in numbers], clocks.as_clock(step))
+    )
+    return jax.tree.unflatten(structure, numbers)._at(clock)
+
+
+def _as_array(x: ArrayLike) -> jax.Array:
+    """A number that is an int stays one: lengths are subtracted in integers."""
+    integer = jnp.issubdtype(jnp.result_type(x), jnp.integer)
+    return jnp.asarray(x).astype(jnp.int32) if integer else clocks.as_value(x)
+
+
+def _compiled(schedule: Schedule) -> Callable[[Any], jax.Array]:
+    """The schedule as a compiled function of the clock, quick to call.
+
+    The program belongs to the structure, so other numbers compile nothing. They travel
+    as one array of integers and one of floats, since each argument costs a microsecond.
+    """
+    numbers, structure = jax.tree.flatten(schedule)
+    if any(_check.is_traced(x) for x in numbers):
+        return functools.partial(_evaluate, schedule)
+    if any(np.ndim(x) > 0 for x in numbers):
+        return functools.partial(_program(structure, None), numbers)
+    integer = tuple(isinstance(x, int | np.integer) or _is_int(x) for x in numbers)
+    packed = (
+        np.array([x for x, i in zip(numbers, integer, strict=True) if i], np.int32),
+        np.array([x for x, i in zip(numbers, integer, strict=True) if not i], float),
+    )
+    return functools.partial(_program(structure, integer), packed)
+
+
+def _is_int(x: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(x), jnp.integer)
+
+
+@functools.lru_cache(maxsize=_PROGRAMS)
+def _program(structure: Any, integer: tuple[bool, ...] | None) -> Any:
+    """One jitted function for all schedules of a structure."""
+
+    def unpack(packed: Any) -> list[jax.Array]:
+        if integer is None:
+            return packed
+        integers, floats = (iter(x) for x in packed)
+        return [next(integers) if i else next(floats) for i in integer]
+
+    @jax.jit
+    def schedule(packed: Any, clock: jax.Array) -> jax.Array:
+        return _evaluate(jax.tree.unflatten(structure, unpack(packed)), clock)
+
+    return schedule
+
+
+def require_schedule(owner: str, name: str, x: Schedule | optax.Schedule | ArrayLike):
+    """`x` as a `Schedule`: a number is constant, any other callable is taken as is."""
+    if isinstance(x, Schedule):
+        return x
+    if callable(x) and not isinstance(x, type):
+        return _function(Static(x))
+    return constant(_check.rate(owner, name, x))
+
+
+@value
+class constant(Schedule):
+    """The same value at every step.
+
+    value(step) = value
+
+    Args:
+        value: >= 0; may be traced.
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        TypeError: the value is not a number.
+        ValueError: the value is negative, NaN or infinite.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> ow.constant(0.5)(1000).item()
+        0.5
+    """
+
+    value: ArrayLike
+
+    def __post_init__(self) -> None:
+        self._set(value=_check.rate("constant", "value", self.value))
+
+    def _at(self, clock: Any) -> jax.Array:
+        value = clocks.as_value(self.value)
+        shape = jnp.broadcast_shapes(jnp.shape(clock), value.shape)
+        return jnp.broadcast_to(value, shape)
+
+
+@value
+class _function(Schedule):
+    """A schedule of somebody else's, such as one of optax's."""
+
+    function: Static
+
+    def _at(self, clock: Any) -> jax.Array:
+        value = clocks.as_value(self.function.function(clock))
+        return jnp.broadcast_to(value, jnp.shape(clock))
+
+    def __repr__(self) -> str:
+        return repr(self.function)
