@@ -31,7 +31,7 @@ def warmup_constant(
 
     Raises:
         TypeError: an argument is not a number.
-        ValueError: a value is negative, NaN or infinite; a length negative or not whole.
+        ValueError: a value is negative, NaN or infinite; a length is not one.
 
     Example:
         >>> import optax_warmup as ow
@@ -306,8 +306,8 @@ def wsd(
         >>> [schedule(step).item() for step in range(9)]
         [0.0, 0.5, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0]
 
-    Source: S. Hu et al., "MiniCPM: Unveiling the Potential of Small Language Models with
-    Scalable Training Strategies", 2024, arXiv:2404.06395, equation 1.
+    Source: S. Hu et al., "MiniCPM: Unveiling the Potential of Small Language Models
+    with Scalable Training Strategies", 2024, arXiv:2404.06395, equation 1.
     """
     peak_value = _check.rate("wsd", "peak_value", peak_value)
     warmup_steps = _check.length("wsd", "warmup_steps", warmup_steps)

@@ -38,9 +38,7 @@ def ramp(
     low, high = jnp.minimum(init_value, end_value), jnp.maximum(init_value, end_value)
     weight = jnp.where(rising, shape(progress), shape.complement(remaining))
     between = jnp.clip(low + (high - low) * weight, low, high)
-    return jnp.where(
-        left <= 0, end_value, jnp.where(elapsed <= 0, init_value, between)
-    )
+    return jnp.where(left <= 0, end_value, jnp.where(elapsed <= 0, init_value, between))
 
 
 @value

@@ -1,0 +1,1 @@
+"""The record: what the device writes down about Adam while it trains."""

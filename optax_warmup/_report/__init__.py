@@ -1,0 +1,1 @@
+"""The report: what the host reads from a record, and shows."""

@@ -1,0 +1,110 @@
+"""Reading optimizer state: found by type, in any nesting.
+
+A field's name would not do: a parameter may be called "nu" or "count" too.
+"""
+
+from typing import Any
+
+import jax
+import optax
+
+from optax_warmup._transforms.learning_rate import ScaleByLearningRateState
+
+
+def find(tree: Any, types: type | tuple[type, ...]) -> dict[str, Any]:
+    """The nodes of some types in a pytree, by their path."""
+    nodes = jax.tree_util.tree_leaves_with_path(
+        tree, is_leaf=lambda node: isinstance(node, types)
+    )
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): node
+        for path, node in nodes
+        if isinstance(node, types)
+    }
+
+
+def bare(leaf: Any) -> Any:
+    """An array without the wrapper that flax's nnx.Optimizer puts around it."""
+    return jax.tree.leaves(leaf)[0]
+
+
+def learning_rates(opt_state: optax.OptState) -> dict[str, jax.Array]:
+    """The learning rates that an optimizer's last update used, by their place.
+
+    Args:
+        opt_state: the state of any optimizer, or a container of it.
+
+    Returns:
+        A dictionary from the path of a state to the rate it remembers, an array of
+        shape () (with the axes of a vmap, if there are any). It is empty where no rate
+        is remembered. Rates are remembered by `scale_by_learning_rate` and by
+        `optax.inject_hyperparams`.
+
+    Example:
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
+        >>> optimizer = optax.partition(
+        ...     {
+        ...         "body": ow.scale_by_learning_rate(0.5),
+        ...         "head": ow.scale_by_learning_rate(0.25),
+        ...     },
+        ...     {"w": "body", "b": "head"},
+        ... )
+        >>> state = optimizer.init({"w": jnp.ones(3), "b": jnp.ones(())})
+        >>> for path, rate in ow.learning_rates(state).items():
+        ...     print(path, rate)
+        inner_states/body/inner_state 0.5
+        inner_states/head/inner_state 0.25
+    """
+    types = (ScaleByLearningRateState, *_INJECTED)
+    rates = {}
+    for path, node in find(opt_state, types).items():
+        if isinstance(node, ScaleByLearningRateState):
+            rates[path] = bare(node.learning_rate)
+        elif "learning_rate" in node.hyperparams:
+            rates[path] = bare(node.hyperparams["learning_rate"])
+        else:  # other hyperparameters were injected; the rate may lie inside
+            inner = learning_rates(node.inner_state)
+            rates |= {f"{path}/inner_state/{place}": r for place, r in inner.items()}
+    return rates
+
+
+_INJECTED = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
+
+
+def learning_rate(opt_state: optax.OptState) -> jax.Array:
+    """The learning rate that an optimizer's last update used.
+
+    Before the first update it is the rate which that one will use.
+
+    Args:
+        opt_state: the state of an optimizer that has `scale_by_learning_rate` or
+            `optax.inject_hyperparams` in it, in any nesting: chain, masked, partition,
+            MultiSteps, or a flax `nnx.Optimizer` itself.
+
+    Returns:
+        The rate, float32, shape () (with the axes of a vmap, if there are any). It
+        stays on the device; `float(...)` fetches it.
+
+    Raises:
+        ValueError: no rate is remembered in the state, or more than one is.
+
+    Example:
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
+        >>> optimizer = optax.MultiSteps(ow.scale_by_learning_rate(0.5), 4)
+        >>> ow.learning_rate(optimizer.init(jnp.ones(3))).item()
+        0.5
+    """
+    rates = learning_rates(opt_state)
+    if len(rates) == 1:
+        return next(iter(rates.values()))
+    if not rates:
+        raise ValueError(
+            "learning_rate: opt_state remembers no learning rate. Put "
+            "optax_warmup.scale_by_learning_rate(schedule) last in the chain instead "
+            "of a schedule inside the optimizer (optax.adamw(schedule)), or use "
+            "optax.inject_hyperparams."
+        )
+    raise ValueError(
+        f"learning_rate: opt_state remembers {len(rates)} learning rates, at "
+        f"{', '.join(rates)}. Use optax_warmup.learning_rates, which returns all."
+    )

@@ -1,0 +1,1 @@
+"""Transforms: what applies a schedule to an optimizer's updates."""

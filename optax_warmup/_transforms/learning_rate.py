@@ -1,0 +1,92 @@
+"""The transform that applies a schedule and remembers the rate it used."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from optax_warmup._schedules.schedule import require_schedule
+
+
+class ScaleByLearningRateState(NamedTuple):
+    """The state of `scale_by_learning_rate`.
+
+    Attributes:
+        count: updates done, int32, shape ().
+        learning_rate: the rate of the last update, float32, shape (); before the first
+            update, the rate that it will use.
+
+    Example:
+        >>> import jax.numpy as jnp, optax_warmup as ow
+        >>> ow.scale_by_learning_rate(0.5).init(jnp.ones(3)).learning_rate.item()
+        0.5
+    """
+
+    count: jax.Array
+    learning_rate: jax.Array
+
+
+def scale_by_learning_rate(
+    learning_rate: optax.ScalarOrSchedule, *, flip_sign: bool = True
+) -> optax.GradientTransformationExtraArgs:
+    """Multiplies updates by a learning rate, and remembers the rate it used.
+
+    updates = -learning_rate(count) * updates
+
+    It stands where `optax.scale_by_learning_rate` does, last in a chain. What its state
+    keeps, `optax_warmup.learning_rate` reads from any nesting: nobody has to compute
+    the rate a second time in order to log it.
+
+    Args:
+        learning_rate: a schedule or a number >= 0. The schedule is asked for the number
+            of completed updates: 0 for the first.
+        flip_sign: whether to descend (the default) or not.
+
+    Returns:
+        A transform with state `ScaleByLearningRateState`. Updates keep their types; the
+        rate is computed in float32.
+
+    Raises:
+        TypeError: `learning_rate` is neither a number nor callable.
+        ValueError: it is a number that is negative, NaN or infinite.
+
+    Example:
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
+        >>> optimizer = optax.chain(
+        ...     optax.scale_by_adam(),
+        ...     ow.scale_by_learning_rate(ow.warmup_constant(0.5, 2)),
+        ... )
+        >>> params = jnp.ones(3)
+        >>> state = optimizer.init(params)
+        >>> for _ in range(2):
+        ...     updates, state = optimizer.update(jnp.ones(3), state, params)
+        >>> ow.learning_rate(state).item()
+        0.25
+    """
+    schedule = require_schedule(
+        "scale_by_learning_rate", "learning_rate", learning_rate
+    )
+    sign = -1 if flip_sign else 1
+
+    def init_fn(params: Any) -> ScaleByLearningRateState:
+        del params
+        count = jnp.zeros((), jnp.int32)
+        return ScaleByLearningRateState(count, schedule(count))
+
+    def update_fn(
+        updates: Any, state: ScaleByLearningRateState, params: Any = None, **extra: Any
+    ) -> tuple[Any, ScaleByLearningRateState]:
+        del params, extra
+        rate = schedule(state.count)
+        updates = jax.tree.map(lambda u: _scaled(u, sign * rate), updates)
+        count = optax.safe_increment(state.count)
+        return updates, ScaleByLearningRateState(count, rate)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _scaled(update: ArrayLike, factor: jax.Array) -> jax.Array:
+    update = jnp.asarray(update)
+    return update * factor.astype(update.dtype)
