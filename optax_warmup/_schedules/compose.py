@@ -14,7 +14,8 @@ from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.ramps import ramp
 from optax_warmup._schedules.schedule import Schedule, require_schedule
 from optax_warmup._value import value
-from optax_warmup.shapes import Shape, as_shape, linear
+from optax_warmup.shapes._powers import linear
+from optax_warmup.shapes._shape import Shape, as_shape
 
 
 @value

@@ -12,7 +12,8 @@ from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup._value import value
-from optax_warmup.shapes import Shape, as_shape, linear
+from optax_warmup.shapes._powers import linear
+from optax_warmup.shapes._shape import Shape, as_shape
 
 
 def ramp(
@@ -36,7 +37,9 @@ def ramp(
     remaining = clocks.as_value(jnp.where(inside, left, 1)) / length
     rising = init_value <= end_value
     low, high = jnp.minimum(init_value, end_value), jnp.maximum(init_value, end_value)
-    weight = jnp.where(rising, shape(progress), shape.complement(remaining))
+    weight = jnp.where(
+        rising, shape.rise(progress, remaining), shape.fall(progress, remaining)
+    )
     between = jnp.clip(low + (high - low) * weight, low, high)
     return jnp.where(left <= 0, end_value, jnp.where(elapsed <= 0, init_value, between))
 

@@ -1,0 +1,147 @@
+"""Lines, powers and the cosine, and the reverse of any shape."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._value import value
+from optax_warmup.shapes._shape import Parameterless, Shape, as_shape, repr_name
+
+
+@value
+class _linear(Parameterless):
+    """A straight line.
+
+    f(p) = p
+
+    Example:
+        >>> from optax_warmup import shapes
+        >>> float(shapes.linear(0.25))
+        0.25
+    """
+
+    def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        return progress
+
+    def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        return left
+
+
+@value
+class _cosine(Parameterless):
+    """Half a wave of the cosine: flat at both ends.
+
+    f(p) = (1 - cos(pi p)) / 2 = sin(pi p / 2)**2
+
+    Example:
+        >>> from optax_warmup import shapes
+        >>> round(float(shapes.cosine(0.25)), 6)
+        0.146447
+
+    Source: I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm
+    Restarts", 2017, arXiv:1608.03983, equation 5.
+    """
+
+    # The sine's square is exact to the last digits near 0, where 1 - cos cancels.
+    def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        return jnp.square(jnp.sin(progress * (np.pi / 2)))
+
+    def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        return self.rise(left, progress)
+
+
+linear = _linear()
+cosine = _cosine()
+
+
+@value
+class power(Shape):
+    """A power of progress: slow start for exponents above 1, fast below.
+
+    f(p) = p**exponent
+
+    A cooldown with `power(0.5)` is the "1 - sqrt" cooldown.
+
+    Args:
+        exponent: > 0; may be traced.
+
+    Raises:
+        TypeError: the exponent is not a number.
+        ValueError: the exponent is not finite or not above 0.
+
+    Example:
+        >>> from optax_warmup import shapes
+        >>> float(shapes.power(2)(0.5))
+        0.25
+
+    Source: A. Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed
+    Training Durations", 2024, arXiv:2405.18392, equation 2 (the 1 - sqrt cooldown).
+    """
+
+    exponent: ArrayLike
+
+    def __post_init__(self) -> None:
+        exponent = _check.number(repr_name(self), "exponent", self.exponent, above=0)
+        self._set(exponent=exponent)
+
+    def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        return progress ** jnp.asarray(self.exponent, progress.dtype)
+
+    def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        exponent = jnp.asarray(self.exponent, left.dtype)
+        logarithm = jnp.where(left < 0.5, jnp.log1p(-left), jnp.log(progress))
+        return -jnp.expm1(exponent * logarithm)
+
+
+@value
+class reverse(Shape):
+    """A shape turned by half a circle: its end is the start.
+
+    f(p) = 1 - shape(1 - p)
+
+    Args:
+        shape: any shape.
+
+    Example:
+        >>> from optax_warmup import shapes
+        >>> float(shapes.reverse(shapes.power(2))(0.5))
+        0.75
+    """
+
+    shape: Callable[..., ArrayLike]
+
+    def __post_init__(self) -> None:
+        self._set(shape=as_shape(repr_name(self), self.shape))
+
+    def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        return self.shape.fall(left, progress)
+
+    def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        return self.shape.rise(left, progress)
+
+
+def polynomial(exponent: ArrayLike) -> Shape:
+    """The polynomial of optax, torch and Keras: the power of what is left.
+
+    f(p) = 1 - (1 - p)**exponent
+
+    Args:
+        exponent: > 0; may be traced.
+
+    Returns:
+        A shape; `reverse(power(exponent))`.
+
+    Raises:
+        TypeError: the exponent is not a number.
+        ValueError: the exponent is not finite or not above 0.
+
+    Example:
+        >>> from optax_warmup import shapes
+        >>> float(shapes.polynomial(2)(0.5))
+        0.75
+    """
+    return reverse(power(exponent))
