@@ -1,4 +1,4 @@
-"""What a shape is: a function from progress to progress, and how a callable becomes one.
+"""What a shape is, and how a callable becomes one.
 
 A shape is a function f of progress with f(0) = 0 and f(1) = 1. Any callable serves. The
 ones of this library are given what is left, 1 - progress, beside the progress, and know
