@@ -46,7 +46,7 @@ class RecordMomentsState(NamedTuple):
 
 
 def record_moments(
-    inner: optax.GradientTransformation,
+    inner: optax.GradientTransformation | optax.MultiSteps,
     *,
     b1: float = 0.9,
     b2: float = 0.999,
@@ -104,6 +104,8 @@ def record_moments(
     arXiv:1412.6980, algorithm 1 (the moments).
     """
     owner = "record_moments"
+    if isinstance(inner, optax.MultiSteps):
+        inner = inner.gradient_transformation()
     if not isinstance(inner, optax.GradientTransformation):
         raise TypeError(
             f"{owner}: inner must be an optax optimizer such as optax.adam(1e-3), got "
@@ -242,10 +244,7 @@ def _grouped(
     params: optax.Params, nu: list[Any], groups: Callable[[str], str] | None
 ) -> tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]:
     """Names and sizes of the groups, and the group of each leaf."""
-    paths = [
-        jax.tree_util.keystr(path, simple=True, separator="/") or "parameters"
-        for path, _ in jax.tree_util.tree_leaves_with_path(params)
-    ]
+    paths = _paths(params)
     labels = [str(groups(path)) for path in paths] if groups else paths
     names = tuple(dict.fromkeys(labels))
     leaf_groups = tuple(names.index(label) for label in labels)
@@ -253,3 +252,14 @@ def _grouped(
     for group, v in zip(leaf_groups, nu, strict=True):
         sizes[group] += 0 if v is None else int(np.prod(v.shape))
     return names, tuple(sizes), leaf_groups
+
+
+def _paths(params: optax.Params) -> list[str]:
+    """The path of each leaf; flax's variables do not show the key they add."""
+    paths = [
+        jax.tree_util.keystr(path, simple=True, separator="/") or "parameters"
+        for path, _ in jax.tree_util.tree_leaves_with_path(params)
+    ]
+    if all(path.endswith("/value") for path in paths):
+        return [path.removesuffix("/value") for path in paths]
+    return paths

@@ -119,7 +119,7 @@ def load_moments(path: str | Path) -> MomentHistory:
     """
     path = Path(path)
     try:
-        with np.load(path) as file:
+        with path.open("rb") as stream, np.load(stream) as file:
             meta = json.loads(str(file["meta"]))
             arrays = {name: file[name] for name in file.files if name != "meta"}
         if meta["format"] != _FORMAT:

@@ -1,0 +1,402 @@
+"""The record of Adam's moments, from init through updates to the host's reading."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import optax_warmup as ow
+from optax_warmup._record import slots
+
+B1, B2, EPS, RATE = 0.9, 0.95, 1e-3, 0.25
+
+
+def gradients(steps, seed=0):
+    """Gradients of very different size, some coordinates below eps."""
+    rng = np.random.default_rng(seed)
+    return [
+        {"w": rng.normal(size=(3, 4)) * 0.1, "b": rng.normal(size=5) * 1e-4}
+        for _ in range(steps)
+    ]
+
+
+PARAMS = {"w": np.linspace(0.5, 2.0, 12).reshape(3, 4), "b": np.ones(5) * 0.1}
+
+
+def as_arrays(tree, dtype=jnp.float32):
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype), tree)
+
+
+def adam():
+    return optax.chain(
+        optax.scale_by_adam(B1, B2, EPS),
+        ow.scale_by_learning_rate(ow.warmup(RATE, 10)),
+    )
+
+
+def recorder(inner=None, **options):
+    return ow.record_moments(inner or adam(), b1=B1, b2=B2, eps=EPS, **options)
+
+
+def run(optimizer, grads, params=PARAMS, dtype=jnp.float32, state=None):
+    params = as_arrays(params, dtype)
+    state = optimizer.init(params) if state is None else state
+    update = jax.jit(optimizer.update)
+    for g in grads:
+        _, state = update(as_arrays(g, dtype), state, params)
+    return state
+
+
+def oracle(grads, params=PARAMS):
+    """Every statistic of every step and parameter, in float64 and by the book."""
+    rows = []
+    mu = {k: np.zeros_like(v) for k, v in params.items()}
+    nu = {k: np.zeros_like(v) for k, v in params.items()}
+    for step, gradient in enumerate(grads):
+        n = step + 1
+        row = {}
+        rate = RATE * min(step / 10, 1)
+        for k, g in gradient.items():
+            mu[k] = B1 * mu[k] + (1 - B1) * g
+            nu[k] = B2 * nu[k] + (1 - B2) * g**2
+            nu_hat = nu[k] / (1 - B2**n)
+            direction = mu[k] / (1 - B1**n) / (np.sqrt(nu_hat) + EPS)
+            row[k] = {
+                "nu_hat_rms": np.sqrt(nu_hat.mean()),
+                "update_rms": np.sqrt((direction**2).mean()),
+                "eps_dominated": (np.sqrt(nu_hat) < EPS).mean(),
+                "lag": np.sqrt((g**2 / np.maximum(nu_hat, EPS**2)).mean()),
+                "gradient_rms": np.sqrt((g**2).mean()),
+                "parameter_rms": np.sqrt((params[k] ** 2).mean()),
+            }
+            row[k]["update_to_weight"] = (
+                rate * row[k]["update_rms"] / row[k]["parameter_rms"]
+            )
+        rows.append(row)
+    return rows
+
+
+def test_statistics_equal_the_oracle():
+    grads = gradients(30)
+    history = ow.read_moments(run(recorder(), grads))
+    expected = oracle(grads)
+    assert history.groups == ("b", "w")
+    np.testing.assert_array_equal(history.sizes, [5, 12])
+    np.testing.assert_array_equal(history.steps, np.arange(30))
+    assert set(history.statistics) == set(expected[0]["w"])
+    for name, values in history.statistics.items():
+        wanted = [[row[group][name] for group in "bw"] for row in expected]
+        np.testing.assert_allclose(values, wanted, rtol=1e-5, err_msg=name)
+    n = history.steps + 1
+    np.testing.assert_allclose(history.bias_correction, 1 - B2**n)
+    np.testing.assert_allclose(
+        history.learning_rate, RATE * np.minimum(history.steps / 10, 1), rtol=1e-6
+    )
+
+
+def test_effective_samples_are_those_of_the_weights():
+    """A mean with weights w is worth (sum w)**2 / sum w**2 equal ones."""
+    history = ow.read_moments(run(recorder(), gradients(25)))
+    for step, samples in zip(history.steps, history.effective_samples, strict=True):
+        weights = B2 ** np.arange(step + 1)
+        wanted = weights.sum() ** 2 / (weights**2).sum()
+        np.testing.assert_allclose(samples, wanted, rtol=1e-9)
+
+
+def test_overall_is_the_group_of_everything():
+    grads = gradients(12)
+    history = ow.read_moments(run(recorder(), grads))
+    merged = ow.read_moments(run(recorder(groups=lambda path: "all"), grads))
+    assert merged.groups == ("all",)
+    for name, values in history.overall.items():
+        np.testing.assert_allclose(values, merged.statistics[name][:, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [3, 5])
+def test_slots_are_those_of_steps_with_few_significant_digits(bits):
+    steps = np.concatenate([np.arange(3000), 2 ** np.arange(12, 31) * 3 // 2])
+    due, row = jax.vmap(lambda s: slots.slot(s, bits))(jnp.asarray(steps, jnp.int32))
+    wanted = [len(bin(s)[2:].rstrip("0")) <= bits for s in steps]
+    np.testing.assert_array_equal(due, wanted)
+    used = np.asarray(row)[np.asarray(due)]
+    assert len(set(used)) == len(used)
+    assert used.max() < slots.slot_count(bits)
+    due, row = slots.slot(jnp.int32(2**30 + 2**29), bits)
+    assert due and row < slots.slot_count(bits)
+    # the largest recorded step has the last row
+    largest = sum(2 ** (30 - k) for k in range(bits))
+    assert slots.slot(largest, bits)[1] == slots.slot_count(bits) - 1
+
+
+def test_later_steps_are_recorded_ever_more_rarely():
+    history = ow.read_moments(run(recorder(), gradients(100)))
+    np.testing.assert_array_equal(
+        history.steps, [*range(32), *range(32, 64, 2), *range(64, 100, 4)]
+    )
+    assert history.overall["lag"][-1] > 0
+
+
+def test_updates_and_the_inner_state_are_those_of_the_wrapped_optimizer():
+    params, plain, wrapped = as_arrays(PARAMS), adam(), recorder()
+    plain_state, state = plain.init(params), wrapped.init(params)
+    for g in map(as_arrays, gradients(5)):
+        wanted, plain_state = plain.update(g, plain_state, params)
+        got, state = wrapped.update(g, state, params)
+        chex.assert_trees_all_equal(got, wanted)
+        chex.assert_trees_all_equal(state.inner_state, plain_state)
+
+
+def test_state_has_one_structure_and_a_step_traces_once():
+    optimizer, params = recorder(), as_arrays(PARAMS)
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def step(state, grads):
+        return optimizer.update(grads, state, params)[1]
+
+    state = optimizer.init(params)
+    for g in map(as_arrays, gradients(4)):
+        new = step(state, g)
+        assert jax.tree.structure(new) == jax.tree.structure(state)
+        chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
+        state = new
+
+
+def test_nothing_leaves_the_device_in_a_step():
+    optimizer, params = recorder(), as_arrays(PARAMS)
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
+    grads = list(map(as_arrays, gradients(3)))
+    _, state = update(grads[0], state, params)
+    with jax.transfer_guard("disallow"):
+        for g in grads[1:]:
+            _, state = update(g, state, params)
+    text = update.lower(grads[0], state, params).as_text()
+    assert "callback" not in text
+
+
+def test_an_unrecorded_step_only_passes_a_branch():
+    """The measurement stays inside a conditional of the compiled program."""
+    optimizer, params = recorder(), as_arrays(PARAMS)
+    state = optimizer.init(params)
+    program = jax.jit(optimizer.update).lower(params, state, params).compile()
+    assert " conditional(" in program.as_text()
+
+
+def test_scan_and_grad_through_the_update():
+    optimizer, params = recorder(), as_arrays(PARAMS)
+    grads = gradients(6)
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *map(as_arrays, grads))
+
+    def total(params):
+        def step(carry, g):
+            params, state = carry
+            updates, state = optimizer.update(g, state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        (params, state), _ = jax.lax.scan(
+            step, (params, optimizer.init(params)), stacked
+        )
+        return sum(jnp.sum(x) for x in jax.tree.leaves(params)), state
+
+    slope, state = jax.jit(jax.grad(total, has_aux=True))(params)
+    chex.assert_trees_all_close(slope, jax.tree.map(jnp.ones_like, params))
+    np.testing.assert_array_equal(ow.read_moments(state).steps, np.arange(6))
+
+
+def test_vmap_over_replicas_equals_a_loop():
+    optimizer = recorder()
+    runs = [list(map(as_arrays, gradients(5, seed))) for seed in range(3)]
+    params = as_arrays(PARAMS)
+
+    def train(grads):
+        state = optimizer.init(params)
+        for step in range(5):
+            g = jax.tree.map(lambda x, step=step: x[step], grads)
+            _, state = optimizer.update(g, state, params)
+        return state
+
+    grads = [jax.tree.map(lambda *x: jnp.stack(x), *r) for r in runs]
+    together = jax.vmap(train)(jax.tree.map(lambda *x: jnp.stack(x), *grads))
+    for index, one in enumerate(grads):
+        replica = jax.tree.map(lambda x, i=index: x[i], together)
+        got, wanted = ow.read_moments(replica), ow.read_moments(train(one))
+        for name, values in wanted.statistics.items():
+            np.testing.assert_allclose(got.statistics[name], values, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"axes of a vmap, \(3,\)"):
+        ow.read_moments(together)
+
+
+def test_bfloat16_parameters_and_moments():
+    history = ow.read_moments(run(recorder(), gradients(8), dtype=jnp.bfloat16))
+    expected = [row["w"]["lag"] for row in oracle(gradients(8))]
+    np.testing.assert_allclose(history.statistics["lag"][:, 1], expected, rtol=0.05)
+
+
+def test_a_nan_gradient_is_a_value_in_the_record():
+    grads = gradients(4)
+    grads[2]["w"][0, 0] = np.nan
+    history = ow.read_moments(run(recorder(), grads))
+    lag = history.statistics["lag"]
+    assert np.isfinite(lag[:2]).all() and np.isnan(lag[2:, 1]).all()
+    assert np.isfinite(lag[:, 0]).all()
+
+
+def test_a_resumed_run_continues_the_record():
+    grads = gradients(40)
+    whole = ow.read_moments(run(recorder(), grads))
+    state = run(recorder(), grads[:23])
+    saved = jax.tree.map(np.asarray, state)
+    resumed = ow.read_moments(run(recorder(), grads[23:], state=saved))
+    np.testing.assert_array_equal(whole.steps, resumed.steps)
+    for name, values in whole.statistics.items():
+        np.testing.assert_array_equal(values, resumed.statistics[name])
+
+
+def nestings():
+    """(name, optimizer): three emitted Adam steps on w, and on b unless it is said."""
+    adamw = optax.adamw(0.1, B1, B2, EPS)
+    yield "adamw", recorder(adamw)
+    yield "amsgrad", recorder(optax.amsgrad(0.1, B1, B2, EPS))
+    yield "nadam", recorder(optax.nadam(0.1, B1, B2, EPS))
+    yield "lamb", recorder(optax.lamb(0.1, B1, B2, EPS))
+    yield "chain", recorder(optax.chain(optax.clip_by_global_norm(1e9), adamw))
+    yield "inside a chain", optax.chain(optax.clip_by_global_norm(1e9), recorder(adamw))
+    yield (
+        "inject_hyperparams",
+        recorder(
+            optax.inject_hyperparams(optax.adam)(
+                learning_rate=optax.linear_schedule(0.0, 1.0, 10), b1=B1, b2=B2, eps=EPS
+            )
+        ),
+    )
+    yield "apply_if_finite", optax.apply_if_finite(recorder(adamw), 5)
+    yield "MultiSteps outside", optax.MultiSteps(recorder(adamw), 1)
+    yield "MultiSteps inside", recorder(optax.MultiSteps(adamw, 1))
+
+
+@pytest.mark.parametrize(("name", "optimizer"), list(nestings()))
+def test_moments_are_found_in_any_nesting(name, optimizer):
+    grads = gradients(3)
+    history = ow.read_moments(run(optimizer, grads))
+    np.testing.assert_array_equal(history.steps, [0, 1, 2])
+    if name != "lamb":  # which optax builds with its own eps_root
+        expected = [[row[g]["nu_hat_rms"] for g in "bw"] for row in oracle(grads)]
+        np.testing.assert_allclose(
+            history.statistics["nu_hat_rms"], expected, rtol=1e-5
+        )
+
+
+def test_groups_without_moments_are_nan_and_shown():
+    optimizer = recorder(
+        optax.partition(
+            {"adam": optax.adam(0.1, B1, B2, EPS), "sgd": optax.sgd(0.1)},
+            {"w": "adam", "b": "sgd"},
+        )
+    )
+    history = ow.read_moments(run(optimizer, gradients(3)))
+    assert history.groups == ("b", "w")
+    np.testing.assert_array_equal(history.sizes, [0, 12])
+    assert np.isnan(history.statistics["update_rms"][:, 0]).all()
+    expected = [row["w"]["update_rms"] for row in oracle(gradients(3))]
+    np.testing.assert_allclose(history.overall["update_rms"], expected, rtol=1e-5)
+
+
+def test_two_adams_of_different_parameters_are_one_record():
+    both = {"one": optax.adam(0.1, B1, B2, EPS), "two": optax.adam(0.2, B1, B2, EPS)}
+    optimizer = recorder(optax.partition(both, {"w": "one", "b": "two"}))
+    history = ow.read_moments(run(optimizer, gradients(3)))
+    expected = [[row[g]["lag"] for g in "bw"] for row in oracle(gradients(3))]
+    np.testing.assert_allclose(history.statistics["lag"], expected, rtol=1e-5)
+
+
+def test_under_accumulation_adams_own_steps_are_recorded():
+    optimizer = recorder(optax.MultiSteps(optax.adam(0.1, B1, B2, EPS), 3))
+    history = ow.read_moments(run(optimizer, gradients(9)))
+    np.testing.assert_array_equal(history.steps, [0, 1, 2])
+
+
+def test_inside_an_nnx_optimizer():
+    model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, recorder(), wrt=nnx.Param)
+    grads = nnx.grad(lambda m: jnp.sum(m(jnp.ones((1, 2)))))(model)
+    for _ in range(3):
+        optimizer.update(model, grads)
+    history = ow.read_moments(optimizer)
+    np.testing.assert_array_equal(history.steps, [0, 1, 2])
+    assert history.groups == ("bias", "kernel")
+    np.testing.assert_allclose(history.statistics["lag"], 1.0, rtol=1e-5)
+
+
+def test_options_leave_out_what_they_name():
+    optimizer = recorder(gradients=False, parameters=False)
+    state = optimizer.init(as_arrays(PARAMS))
+    _, state = optimizer.update(as_arrays(PARAMS), state)  # needs no params
+    history = ow.read_moments(state)
+    assert set(history.statistics) == {"nu_hat_rms", "update_rms", "eps_dominated"}
+
+
+def test_saved_and_loaded(tmp_path):
+    history = ow.read_moments(run(recorder(), gradients(5)))
+    path = history.save(tmp_path / "moments")
+    assert path == tmp_path / "moments.npz"
+    loaded = ow.load_moments(path)
+    assert (loaded.groups, loaded.b1, loaded.b2) == (history.groups, B1, B2)
+    for name, values in history.statistics.items():
+        np.testing.assert_array_equal(loaded.statistics[name], values)
+        np.testing.assert_array_equal(loaded.overall[name], history.overall[name])
+    np.testing.assert_array_equal(loaded.steps, history.steps)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["moments.npz"]
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path):
+    path = ow.read_moments(run(recorder(), gradients(5))).save(tmp_path / "moments")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"moments\.npz is not a whole file"):
+        ow.load_moments(path)
+    np.savez(path, steps=np.arange(3))
+    with pytest.raises(ValueError, match=r"moments\.npz is not a whole file"):
+        ow.load_moments(path)
+    with pytest.raises(FileNotFoundError):
+        ow.load_moments(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"b1": 1.0}, r"b1 must be a finite number >= 0 and < 1, got 1\.0"),
+        ({"b2": -0.1}, r"b2 must be .* got -0\.1"),
+        ({"b2": float("nan")}, r"b2 must be .* got nan"),
+        ({"eps": -1e-8}, r"eps must be .* got -1e-08"),
+        ({"eps": "1e-8"}, r"eps must be .* got '1e-8'"),
+    ],
+)
+def test_bad_numbers_are_refused(options, message):
+    with pytest.raises((ValueError, TypeError), match=f"record_moments: {message}"):
+        ow.record_moments(adam(), **options)
+
+
+def test_bad_optimizers_are_refused():
+    with pytest.raises(TypeError, match="inner must be an optax optimizer"):
+        ow.record_moments(0.1)
+    params = as_arrays(PARAMS)
+    with pytest.raises(ValueError, match=r"holds no Adam moments.*optax\.adam"):
+        recorder(optax.sgd(0.1)).init(params)
+    twice = optax.chain(optax.scale_by_adam(), optax.scale_by_adam())
+    with pytest.raises(ValueError, match="moments of the same parameter"):
+        recorder(twice).init(params)
+    optimizer = recorder()
+    with pytest.raises(ValueError, match=r"update needs params.*parameters=False"):
+        optimizer.update(params, optimizer.init(params))
+
+
+def test_a_state_without_one_record_is_refused():
+    params = as_arrays(PARAMS)
+    with pytest.raises(ValueError, match="it holds 0"):
+        ow.read_moments(optax.adam(0.1).init(params))
+    state = recorder().init(params)
+    with pytest.raises(ValueError, match="it holds 2, at first, second"):
+        ow.read_moments({"first": state, "second": state})
