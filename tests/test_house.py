@@ -1,0 +1,161 @@
+"""The rules of the house: one door, one direction, small rooms, documented names."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+
+import optax_warmup as ow
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "optax_warmup"
+
+# A module may import from its own floor and from those above it in this list:
+# step -> schedule -> transform -> state -> record -> report.
+FLOORS = (
+    "_check",
+    "_value",
+    "_numerics",
+    "shapes",
+    "_schedules",
+    "_config",
+    "_transforms",
+    "_state",
+    "_record",
+    "_report",
+    "_look",
+    "_command",
+    "__main__",
+)
+RUNTIME = {"jax", "optax", "numpy"}
+LAZY = {"matplotlib"}  # only inside functions of the plotting room
+
+
+def modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path, *, lazy):
+    """The modules that a file imports: inside functions (lazy) or when it is loaded."""
+    tree = ast.parse(path.read_text())
+    inside = {
+        node
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if (node in inside) is not lazy:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def floor(name):
+    """The index of the floor that a module of the package lies on."""
+    return FLOORS.index(name.split(".")[1])
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    if path == PACKAGE / "__init__.py":
+        return  # the door opens on every floor
+    for lazy in (False, True):
+        for imported in imports(path, lazy=lazy):
+            if not imported.startswith("optax_warmup"):
+                continue
+            if imported.count(".") == 1 and imported.split(".")[1] not in FLOORS:
+                pytest.fail(f"{name} imports from the door: {imported}")
+            assert floor(imported) <= floor(name), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_package_needs_little(path):
+    allowed = RUNTIME | set(sys.stdlib_module_names) | {"optax_warmup"}
+    for name in imports(path, lazy=False):
+        assert name.split(".")[0] in allowed, f"{path} imports {name}"
+        assert "._src" not in name
+    for name in imports(path, lazy=True):
+        assert name.split(".")[0] in allowed | LAZY, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_rooms_are_small(path):
+    assert len(path.read_text().splitlines()) <= 350, (
+        "split it: two concepts, two rooms"
+    )
+
+
+def test_import_loads_neither_flax_nor_matplotlib():
+    code = "import sys, optax_warmup; print(*sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "optax_warmup._report.history" in loaded
+    roots = {name.split(".")[0] for name in loaded}
+    assert not roots & {"flax", "matplotlib", "pandas", "rich", "orbax", "chex"}
+
+
+def public_names():
+    """Every public name and its address: those of the door, and those of shapes."""
+    for name in sorted(vars(ow)):
+        if not name.startswith("_") and name != "shapes":
+            yield f"optax_warmup.{name}", getattr(ow, name)
+    for name in sorted(vars(ow.shapes)):
+        if not name.startswith("_"):
+            yield f"optax_warmup.shapes.{name}", getattr(ow.shapes, name)
+
+
+def test_there_is_one_door():
+    for path in PACKAGE.iterdir():
+        public = not path.name.startswith("_") and path.suffix in ("", ".py")
+        assert not public or path.name == "shapes", f"{path.name} is a second door"
+    for address, thing in public_names():
+        assert not inspect.ismodule(thing), f"{address} is a module"
+    things = [id(thing) for _, thing in public_names()]
+    assert len(things) == len(set(things)), "a name has two addresses"
+
+
+@pytest.mark.parametrize(("address", "thing"), list(public_names()))
+def test_every_public_name_is_documented(address, thing):
+    doc = inspect.getdoc(thing)
+    assert doc, f"{address} has no docstring"
+    assert re.match(r"[A-Z].*\.$", doc.splitlines()[0]), "one line of purpose first"
+    assert "Example:\n    >>> " in doc, f"{address} has no doctest"
+    is_type = typing.is_typeddict(thing) or hasattr(thing, "_fields")
+    if not is_type and inspect.isfunction(thing):
+        assert "Returns:" in doc, f"{address} does not say what it returns"
+        if inspect.signature(thing).parameters:
+            assert "Args:" in doc, f"{address} does not describe its arguments"
+
+
+def test_examples_and_benchmarks_enter_through_the_door():
+    for folder in ("examples", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for lazy in (False, True):
+                for name in imports(path, lazy=lazy):
+                    assert not name.startswith("optax_warmup._"), f"{path}: {name}"
+                    assert "._src" not in name, f"{path}: {name}"
+
+
+def test_python_in_the_pages_runs():
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    blocks = 0
+    for page in pages:
+        scope = {"__name__": page.stem}
+        for match in re.finditer(
+            r"^```python\n(.*?)^```", page.read_text(), re.M | re.S
+        ):
+            line = page.read_text()[: match.start()].count("\n") + 1
+            code = "\n" * line + match.group(1)  # so that a traceback shows its line
+            exec(compile(code, str(page), "exec"), scope)
+            blocks += 1
+    assert blocks >= 3
