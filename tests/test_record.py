@@ -38,6 +38,7 @@ def adam():
 
 
 def recorder(inner=None, **options):
+    options = {"gradients": True, "parameters": True} | options
     return ow.record_moments(inner or adam(), b1=B1, b2=B2, eps=EPS, **options)
 
 
@@ -55,6 +56,8 @@ def oracle(grads, params=PARAMS):
     rows = []
     mu = {k: np.zeros_like(v) for k, v in params.items()}
     nu = {k: np.zeros_like(v) for k, v in params.items()}
+    previous = {k: np.zeros_like(v) for k, v in params.items()}
+    mean_before = dict.fromkeys(params, np.nan)
     for step, gradient in enumerate(grads):
         n = step + 1
         row = {}
@@ -62,19 +65,36 @@ def oracle(grads, params=PARAMS):
         for k, g in gradient.items():
             mu[k] = B1 * mu[k] + (1 - B1) * g
             nu[k] = B2 * nu[k] + (1 - B2) * g**2
-            nu_hat = nu[k] / (1 - B2**n)
-            direction = mu[k] / (1 - B1**n) / (np.sqrt(nu_hat) + EPS)
+            mu_hat, nu_hat = mu[k] / (1 - B1**n), nu[k] / (1 - B2**n)
+            direction = mu_hat / (np.sqrt(nu_hat) + EPS)
+            weights = params[k].ravel()
+            moved = weights - rate * direction.ravel()
+            lengths = np.linalg.norm(weights) * np.linalg.norm(moved)
+            overlap = (g * previous[k]).sum()
             row[k] = {
                 "nu_hat_rms": np.sqrt(nu_hat.mean()),
+                "nu_hat_max": np.sqrt(nu_hat.max()),
                 "update_rms": np.sqrt((direction**2).mean()),
+                "snr": (mu_hat**2).mean() / nu_hat.mean(),
+                "denominator": (np.sqrt(nu_hat) + EPS).mean(),
                 "eps_dominated": (np.sqrt(nu_hat) < EPS).mean(),
-                "lag": np.sqrt((g**2 / np.maximum(nu_hat, EPS**2)).mean()),
+                "nonfinite": 0.0,
+                "drift": np.log2(nu_hat.mean() / mean_before[k]),
                 "gradient_rms": np.sqrt((g**2).mean()),
+                "gradient_norm": np.linalg.norm(g),
+                "gradient_nonfinite": 0.0,
+                "lag": np.sqrt((g**2 / np.maximum(nu_hat, EPS**2)).mean()),
+                "lag_ratio": (g**2).mean() / nu_hat.mean(),
+                "alignment": overlap / np.linalg.norm(g) / np.linalg.norm(previous[k])
+                if step
+                else np.nan,
                 "parameter_rms": np.sqrt((params[k] ** 2).mean()),
+                "angular_update": np.arccos(min(weights @ moved / lengths, 1)),
             }
             row[k]["update_to_weight"] = (
                 rate * row[k]["update_rms"] / row[k]["parameter_rms"]
             )
+            previous[k], mean_before[k] = direction, nu_hat.mean()
         rows.append(row)
     return rows
 
@@ -89,7 +109,9 @@ def test_statistics_equal_the_oracle():
     assert set(history.statistics) == set(expected[0]["w"])
     for name, values in history.statistics.items():
         wanted = [[row[group][name] for group in "bw"] for row in expected]
-        np.testing.assert_allclose(values, wanted, rtol=1e-5, err_msg=name)
+        # a change of a logarithm, and moments recovered from later ones, cancel
+        atol = {"drift": 2e-6, "alignment": 1e-4, "angular_update": 1e-7}.get(name, 0)
+        np.testing.assert_allclose(values, wanted, rtol=1e-5, atol=atol, err_msg=name)
     n = history.steps + 1
     np.testing.assert_allclose(history.bias_correction, 1 - B2**n)
     np.testing.assert_allclose(
@@ -118,17 +140,19 @@ def test_overall_is_the_group_of_everything():
 @pytest.mark.parametrize("bits", [3, 5])
 def test_slots_are_those_of_steps_with_few_significant_digits(bits):
     steps = np.concatenate([np.arange(3000), 2 ** np.arange(12, 31) * 3 // 2])
-    due, row = jax.vmap(lambda s: slots.slot(s, bits))(jnp.asarray(steps, jnp.int32))
+    due, row = jax.vmap(lambda s: slots.slot(s, bits, None))(
+        jnp.asarray(steps, jnp.int32)
+    )
     wanted = [len(bin(s)[2:].rstrip("0")) <= bits for s in steps]
     np.testing.assert_array_equal(due, wanted)
     used = np.asarray(row)[np.asarray(due)]
     assert len(set(used)) == len(used)
-    assert used.max() < slots.slot_count(bits)
-    due, row = slots.slot(jnp.int32(2**30 + 2**29), bits)
-    assert due and row < slots.slot_count(bits)
+    assert used.max() < slots.slot_count(bits, None)
+    due, row = slots.slot(jnp.int32(2**30 + 2**29), bits, None)
+    assert due and row < slots.slot_count(bits, None)
     # the largest recorded step has the last row
     largest = sum(2 ** (30 - k) for k in range(bits))
-    assert slots.slot(largest, bits)[1] == slots.slot_count(bits) - 1
+    assert slots.slot(largest, bits, None)[1] == slots.slot_count(bits, None) - 1
 
 
 def test_later_steps_are_recorded_ever_more_rarely():
@@ -335,7 +359,8 @@ def test_options_leave_out_what_they_name():
     state = optimizer.init(as_arrays(PARAMS))
     _, state = optimizer.update(as_arrays(PARAMS), state)  # needs no params
     history = ow.read_moments(state)
-    assert set(history.statistics) == {"nu_hat_rms", "update_rms", "eps_dominated"}
+    assert not {"lag", "alignment", "update_to_weight"} & set(history.statistics)
+    assert {"nu_hat_rms", "update_rms", "eps_dominated"} <= set(history.statistics)
 
 
 def test_saved_and_loaded(tmp_path):

@@ -1,6 +1,7 @@
 """The wrapper that keeps a record of Adam's moments in the optimizer's state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +11,9 @@ import optax
 
 from optax_warmup import _check
 from optax_warmup._record import moments, slots
-from optax_warmup._state import bare, find, learning_rates
-
-# Adam and what optax builds on its state: adamw, nadam, radam, lamb, yogi, amsgrad.
-_WITH_MOMENTS = (optax.ScaleByAdamState, optax.ScaleByAmsgradState)
+from optax_warmup._record.adam_state import Moments, moments_of
+from optax_warmup._record.gate import measured_if
+from optax_warmup._state import learning_rates
 
 
 class RecordMomentsState(NamedTuple):
@@ -25,24 +25,29 @@ class RecordMomentsState(NamedTuple):
     Attributes:
         inner_state: the state of the wrapped optimizer, whole.
         layout: what the axes and the sums mean; structure without leaves.
+        updates: updates seen by the wrapper, int32, shape ().
         steps: the step of each row, -1 where it is empty, int32, shape (rows + 1,).
         learning_rate: the rate used at that step, NaN where none was remembered,
             float32, shape (rows + 1,).
         sums: the sums over each group's coordinates, float32, shape
             (rows + 1, groups, columns).
+        histogram: counts of sampled coordinates of nu in bins of two octaves, int32,
+            shape (rows + 1, groups, 32), or (rows + 1, groups, 0) where it is off.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
         >>> state = ow.record_moments(optax.adam(1e-3)).init({"w": jnp.ones(3)})
         >>> state.sums.shape
-        (449, 1, 6)
+        (449, 1, 7)
     """
 
     inner_state: optax.OptState
     layout: moments.Layout
+    updates: jax.Array
     steps: jax.Array
     learning_rate: jax.Array
     sums: jax.Array
+    histogram: jax.Array
 
 
 def record_moments(
@@ -51,9 +56,12 @@ def record_moments(
     b1: float = 0.9,
     b2: float = 0.999,
     eps: float = 1e-8,
-    gradients: bool = True,
-    parameters: bool = True,
+    gradients: bool = False,
+    parameters: bool = False,
     groups: Callable[[str], str] | None = None,
+    steps: Sequence[int] | None = None,
+    samples: int = 1024,
+    axis_name: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Wraps an optimizer and records how its Adam moments warm up.
 
@@ -62,24 +70,34 @@ def record_moments(
     step that is not recorded only passes a branch by. Nothing is fetched from the
     device: `read_moments` does that whenever you like.
 
-    With nu_hat = nu / (1 - b2**n), mu_hat = mu / (1 - b1**n) after n updates, each
-    group's record holds the sums of nu, of (mu_hat / (sqrt(nu_hat) + eps))**2, the
-    count of sqrt(nu_hat) < eps, and, where they are asked for, the sums of g**2,
-    g**2 / max(nu_hat, eps**2) and parameter**2.
+    With nu_hat = nu / (1 - b2**n) and mu_hat = mu / (1 - b1**n) after n updates, each
+    group's record holds sums of nu, mu**2, (mu_hat / (sqrt(nu_hat) + eps))**2,
+    sqrt(nu_hat) + eps, the largest nu, counts of sqrt(nu_hat) < eps and of numbers that
+    are not finite, and a histogram of log2(nu).
+
+    Recording can be left out of a step from outside: `optimizer.update(grads, state,
+    params, record=False)` with Python's False compiles a step without any of it; with
+    an array of bool, the device decides.
 
     Args:
-        inner: any optimizer with Adam's moments in it (adam, adamw, nadam, radam, lamb,
-            yogi, amsgrad), in any nesting. For `update_to_weight`, let it remember its
-            learning rate: see `scale_by_learning_rate`.
+        inner: any optimizer with Adam's moments in it (adam, adamw, nadam, amsgrad,
+            radam, yogi, lamb, adabelief, rmsprop), in any nesting. For
+            `update_to_weight`, let it remember its rate: `scale_by_learning_rate`.
         b1, b2, eps: the wrapped optimizer's own, in [0, 1), [0, 1) and >= 0; they are
-            not in its state. The defaults are those of `optax.adam`.
-        gradients: whether to record how gradients compare with nu_hat. The gradients
-            are those that reach this wrapper: wrap `scale_by_adam` alone to see them
-            after clipping.
-        parameters: whether to record the size of the parameters; `update` then needs
-            its `params` argument.
+            not in its state. The defaults are those of `optax.adam`. For rmsprop, b2
+            is its `decay`, and b1 is not used.
+        gradients: whether to record the gradients too: how they compare with nu_hat
+            and with the step before. They are those that reach this wrapper; wrap
+            `scale_by_adam` alone to see them after clipping. They must then outlive
+            their part of the update at every step.
+        parameters: whether to record the size of the parameters too; `update` then
+            needs its `params`, whose old values must outlive the update at every step.
         groups: maps a parameter's path, such as "layers/0/kernel", to the name of its
             group; by default each parameter is a group.
+        steps: the steps to record instead, whole numbers >= 0.
+        samples: coordinates of each parameter in the histogram; 0 leaves it out.
+        axis_name: inside `shard_map` or `pmap`, the axis over which all moments are
+            sharded; the state must have been made outside, from whole parameters.
 
     Returns:
         A transform with state `RecordMomentsState`.
@@ -103,96 +121,110 @@ def record_moments(
     Source: D. P. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization", 2015,
     arXiv:1412.6980, algorithm 1 (the moments).
     """
-    owner = "record_moments"
-    if isinstance(inner, optax.MultiSteps):
-        inner = inner.gradient_transformation()
-    if not isinstance(inner, optax.GradientTransformation):
-        raise TypeError(
-            f"{owner}: inner must be an optax optimizer such as optax.adam(1e-3), got "
-            f"{inner!r}."
-        )
-    inner = optax.with_extra_args_support(inner)
-    b1, b2 = _fraction(owner, "b1", b1), _fraction(owner, "b2", b2)
-    eps = float(_check.number(owner, "eps", eps, minimum=0))
+    inner = _require_optimizer(inner)
     columns = moments.FROM_MOMENTS
     columns += moments.FROM_GRADIENTS if gradients else ()
     columns += moments.FROM_PARAMETERS if parameters else ()
+    layout_of = partial(
+        moments.Layout,
+        columns=columns,
+        b1=float(_check.number(_OWNER, "b1", b1, minimum=0, below=1)),
+        b2=float(_check.number(_OWNER, "b2", b2, minimum=0, below=1)),
+        eps=float(_check.number(_OWNER, "eps", eps, minimum=0)),
+        bits=_BITS,
+        steps=_listed(steps),
+        samples=int(_check.length(_OWNER, "samples", samples)),
+    )
 
     def init_fn(params: optax.Params) -> RecordMomentsState:
         inner_state = inner.init(params)
-        nu = _moments(inner_state, params)[2]
-        names, sizes, leaf_groups = _grouped(params, nu, groups)
-        layout = moments.Layout(
-            names, sizes, columns, leaf_groups, b1=b1, b2=b2, eps=eps, bits=_BITS
+        adam = moments_of(inner_state, params)
+        names, sizes, leaf_groups = _grouped(params, adam.nu, groups)
+        layout = layout_of(
+            groups=names,
+            sizes=sizes,
+            leaf_groups=leaf_groups,
+            corrected=adam.corrected,
         )
-        rows = slots.slot_count(_BITS) + 1
+        rows = slots.slot_count(layout.bits, layout.steps) + 1
+        bins = moments.BINS if layout.samples else 0
         return RecordMomentsState(
             inner_state,
             layout,
+            updates=jnp.zeros((), jnp.int32),
             steps=jnp.full(rows, -1, jnp.int32),
             learning_rate=jnp.full(rows, jnp.nan, jnp.float32),
             sums=jnp.zeros((rows, len(names), len(columns)), jnp.float32),
+            histogram=jnp.zeros((rows, len(names), bins), jnp.int32),
         )
 
     def update_fn(
         updates: optax.Updates,
         state: RecordMomentsState,
         params: optax.Params | None = None,
+        *,
+        record: bool | jax.Array = True,
         **extra: Any,
     ) -> tuple[optax.Updates, RecordMomentsState]:
         if parameters and params is None:
             raise ValueError(
-                f"{owner}: update needs params, as in optimizer.update(grads, state, "
+                f"{_OWNER}: update needs params, as in optimizer.update(grads, state, "
                 f"params); or build it with record_moments(..., parameters=False)."
             )
         new_updates, inner_state = inner.update(
             updates, state.inner_state, params, **extra
         )
-        before = _moments(state.inner_state, updates)[0]
-        count, mu, nu = _moments(inner_state, updates)
-        due, row = slots.slot(count - 1, state.layout.bits)
-        # Under gradient accumulation Adam stands still: the step was recorded before.
-        due &= count > before
-        row = jnp.where(due, row, state.steps.shape[0] - 1)
-        sums = _measured_if(
-            due,
-            state,
-            count,
-            mu,
-            nu,
+        new = state._replace(
+            inner_state=inner_state, updates=optax.safe_increment(state.updates)
+        )
+        if record is False:
+            return new_updates, new
+        before = moments_of(state.inner_state, updates)
+        after = moments_of(inner_state, updates)
+        observed = (
             jax.tree.leaves(updates) if gradients else None,
             jax.tree.leaves(params) if parameters else None,
         )
-        return new_updates, RecordMomentsState(
-            inner_state,
-            state.layout,
-            steps=_write(state.steps, jnp.where(due, count - 1, -1), row),
-            learning_rate=_write(state.learning_rate, _rate(inner_state), row),
-            sums=_write(state.sums, sums, row),
-        )
+        return new_updates, _recorded(new, before, after, observed, record, axis_name)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
+_OWNER = "record_moments"
 _BITS = 5  # 448 rows cover every step of an int32; 128 of them the first 2000
 
 
-def _fraction(owner: str, name: str, x: float) -> float:
-    return float(_check.number(owner, name, x, minimum=0, below=1))
-
-
-def _measured_if(due: jax.Array, state: RecordMomentsState, *operands: Any) -> Any:
-    """The sums of this step where it is due, else whatever the scratch row holds.
-
-    The branch not taken returns an operand: built zeros would let XLA turn the
-    conditional into a select, which measures at every step.
-    """
-    return jax.lax.cond(
+def _recorded(
+    state: RecordMomentsState,
+    before: Moments,
+    after: Moments,
+    observed: tuple[list[Any] | None, list[Any] | None],
+    record: bool | jax.Array,
+    axis_name: str | None,
+) -> RecordMomentsState:
+    """The state with this step in its record, where the step is due."""
+    layout = state.layout
+    count = state.updates if after.count is None else after.count
+    due, row = slots.slot(count - 1, layout.bits, layout.steps)
+    due &= record
+    if before.count is not None:
+        # Under gradient accumulation Adam stands still: the step was recorded before.
+        due &= count > before.count
+    row = jnp.where(due, row, state.steps.shape[0] - 1)
+    sums, histogram = measured_if(
         due,
-        lambda old, *operands: moments.measure(state.layout, *operands),
-        lambda old, *_: old,
-        state.sums[-1],
-        *operands,
+        partial(moments.measure, layout, axis_name),
+        (state.sums[-1], state.histogram[-1]),
+        count,
+        after.mu,
+        after.nu,
+        *observed,
+    )
+    return state._replace(
+        steps=_write(state.steps, jnp.where(due, count - 1, -1), row),
+        learning_rate=_write(state.learning_rate, _rate(state.inner_state), row),
+        sums=_write(state.sums, sums, row),
+        histogram=_write(state.histogram, histogram, row),
     )
 
 
@@ -206,38 +238,24 @@ def _rate(inner_state: optax.OptState) -> jax.Array:
     return jnp.float32(rates[0]) if len(rates) == 1 else jnp.float32(jnp.nan)
 
 
-def _moments(inner_state: optax.OptState, tree: Any) -> tuple[Any, list, list]:
-    """Adam's count, and mu and nu for each leaf of `tree`, None where it has none.
-
-    Several parts of an optimizer may hold moments (`optax.partition`), each of its own
-    parameters; their counts advance together.
-    """
-    structure = jax.tree.structure(tree)
-    mu: list[Any] = [None] * structure.num_leaves
-    nu = list(mu)
-    nodes = find(inner_state, _WITH_MOMENTS)
-    if not nodes:
-        raise ValueError(
-            "record_moments: inner holds no Adam moments. Wrap an optimizer such as "
-            "optax.adam, or a chain with optax.scale_by_adam in it."
+def _require_optimizer(inner: Any) -> optax.GradientTransformationExtraArgs:
+    if isinstance(inner, optax.MultiSteps):
+        inner = inner.gradient_transformation()
+    if not isinstance(inner, optax.GradientTransformation):
+        raise TypeError(
+            f"{_OWNER}: inner must be an optax optimizer such as optax.adam(1e-3), got "
+            f"{inner!r}."
         )
-    for node in nodes.values():
-        for leaf, (m, v) in enumerate(
-            zip(_aligned(structure, node.mu), _aligned(structure, node.nu), strict=True)
-        ):
-            if isinstance(v, optax.MaskedNode):
-                continue
-            if nu[leaf] is not None:
-                raise ValueError(
-                    f"record_moments: two parts of the optimizer ({', '.join(nodes)}) "
-                    "hold moments of the same parameter. Wrap one of them alone."
-                )
-            mu[leaf], nu[leaf] = bare(m), bare(v)
-    return bare(node.count), mu, nu
+    return optax.with_extra_args_support(inner)
 
 
-def _aligned(structure: Any, tree: Any) -> list[Any]:
-    return structure.flatten_up_to(tree)
+def _listed(steps: Sequence[int] | None) -> tuple[int, ...] | None:
+    if steps is None:
+        return None
+    listed = sorted({int(_check.length(_OWNER, "steps", step)) for step in steps})
+    if not listed:
+        raise ValueError(f"{_OWNER}: steps must not be empty; None records the usual.")
+    return tuple(listed)
 
 
 def _grouped(

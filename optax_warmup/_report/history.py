@@ -3,13 +3,14 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import optax
 
+from optax_warmup._record.moments import LOWEST_EXPONENT, Layout
 from optax_warmup._record.record_moments import RecordMomentsState
+from optax_warmup._report.statistics import effective_samples, noise_rms, statistics
 from optax_warmup._state import bare, find
 
 _FORMAT = 1
@@ -19,8 +20,8 @@ _FORMAT = 1
 class MomentHistory:
     """How Adam's moments warmed up: one row a recorded step, oldest first.
 
-    T recorded steps and G parameter groups. After n = step + 1 updates, with
-    nu_hat = nu / (1 - b2**n):
+    T recorded steps and G parameter groups; n = step + 1 updates, u = mu_hat /
+    (sqrt(nu_hat) + eps), Adam's step before the rate.
 
     Attributes:
         steps: indices of the recorded updates, 0 for the first, int64, shape (T,).
@@ -30,17 +31,23 @@ class MomentHistory:
             float64, shape (T,).
         effective_samples: how many gradients nu_hat is worth,
             (1 + b2) / (1 - b2) * (1 - b2**n) / (1 + b2**n). Shape (T,).
+        relative_error: sqrt(2 / effective_samples), the standard error of nu_hat as a
+            share of it, for Gaussian gradients. Shape (T,).
         bias_correction: 1 - b2**n, the share of nu that is not still the zero it
             started from. Shape (T,).
-        statistics: float64 arrays of shape (T, G), NaN where a group has no moments:
-            `nu_hat_rms`, sqrt(mean nu_hat), the gradient's size as Adam believes it;
-            `update_rms`, RMS of mu_hat / (sqrt(nu_hat) + eps), Adam's step before the
-            rate (1 at the first step, (1 - b1) / (1 + b1) under its root in noise);
-            `lag`, RMS of g / max(sqrt(nu_hat), eps), 1 where nu_hat fits the gradients
-            and more where it is behind; `eps_dominated`, the share of coordinates with
-            sqrt(nu_hat) < eps; `gradient_rms`; `parameter_rms`; `update_to_weight`,
-            learning_rate * update_rms / parameter_rms (weight decay is not in it).
+        noise_rms: what `update_rms` would be in nothing but noise,
+            sqrt((1 - b1) / (1 + b1) * (1 + b1**n) / (1 - b1**n)). Shape (T,).
+        statistics: float64 arrays of shape (T, G), NaN where a group has no moments;
+            docs/diagnostics.md has the list. Always: `nu_hat_rms`, `nu_hat_max`,
+            `update_rms`, `snr`, `denominator`, `eps_dominated`, `nonfinite`, `drift`.
+            With gradients: `gradient_rms`, `gradient_norm`, `gradient_nonfinite`,
+            `lag`, `lag_ratio`, `alignment`. With parameters: `parameter_rms`,
+            `update_to_weight`, `angular_update`.
         overall: the same over all groups, arrays of shape (T,).
+        histogram: counts of sampled coordinates by log2(nu), int64, shape (T, G, bins),
+            with no bins where it was left out.
+        histogram_edges: the exponents of 2 between the bins, shape (bins + 1,); the
+            first and the last bin take all that is smaller, or larger.
         b1, b2, eps: Adam's own.
 
     Example:
@@ -58,9 +65,13 @@ class MomentHistory:
     sizes: np.ndarray
     learning_rate: np.ndarray
     effective_samples: np.ndarray
+    relative_error: np.ndarray
     bias_correction: np.ndarray
+    noise_rms: np.ndarray
     statistics: dict[str, np.ndarray]
     overall: dict[str, np.ndarray]
+    histogram: np.ndarray
+    histogram_edges: np.ndarray
     b1: float
     b2: float
     eps: float
@@ -92,7 +103,11 @@ _ARRAYS = (
     "sizes",
     "learning_rate",
     "effective_samples",
+    "relative_error",
     "bias_correction",
+    "noise_rms",
+    "histogram",
+    "histogram_edges",
 )
 
 
@@ -179,55 +194,52 @@ def read_moments(opt_state: optax.OptState) -> MomentHistory:
             f"the part of the state with the record that you want."
         )
     (state,) = found.values()
-    layout = state.layout
-    fields = (state.steps, state.learning_rate, state.sums)
-    steps, rate, sums = jax.device_get(tuple(bare(x) for x in fields))
-    if steps.ndim != 1:
+    record = jax.device_get([bare(getattr(state, name)) for name in _RECORDED])
+    if record[0].ndim != 1:
         raise ValueError(
-            f"read_moments: the record has axes of a vmap, {steps.shape[:-1]}. Read "
-            "one replica: read_moments(jax.tree.map(lambda x: x[i], opt_state))."
+            f"read_moments: the record has axes of a vmap, {record[0].shape[:-1]}. "
+            "Read one replica: read_moments(jax.tree.map(lambda x: x[i], opt_state))."
         )
-    rows = np.flatnonzero(steps[:-1] >= 0)
-    rows = rows[np.argsort(steps[rows])]
-    steps = steps[rows].astype(np.int64)
-    rate, sums = rate[rows].astype(np.float64), sums[rows].astype(np.float64)
+    rows = np.flatnonzero(record[0][:-1] >= 0)
+    rows = rows[np.argsort(record[0][rows])]
+    return _history(state.layout, *(table[rows] for table in record))
+
+
+_RECORDED = ("steps", "learning_rate", "sums", "histogram")
+
+
+def _history(
+    layout: Layout,
+    steps: np.ndarray,
+    rate: np.ndarray,
+    sums: np.ndarray,
+    histogram: np.ndarray,
+) -> MomentHistory:
+    """The history of the rows of a record, in the order of their steps."""
+    steps, count = steps.astype(np.int64), steps + 1.0
+    rate, sums = rate.astype(np.float64), sums.astype(np.float64)
     sizes = np.array(layout.sizes, np.int64)
-    power = layout.b2 ** (steps + 1.0)
     columns = dict(zip(layout.columns, np.moveaxis(sums, -1, 0), strict=True))
-    totals = {name: x.sum(axis=1) for name, x in columns.items()}
+    totals = {
+        name: x.max(axis=1) if name.endswith("_max") else x.sum(axis=1)
+        for name, x in columns.items()
+    }
+    samples = effective_samples(layout.b2, count)
+    bins = histogram.shape[-1]
     return MomentHistory(
         steps=steps,
         groups=layout.groups,
         sizes=sizes,
         learning_rate=rate,
-        effective_samples=(1 + layout.b2) / (1 - layout.b2) * (1 - power) / (1 + power),
-        bias_correction=1 - power,
-        statistics=_statistics(columns, sizes, 1 - power[:, None], rate[:, None]),
-        overall=_statistics(totals, sizes.sum(), 1 - power, rate),
+        effective_samples=samples,
+        relative_error=np.sqrt(2 / samples),
+        bias_correction=1 - layout.b2**count,
+        noise_rms=noise_rms(layout.b1, count),
+        statistics=statistics(layout, count[:, None], rate[:, None], columns, sizes),
+        overall=statistics(layout, count, rate, totals, sizes.sum()),
+        histogram=histogram.astype(np.int64),
+        histogram_edges=LOWEST_EXPONENT + 2 * np.arange(bins + 1 if bins else 0),
         b1=layout.b1,
         b2=layout.b2,
         eps=layout.eps,
     )
-
-
-def _statistics(
-    sums: dict[str, np.ndarray], size: Any, correction: np.ndarray, rate: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Statistics of each group from its sums; NaN where a group has no coordinates."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = {name: x / np.where(size > 0, size, np.nan) for name, x in sums.items()}
-        statistics = {
-            "nu_hat_rms": np.sqrt(mean["nu"] / correction),
-            "update_rms": np.sqrt(mean["direction_squared"]),
-            "eps_dominated": mean["eps_dominated"],
-        }
-        if "lag_squared" in mean:
-            statistics["lag"] = np.sqrt(mean["lag_squared"])
-            statistics["gradient_rms"] = np.sqrt(mean["gradient_squared"])
-        if "parameter_squared" in mean:
-            size_of_weights = np.sqrt(mean["parameter_squared"])
-            statistics["parameter_rms"] = size_of_weights
-            statistics["update_to_weight"] = (
-                rate * statistics["update_rms"] / size_of_weights
-            )
-    return statistics
