@@ -3,6 +3,8 @@
 The sums are turned into statistics on the host, in float64 (see _report/statistics.py).
 """
 
+import dataclasses
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,33 +40,53 @@ BINS = 32
 LOWEST_EXPONENT = -56
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True)
 class Layout:
-    """What a record's axes and numbers mean; structure, not data.
+    """What a record's axes and numbers mean.
+
+    It travels in the optimizer's state as an array of bytes. So a record explains
+    itself wherever it is restored, and the state stays a tree of arrays, which
+    `optax.tree.map_params` and checkpoints ask for.
 
     Attributes:
         groups: the names of the parameter groups, in the order of the rows.
         sizes: the number of coordinates in each group that have a second moment.
         columns: the names of the sums.
         leaf_groups: for each parameter leaf, the index of its group.
-        b1, b2, eps: Adam's own; b1 is None for rmsprop.
+        b1, b2, eps: Adam's own.
         corrected: whether the optimizer corrects the bias of its moments.
         bits, steps: which steps are recorded, see slots.py.
         samples: coordinates of each leaf that enter the histogram; 0: there is none.
     """
 
-    groups: tuple[str, ...]
-    sizes: tuple[int, ...]
-    columns: tuple[str, ...]
-    leaf_groups: tuple[int, ...]
+    groups: Sequence[str]
+    sizes: Sequence[int]
+    columns: Sequence[str]
+    leaf_groups: Sequence[int]
     b1: float
     b2: float
     eps: float
     corrected: bool
     bits: int
-    steps: tuple[int, ...] | None
+    steps: Sequence[int] | None
     samples: int
+    version: int = 1
+
+    def encode(self) -> jax.Array:
+        """Its JSON, uint8, shape (bytes,)."""
+        text = json.dumps(dataclasses.asdict(self)).encode()
+        return jnp.asarray(np.frombuffer(text, np.uint8))
+
+    @classmethod
+    def decode(cls, code: np.ndarray) -> "Layout":
+        """The layout that `encode` wrote."""
+        fields = json.loads(np.asarray(code, np.uint8).tobytes())
+        if fields["version"] != cls.version:
+            raise ValueError(
+                f"read_moments: the record has version {fields['version']}, this is "
+                f"{cls.version}. Read it with the optax_warmup that wrote it."
+            )
+        return cls(**fields)
 
 
 def measure(
@@ -90,10 +112,11 @@ def measure(
     sums = _by_group(layout, groups, leaves, axis_name)
     if not layout.samples:
         return sums, jnp.zeros((len(layout.groups), 0), jnp.int32)
-    counts = jnp.zeros((len(layout.groups), BINS), jnp.int32)
     sampled = [_histogram(v, layout.samples) for v in nu if v is not None]
+    counts = jnp.zeros((len(layout.groups), BINS), jnp.float32)
     counts = counts.at[np.array(groups)].add(jnp.stack(sampled))
-    return sums, counts if axis_name is None else jax.lax.psum(counts, axis_name)
+    counts = counts if axis_name is None else jax.lax.psum(counts, axis_name)
+    return sums, counts.astype(jnp.int32)
 
 
 def _of(leaves: Sequence[Any] | None, index: int) -> Any:
@@ -180,13 +203,16 @@ def _by_group(
 
 
 def _histogram(nu: jax.Array, samples: int) -> jax.Array:
-    """Counts of the binary exponents of some of a leaf's coordinates, int32 (BINS,)."""
+    """Counts of the binary exponents of some of a leaf's coordinates, shape (BINS,).
+
+    They are counted in float32, so that their collective joins that of the sums.
+    """
     flat = _wide(nu).reshape(-1)[:: max(1, math.ceil(nu.size / samples))]
     # The exponent is read off the bits: exact, and cheaper than a logarithm.
     bits = jax.lax.bitcast_convert_type(flat, jnp.int32)
     exponent = jnp.bitwise_and(jnp.right_shift(bits, 23), 0xFF) - 127
     index = jnp.clip((exponent - LOWEST_EXPONENT) // 2, 0, BINS - 1)
-    return jnp.zeros(BINS, jnp.int32).at[index].add(1)
+    return jnp.zeros(BINS, jnp.float32).at[index].add(1)
 
 
 def _wide(x: Any) -> jax.Array:

@@ -1,12 +1,12 @@
 """The wrapper that keeps a record of Adam's moments in the optimizer's state."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from optax_warmup import _check
@@ -24,7 +24,7 @@ class RecordMomentsState(NamedTuple):
 
     Attributes:
         inner_state: the state of the wrapped optimizer, whole.
-        layout: what the axes and the sums mean; structure without leaves.
+        layout: what the axes and the sums mean, as JSON; uint8, shape (bytes,).
         updates: updates seen by the wrapper, int32, shape ().
         steps: the step of each row, -1 where it is empty, int32, shape (rows + 1,).
         learning_rate: the rate used at that step, NaN where none was remembered,
@@ -42,7 +42,7 @@ class RecordMomentsState(NamedTuple):
     """
 
     inner_state: optax.OptState
-    layout: moments.Layout
+    layout: jax.Array
     updates: jax.Array
     steps: jax.Array
     learning_rate: jax.Array
@@ -126,7 +126,8 @@ def record_moments(
     columns += moments.FROM_GRADIENTS if gradients else ()
     columns += moments.FROM_PARAMETERS if parameters else ()
     layout_of = partial(
-        moments.Layout,
+        _layout,
+        groups,
         columns=columns,
         b1=float(_check.number(_OWNER, "b1", b1, minimum=0, below=1)),
         b2=float(_check.number(_OWNER, "b2", b2, minimum=0, below=1)),
@@ -138,24 +139,18 @@ def record_moments(
 
     def init_fn(params: optax.Params) -> RecordMomentsState:
         inner_state = inner.init(params)
-        adam = moments_of(inner_state, params)
-        names, sizes, leaf_groups = _grouped(params, adam.nu, groups)
-        layout = layout_of(
-            groups=names,
-            sizes=sizes,
-            leaf_groups=leaf_groups,
-            corrected=adam.corrected,
-        )
+        layout = layout_of(params, moments_of(inner_state, params))
         rows = slots.slot_count(layout.bits, layout.steps) + 1
+        size = len(layout.groups)
         bins = moments.BINS if layout.samples else 0
         return RecordMomentsState(
             inner_state,
-            layout,
+            layout.encode(),
             updates=jnp.zeros((), jnp.int32),
             steps=jnp.full(rows, -1, jnp.int32),
             learning_rate=jnp.full(rows, jnp.nan, jnp.float32),
-            sums=jnp.zeros((rows, len(names), len(columns)), jnp.float32),
-            histogram=jnp.zeros((rows, len(names), bins), jnp.int32),
+            sums=jnp.zeros((rows, size, len(columns)), jnp.float32),
+            histogram=jnp.zeros((rows, size, bins), jnp.int32),
         )
 
     def update_fn(
@@ -179,13 +174,27 @@ def record_moments(
         )
         if record is False:
             return new_updates, new
-        before = moments_of(state.inner_state, updates)
-        after = moments_of(inner_state, updates)
-        observed = (
+        adam = moments_of(inner_state, updates)
+        layout = layout_of(updates, adam)
+        count, due, row = _place(layout, state, adam, updates)
+        due &= record
+        row = jnp.where(due, row, state.steps.shape[0] - 1)
+        sums, histogram = measured_if(
+            due,
+            partial(moments.measure, layout, axis_name),
+            (state.sums[-1], state.histogram[-1]),
+            count,
+            adam.mu,
+            adam.nu,
             jax.tree.leaves(updates) if gradients else None,
             jax.tree.leaves(params) if parameters else None,
         )
-        return new_updates, _recorded(new, before, after, observed, record, axis_name)
+        return new_updates, new._replace(
+            steps=_write(state.steps, jnp.where(due, count - 1, -1), row),
+            learning_rate=_write(state.learning_rate, _rate(inner_state), row),
+            sums=_write(state.sums, sums, row),
+            histogram=_write(state.histogram, histogram, row),
+        )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
@@ -194,38 +203,17 @@ _OWNER = "record_moments"
 _BITS = 5  # 448 rows cover every step of an int32; 128 of them the first 2000
 
 
-def _recorded(
-    state: RecordMomentsState,
-    before: Moments,
-    after: Moments,
-    observed: tuple[list[Any] | None, list[Any] | None],
-    record: bool | jax.Array,
-    axis_name: str | None,
-) -> RecordMomentsState:
-    """The state with this step in its record, where the step is due."""
-    layout = state.layout
-    count = state.updates if after.count is None else after.count
+def _place(
+    layout: moments.Layout, state: RecordMomentsState, adam: Moments, tree: Any
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Adam's count after this update, whether the update is due, and its row."""
+    if adam.count is None:  # rmsprop does not count
+        count, before = state.updates + 1, state.updates
+    else:
+        count, before = adam.count, moments_of(state.inner_state, tree).count
     due, row = slots.slot(count - 1, layout.bits, layout.steps)
-    due &= record
-    if before.count is not None:
-        # Under gradient accumulation Adam stands still: the step was recorded before.
-        due &= count > before.count
-    row = jnp.where(due, row, state.steps.shape[0] - 1)
-    sums, histogram = measured_if(
-        due,
-        partial(moments.measure, layout, axis_name),
-        (state.sums[-1], state.histogram[-1]),
-        count,
-        after.mu,
-        after.nu,
-        *observed,
-    )
-    return state._replace(
-        steps=_write(state.steps, jnp.where(due, count - 1, -1), row),
-        learning_rate=_write(state.learning_rate, _rate(state.inner_state), row),
-        sums=_write(state.sums, sums, row),
-        histogram=_write(state.histogram, histogram, row),
-    )
+    # Under gradient accumulation Adam may stand still: that step was recorded before.
+    return count, due & (count > before), row
 
 
 def _write(table: jax.Array, row: jax.Array, index: jax.Array) -> jax.Array:
@@ -258,25 +246,31 @@ def _listed(steps: Sequence[int] | None) -> tuple[int, ...] | None:
     return tuple(listed)
 
 
-def _grouped(
-    params: optax.Params, nu: list[Any], groups: Callable[[str], str] | None
-) -> tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]:
-    """Names and sizes of the groups, and the group of each leaf."""
-    paths = _paths(params)
+def _layout(
+    groups: Callable[[str], str] | None, tree: Any, adam: Moments, **fields: Any
+) -> moments.Layout:
+    """The layout for parameters, or updates, of some tree."""
+    paths = _paths(tree)
     labels = [str(groups(path)) for path in paths] if groups else paths
     names = tuple(dict.fromkeys(labels))
     leaf_groups = tuple(names.index(label) for label in labels)
     sizes = [0] * len(names)
-    for group, v in zip(leaf_groups, nu, strict=True):
-        sizes[group] += 0 if v is None else int(np.prod(v.shape))
-    return names, tuple(sizes), leaf_groups
+    for group, v in zip(leaf_groups, adam.nu, strict=True):
+        sizes[group] += 0 if v is None else math.prod(v.shape)
+    return moments.Layout(
+        groups=names,
+        sizes=tuple(sizes),
+        leaf_groups=leaf_groups,
+        corrected=adam.corrected,
+        **fields,
+    )
 
 
-def _paths(params: optax.Params) -> list[str]:
+def _paths(tree: Any) -> list[str]:
     """The path of each leaf; flax's variables do not show the key they add."""
     paths = [
         jax.tree_util.keystr(path, simple=True, separator="/") or "parameters"
-        for path, _ in jax.tree_util.tree_leaves_with_path(params)
+        for path, _ in jax.tree_util.tree_leaves_with_path(tree)
     ]
     if all(path.endswith("/value") for path in paths):
         return [path.removesuffix("/value") for path in paths]

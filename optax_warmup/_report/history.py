@@ -202,7 +202,8 @@ def read_moments(opt_state: optax.OptState) -> MomentHistory:
         )
     rows = np.flatnonzero(record[0][:-1] >= 0)
     rows = rows[np.argsort(record[0][rows])]
-    return _history(state.layout, *(table[rows] for table in record))
+    layout = Layout.decode(jax.device_get(bare(state.layout)))
+    return _history(layout, *(table[rows] for table in record))
 
 
 _RECORDED = ("steps", "learning_rate", "sums", "histogram")
@@ -228,7 +229,7 @@ def _history(
     bins = histogram.shape[-1]
     return MomentHistory(
         steps=steps,
-        groups=layout.groups,
+        groups=tuple(layout.groups),
         sizes=sizes,
         learning_rate=rate,
         effective_samples=samples,
