@@ -266,6 +266,9 @@ def test_a_nan_gradient_is_a_value_in_the_record():
     lag = history.statistics["lag"]
     assert np.isfinite(lag[:2]).all() and np.isnan(lag[2:, 1]).all()
     assert np.isfinite(lag[:, 0]).all()
+    counted = history.statistics["nonfinite"].tolist()
+    assert counted == [[0, 0], [0, 0], [0, 1], [0, 1]]
+    assert history.statistics["gradient_nonfinite"][:, 1].tolist() == [0, 0, 1, 0]
 
 
 def test_a_resumed_run_continues_the_record():

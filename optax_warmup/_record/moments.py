@@ -6,9 +6,9 @@ The sums are turned into statistics on the host, in float64 (see _report/statist
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,9 @@ FROM_MOMENTS = (
     "direction_squared",
     "denominator",
     "eps_dominated",
-    "nonfinite",
 )
 FROM_GRADIENTS = (
     "gradient_squared",
-    "gradient_nonfinite",
     "lag_squared",
     "gradient_times_previous",
     "previous_squared",
@@ -92,6 +90,7 @@ class Layout:
 def measure(
     layout: Layout,
     axis_name: str | None,
+    zero: jax.Array,
     count: jax.Array,
     mu: Sequence[Any],
     nu: Sequence[Any],
@@ -102,19 +101,33 @@ def measure(
 
     Each leaf is reduced to scalars before anything is stacked, so that XLA combines the
     collectives of sharded leaves into one for the sums and one for the maxima.
+
+    `zero` is a zero of which XLA does not know that it is one; see `_apart`.
     """
-    leaves = [
-        _leaf(layout, count, mu[i], v, _of(gradients, i), _of(parameters, i))
-        for i, v in enumerate(nu)
-        if v is not None
-    ]
-    groups = [g for g, v in zip(layout.leaf_groups, nu, strict=True) if v is not None]
+    scalars = _scalars(layout, count)
+    measured = [leaf for leaf, v in enumerate(nu) if v is not None]
+    leaves = []
+    for leaf in measured:
+        first = _of(gradients, leaf) if mu[leaf] is None else mu[leaf]
+        operands = scalars._replace(
+            mu=_wide(first),
+            nu=_wide(nu[leaf]),
+            gradient=_wide(_of(gradients, leaf)),
+            parameter=_wide(_of(parameters, leaf)),
+        )
+        leaves.append(
+            {
+                name: _column(name, _apart(operands, zero, len(leaves), index))
+                for index, name in enumerate(layout.columns)
+            }
+        )
+    groups = np.array([layout.leaf_groups[leaf] for leaf in measured])
     sums = _by_group(layout, groups, leaves, axis_name)
     if not layout.samples:
         return sums, jnp.zeros((len(layout.groups), 0), jnp.int32)
-    sampled = [_histogram(v, layout.samples) for v in nu if v is not None]
     counts = jnp.zeros((len(layout.groups), BINS), jnp.float32)
-    counts = counts.at[np.array(groups)].add(jnp.stack(sampled))
+    sampled = [_histogram(nu[leaf], layout.samples) for leaf in measured]
+    counts = counts.at[groups].add(jnp.stack(sampled))
     counts = counts if axis_name is None else jax.lax.psum(counts, axis_name)
     return sums, counts.astype(jnp.int32)
 
@@ -123,80 +136,115 @@ def _of(leaves: Sequence[Any] | None, index: int) -> Any:
     return None if leaves is None else leaves[index]
 
 
-def _leaf(
-    layout: Layout, count: jax.Array, mu: Any, nu: jax.Array, gradient: Any, param: Any
-) -> dict[str, jax.Array]:
-    """The columns of one leaf, scalars."""
-    nu, eps = _wide(nu), layout.eps
-    root = jnp.sqrt(nu / _correction(layout, layout.b2, count))
-    if mu is not None:
-        direction = _wide(mu) / _correction(layout, layout.b1, count) / (root + eps)
-    elif gradient is not None:  # rmsprop has no first moment
-        mu, direction = gradient, _wide(gradient) / (root + eps)
-    else:
-        mu = direction = jnp.float32(jnp.nan)
-    terms = {
-        "nu": nu,
-        "mu_squared": jnp.square(_wide(mu)),
-        "direction_squared": jnp.square(direction),
-        "denominator": root + eps,
-        "eps_dominated": root < eps,  # the root: eps**2 would underflow
-        "nonfinite": ~jnp.isfinite(nu),
-    }
-    if gradient is not None:
-        gradient = _wide(gradient)
-        previous = _previous_direction(layout, count, mu, nu, gradient)
-        terms |= {
-            "gradient_squared": jnp.square(gradient),
-            "gradient_nonfinite": ~jnp.isfinite(gradient),
-            "lag_squared": jnp.square(gradient / jnp.maximum(root, eps)),
-            "gradient_times_previous": gradient * previous,
-            "previous_squared": jnp.square(previous),
-        }
-    if param is not None:
-        terms["parameter_squared"] = jnp.square(_wide(param))
-        terms["parameter_times_direction"] = _wide(param) * direction
-    sums = {name: jnp.sum(_wide(terms[name])) for name in terms}
-    return sums | {"nu_max": jnp.max(nu, initial=0.0)}
+class _Operands(NamedTuple):
+    """What the columns of a leaf are made of, float32."""
+
+    mu_correction: Any  # 1 - b1**count, and so on
+    nu_correction: Any
+    mu_correction_before: Any  # one update ago; 1 before the first
+    nu_correction_before: Any
+    later: Any  # 0 at the first update, 1 afterwards
+    b1: Any
+    b2: Any
+    eps: Any
+    nothing: Any  # 0
+    mu: Any = None
+    nu: Any = None
+    gradient: Any = None
+    parameter: Any = None
 
 
-def _previous_direction(
-    layout: Layout, count: jax.Array, mu: Any, nu: jax.Array, gradient: jax.Array
-) -> jax.Array:
+def _scalars(layout: Layout, count: jax.Array) -> _Operands:
+    """The operands that all leaves share."""
+    now, before, later = _wide(count), _wide(count) - 1, _wide(count > 1)
+    return _Operands(
+        mu_correction=_correction(layout, layout.b1, now),
+        nu_correction=_correction(layout, layout.b2, now),
+        mu_correction_before=_correction(layout, layout.b1, before) * later + 1 - later,
+        nu_correction_before=_correction(layout, layout.b2, before) * later + 1 - later,
+        later=later,
+        b1=jnp.float32(layout.b1),
+        b2=jnp.float32(layout.b2),
+        eps=jnp.float32(layout.eps),
+        nothing=jnp.float32(0),
+    )
+
+
+def _apart(operands: _Operands, zero: jax.Array, *place: int) -> _Operands:
+    """The same operands, which XLA cannot recognise as the same.
+
+    What several reductions share, be it the broadcast of a constant, XLA:CPU computes
+    once and keeps: a copy of the parameters for each such thing. A reduction with
+    operands of its own reads them and keeps nothing.
+    """
+    leaf, column = place
+    own = zero * float(1 + leaf * 64 + column)
+    return jax.tree.map(lambda x: x + own, operands)
+
+
+def _column(name: str, x: _Operands) -> jax.Array:
+    """One column of one leaf, a scalar."""
+    if name == "nu_max":
+        return jnp.max(x.nu, initial=0.0)
+    return jnp.sum(_TERMS[name](x))
+
+
+def _root(x: _Operands) -> jax.Array:
+    return jnp.sqrt(x.nu / x.nu_correction)
+
+
+def _direction(x: _Operands) -> jax.Array:
+    return x.mu / x.mu_correction / (_root(x) + x.eps)
+
+
+def _previous_direction(x: _Operands) -> jax.Array:
     """Adam's direction before this gradient came, 0 at the first update.
 
     The moments of then are recovered from those of now: to keep the old ones would
-    cost a copy of each at every step.
+    cost a copy of each at every step. (With b1 = 0 the last gradient is not known.)
     """
-    b1, b2, before = layout.b1, layout.b2, count - 1
-    first = before <= 0
-    root = jnp.sqrt(jnp.maximum(nu - (1 - b2) * jnp.square(gradient), 0) / b2)
-    root /= jnp.sqrt(jnp.where(first, 1.0, _correction(layout, b2, before)))
-    old = (_wide(mu) - (1 - b1) * gradient) / b1 if b1 > 0 else jnp.zeros_like(gradient)
-    old /= jnp.where(first, 1.0, _correction(layout, b1, before))
-    return jnp.where(first, 0.0, old / jnp.maximum(root + layout.eps, _TINY))
+    b1, b2 = jnp.maximum(x.b1, _TINY), jnp.maximum(x.b2, _TINY)
+    mu = (x.mu - (1 - b1) * x.gradient) / b1
+    nu = jnp.maximum(x.nu - (1 - b2) * jnp.square(x.gradient), x.nothing) / b2
+    root = jnp.sqrt(nu / x.nu_correction_before)
+    return x.later * mu / x.mu_correction_before / (root + (x.eps + _TINY))
 
 
 _TINY = float(np.finfo(np.float32).tiny)
 
+_TERMS: dict[str, Callable[[_Operands], jax.Array]] = {
+    "nu": lambda x: x.nu,
+    "mu_squared": lambda x: jnp.square(x.mu),
+    "direction_squared": lambda x: jnp.square(_direction(x)),
+    "denominator": lambda x: _root(x) + x.eps,
+    # 1 where sqrt(nu_hat) < eps, else 0, without the comparison that XLA:CPU would not
+    # fuse into the sum. The root is compared, since eps**2 would underflow.
+    "eps_dominated": lambda x: jnp.sign(jnp.maximum(x.eps - _root(x), x.nothing)),
+    "gradient_squared": lambda x: jnp.square(x.gradient),
+    "lag_squared": lambda x: jnp.square(x.gradient / jnp.maximum(_root(x), x.eps)),
+    "gradient_times_previous": lambda x: x.gradient * _previous_direction(x),
+    "previous_squared": lambda x: jnp.square(_previous_direction(x)),
+    "parameter_squared": lambda x: jnp.square(x.parameter),
+    "parameter_times_direction": lambda x: x.parameter * _direction(x),
+}
+
 
 def _by_group(
     layout: Layout,
-    groups: Sequence[int],
+    groups: np.ndarray,
     leaves: Sequence[dict[str, jax.Array]],
     axis_name: str | None,
 ) -> jax.Array:
     """The columns of the leaves, added up (or their maximum taken) by group."""
-    index = np.array(groups)
     columns = []
     for name in layout.columns:
         values = jnp.stack([leaf[name] for leaf in leaves])
         column = jnp.zeros(len(layout.groups), jnp.float32)
         if name.endswith("_max"):
-            column = column.at[index].max(values)
+            column = column.at[groups].max(values)
             reduce = jax.lax.pmax
         else:
-            column = column.at[index].add(values)
+            column = column.at[groups].add(values)
             reduce = jax.lax.psum
         columns.append(column if axis_name is None else reduce(column, axis_name))
     return jnp.stack(columns, axis=-1)
@@ -215,8 +263,8 @@ def _histogram(nu: jax.Array, samples: int) -> jax.Array:
     return jnp.zeros(BINS, jnp.float32).at[index].add(1)
 
 
-def _wide(x: Any) -> jax.Array:
-    return jnp.asarray(x).astype(jnp.float32)
+def _wide(x: Any) -> Any:
+    return None if x is None else jnp.asarray(x).astype(jnp.float32)
 
 
 def _correction(layout: Layout, decay: float, count: jax.Array) -> jax.Array:
@@ -224,4 +272,4 @@ def _correction(layout: Layout, decay: float, count: jax.Array) -> jax.Array:
     if not layout.corrected:
         return jnp.float32(1)
     logarithm = math.log(decay) if decay > 0 else -math.inf
-    return -jnp.expm1(_wide(count) * logarithm)
+    return jnp.where(count > 0, -jnp.expm1(count * logarithm), 0.0)

@@ -38,7 +38,7 @@ class RecordMomentsState(NamedTuple):
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
         >>> state = ow.record_moments(optax.adam(1e-3)).init({"w": jnp.ones(3)})
         >>> state.sums.shape
-        (449, 1, 7)
+        (449, 1, 6)
     """
 
     inner_state: optax.OptState
@@ -72,8 +72,8 @@ def record_moments(
 
     With nu_hat = nu / (1 - b2**n) and mu_hat = mu / (1 - b1**n) after n updates, each
     group's record holds sums of nu, mu**2, (mu_hat / (sqrt(nu_hat) + eps))**2,
-    sqrt(nu_hat) + eps, the largest nu, counts of sqrt(nu_hat) < eps and of numbers that
-    are not finite, and a histogram of log2(nu).
+    sqrt(nu_hat) + eps, the largest nu, the count of sqrt(nu_hat) < eps, and a histogram
+    of log2(nu).
 
     Recording can be left out of a step from outside: `optimizer.update(grads, state,
     params, record=False)` with Python's False compiles a step without any of it; with
@@ -183,6 +183,7 @@ def record_moments(
             due,
             partial(moments.measure, layout, axis_name),
             (state.sums[-1], state.histogram[-1]),
+            _zero(state),
             count,
             adam.mu,
             adam.nu,
@@ -214,6 +215,11 @@ def _place(
     due, row = slots.slot(count - 1, layout.bits, layout.steps)
     # Under gradient accumulation Adam may stand still: that step was recorded before.
     return count, due & (count > before), row
+
+
+def _zero(state: RecordMomentsState) -> jax.Array:
+    """A zero that XLA takes for data: nothing but itself is written to the scratch."""
+    return jnp.sum(state.sums[-1])
 
 
 def _write(table: jax.Array, row: jax.Array, index: jax.Array) -> jax.Array:

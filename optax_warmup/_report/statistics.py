@@ -48,18 +48,22 @@ def statistics(
             "snr": mean["mu_squared"] / momentum**2 / nu_hat,
             "denominator": mean["denominator"],
             "eps_dominated": mean["eps_dominated"],
-            "nonfinite": sums["nonfinite"],
+            "nonfinite": (~np.isfinite(sums["nu"])).astype(float),
             "drift": _drift(nu_hat, count),
         }
         if "gradient_squared" in mean:
             result |= {
                 "gradient_rms": np.sqrt(mean["gradient_squared"]),
                 "gradient_norm": np.sqrt(sums["gradient_squared"]),
-                "gradient_nonfinite": sums["gradient_nonfinite"],
+                "gradient_nonfinite": (~np.isfinite(sums["gradient_squared"])).astype(
+                    float
+                ),
                 "lag": np.sqrt(mean["lag_squared"]),
                 "lag_ratio": mean["gradient_squared"] / nu_hat,
+                # rmsprop keeps no mean of which the step before could be known
                 "alignment": sums["gradient_times_previous"]
-                / np.sqrt(sums["gradient_squared"] * sums["previous_squared"]),
+                / np.sqrt(sums["gradient_squared"] * sums["previous_squared"])
+                * (1 if layout.corrected else np.nan),
             }
         if "parameter_squared" in mean:
             result |= _of_parameters(mean, rate)
