@@ -289,6 +289,7 @@ def nestings():
     yield "amsgrad", recorder(optax.amsgrad(0.1, B1, B2, EPS))
     yield "nadam", recorder(optax.nadam(0.1, B1, B2, EPS))
     yield "lamb", recorder(optax.lamb(0.1, B1, B2, EPS))
+    yield "radam", recorder(optax.radam(0.1, B1, B2, EPS))
     yield "chain", recorder(optax.chain(optax.clip_by_global_norm(1e9), adamw))
     yield "inside a chain", optax.chain(optax.clip_by_global_norm(1e9), recorder(adamw))
     yield (
@@ -314,6 +315,95 @@ def test_moments_are_found_in_any_nesting(name, optimizer):
         np.testing.assert_allclose(
             history.statistics["nu_hat_rms"], expected, rtol=1e-5
         )
+
+
+@pytest.mark.parametrize("build", [optax.yogi, optax.adabelief])
+def test_relatives_whose_second_moment_is_another(build):
+    history = ow.read_moments(run(recorder(build(0.1, b1=B1, b2=B2)), gradients(3)))
+    np.testing.assert_array_equal(history.steps, [0, 1, 2])
+    assert np.isfinite(history.statistics["nu_hat_rms"]).all()
+
+
+def test_rmsprop_has_no_first_moment_and_no_correction():
+    grads = gradients(6)
+    optimizer = recorder(optax.rmsprop(0.1, decay=B2, eps=EPS))
+    history = ow.read_moments(run(optimizer, grads))
+    np.testing.assert_array_equal(history.steps, np.arange(6))
+    nu = np.zeros((3, 4))
+    for row, gradient in enumerate(grads):
+        nu = B2 * nu + (1 - B2) * gradient["w"] ** 2
+        wanted = np.sqrt(nu.mean())
+        np.testing.assert_allclose(
+            history.statistics["nu_hat_rms"][row, 1], wanted, rtol=1e-5
+        )
+        wanted = np.sqrt((gradient["w"] ** 2 / (np.sqrt(nu) + EPS) ** 2).mean())
+        np.testing.assert_allclose(
+            history.statistics["update_rms"][row, 1], wanted, rtol=1e-5
+        )
+    without = recorder(optax.rmsprop(0.1, decay=B2, eps=EPS), gradients=False)
+    history = ow.read_moments(run(without, grads))
+    assert np.isnan(history.statistics["update_rms"]).all()
+    assert np.isfinite(history.statistics["nu_hat_rms"]).all()
+
+
+def test_adam_and_rmsprop_do_not_share_a_record():
+    mixed = optax.partition(
+        {"adam": optax.adam(0.1), "rms": optax.rmsprop(0.1)}, {"w": "adam", "b": "rms"}
+    )
+    with pytest.raises(ValueError, match="mixes Adam and rmsprop"):
+        recorder(mixed).init(as_arrays(PARAMS))
+
+
+def test_steps_can_be_listed():
+    optimizer = recorder(steps=[7, 0, 3, 3, 100])
+    state = run(optimizer, gradients(10))
+    assert state.steps.shape == (4 + 1,)
+    history = ow.read_moments(state)
+    np.testing.assert_array_equal(history.steps, [0, 3, 7])
+    everything = ow.read_moments(run(recorder(), gradients(10)))
+    np.testing.assert_array_equal(
+        history.statistics["lag"], everything.statistics["lag"][[0, 3, 7]]
+    )
+    for bad, message in [
+        ([], "not be empty"),
+        ([-1], "be .* -1"),
+        ([0.5], "be .* 0.5"),
+    ]:
+        with pytest.raises(ValueError, match=f"record_moments: steps must {message}"):
+            recorder(steps=bad)
+
+
+def test_recording_is_switched_from_outside():
+    optimizer, params = recorder(), as_arrays(PARAMS)
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update, static_argnames="record")
+    grads = list(map(as_arrays, gradients(6)))
+    for step, g in enumerate(grads):
+        _, state = update(g, state, params, record=step % 2 == 0)
+    np.testing.assert_array_equal(ow.read_moments(state).steps, [0, 2, 4])
+
+    state = optimizer.init(params)
+    on_device = jax.jit(optimizer.update)
+    for step, g in enumerate(grads):
+        _, state = on_device(g, state, params, record=jnp.asarray(step % 3 == 0))
+    np.testing.assert_array_equal(ow.read_moments(state).steps, [0, 3])
+
+
+def test_the_histogram_counts_the_sampled_coordinates():
+    params = {"w": jnp.zeros((64, 64)), "b": jnp.zeros(5)}
+    grads = {"w": jnp.full((64, 64), 0.25), "b": jnp.array([1e-30, 0, 1e-3, 2.0, 1e4])}
+    optimizer = ow.record_moments(optax.adam(1e-3, b2=0.5), b2=0.5, samples=100)
+    _, state = optimizer.update(grads, optimizer.init(params), params)
+    history = ow.read_moments(state)
+    assert history.groups == ("b", "w")
+    of_b, of_w = history.histogram[0]
+    # nu = g**2 / 2 = 2**-5, in the bin from 2**-6 to 2**-4
+    index = list(history.histogram_edges).index(-6)
+    assert of_w[index] == of_w.sum() == len(range(0, 64 * 64, 41))
+    assert of_b.sum() == 5 and of_b[0] == 2 and of_b[-1] == 1
+    assert ow.record_moments(optax.adam(1e-3), samples=0).init(
+        params
+    ).histogram.shape == (449, 2, 0)
 
 
 def test_groups_without_moments_are_nan_and_shown():

@@ -51,7 +51,7 @@ class Layout:
         sizes: the number of coordinates in each group that have a second moment.
         columns: the names of the sums.
         leaf_groups: for each parameter leaf, the index of its group.
-        b1, b2, eps: Adam's own.
+        b1, b2, eps: Adam's own; b1 is 0 for rmsprop.
         corrected: whether the optimizer corrects the bias of its moments.
         bits, steps: which steps are recorded, see slots.py.
         samples: coordinates of each leaf that enter the histogram; 0: there is none.
@@ -108,9 +108,10 @@ def measure(
     measured = [leaf for leaf, v in enumerate(nu) if v is not None]
     leaves = []
     for leaf in measured:
+        # rmsprop has no first moment: its direction is made of the gradient, if known
         first = _of(gradients, leaf) if mu[leaf] is None else mu[leaf]
         operands = scalars._replace(
-            mu=_wide(first),
+            mu=jnp.float32(jnp.nan) if first is None else _wide(first),
             nu=_wide(nu[leaf]),
             gradient=_wide(_of(gradients, leaf)),
             parameter=_wide(_of(parameters, leaf)),

@@ -263,6 +263,8 @@ def _layout(
     sizes = [0] * len(names)
     for group, v in zip(leaf_groups, adam.nu, strict=True):
         sizes[group] += 0 if v is None else math.prod(v.shape)
+    if not adam.corrected:
+        fields["b1"] = 0.0
     return moments.Layout(
         groups=names,
         sizes=tuple(sizes),

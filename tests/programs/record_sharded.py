@@ -1,0 +1,117 @@
+"""The record on four virtual devices: run by tests/test_record_sharded.py."""
+
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import optax_warmup as ow
+
+STEPS = 6
+MESH = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+KEYS = jax.random.split(jax.random.key(0), STEPS)
+PARAMS = {f"w{i}": jnp.full((16, 8), 0.1 + i) for i in range(5)} | {"b": jnp.ones(8)}
+SPECS = {name: P("data") if x.ndim == 2 else P() for name, x in PARAMS.items()}
+
+
+def gradients(step):
+    return jax.tree.map(lambda x: x * jax.random.normal(KEYS[step], x.shape), PARAMS)
+
+
+def adam():
+    return optax.chain(optax.scale_by_adam(), ow.scale_by_learning_rate(1e-3))
+
+
+def train(optimizer, params, state, update):
+    for step in range(STEPS):
+        _, state = update(gradients(step), state, params)
+    return ow.read_moments(state)
+
+
+def assert_same(got, wanted):
+    assert got.steps.tolist() == wanted.steps.tolist() == list(range(STEPS))
+    for name, values in wanted.statistics.items():
+        np.testing.assert_allclose(
+            got.statistics[name], values, rtol=1e-5, atol=1e-5, err_msg=name
+        )
+    np.testing.assert_array_equal(got.histogram, wanted.histogram)
+
+
+def fully_sharded(optimizer, wanted):
+    """Parameters and moments sharded, the compiler places the collectives."""
+    sharding = jax.tree.map(lambda spec: NamedSharding(MESH, spec), SPECS)
+    replicated = NamedSharding(MESH, P())
+    params = jax.device_put(PARAMS, sharding)
+    state = optimizer.init(PARAMS)
+    places = optax.tree.map_params(
+        optimizer,
+        lambda _, place: place,
+        state,
+        sharding,
+        transform_non_params=lambda _: replicated,
+    )
+    state = jax.device_put(state, places)
+    update = jax.jit(optimizer.update, out_shardings=(sharding, places))
+    assert_same(train(optimizer, params, state, update), wanted)
+    text = update.lower(params, state, params).compile().as_text()
+    entry = text[text.index("\nENTRY") :]
+    collectives = "all-reduce all-gather all-to-all collective-permute reduce-scatter"
+    for name in collectives.split():
+        assert f" {name}(" not in entry and f" {name}-start(" not in entry, name
+    inside = re.findall(r" (all-\w+|collective-\w+|reduce-scatter)(?:-start)?\(", text)
+    assert inside == ["all-reduce"] * len(inside) and 1 <= len(inside) <= 2, inside
+
+
+def by_hand(wanted):
+    """Inside shard_map, with the name of the axis."""
+    params = {name: x for name, x in PARAMS.items() if x.ndim == 2}
+    optimizer = ow.record_moments(
+        adam(), gradients=True, parameters=True, axis_name="data", samples=16
+    )
+    state = optimizer.init(params)
+    specs = optax.tree.map_params(
+        optimizer,
+        lambda _, spec: spec,
+        state,
+        {name: SPECS[name] for name in params},
+        transform_non_params=lambda _: P(),
+    )
+    sharded = {name: SPECS[name] for name in params}
+    update = jax.jit(
+        jax.shard_map(
+            optimizer.update,
+            mesh=MESH,
+            in_specs=(sharded, specs, sharded),
+            out_specs=(sharded, specs),
+            check_vma=False,
+        )
+    )
+    for step in range(STEPS):
+        grads = {name: gradients(step)[name] for name in params}
+        _, state = update(grads, state, params)
+    history = ow.read_moments(state)
+    for name, values in wanted.statistics.items():
+        of_matrices = values[:, [wanted.groups.index(g) for g in history.groups]]
+        np.testing.assert_allclose(
+            history.statistics[name], of_matrices, rtol=1e-5, atol=1e-5, err_msg=name
+        )
+    assert (history.histogram.sum(axis=-1) == 4 * 16).all()
+
+
+def main():
+    assert jax.device_count() == 4
+    optimizer = ow.record_moments(adam(), gradients=True, parameters=True)
+    update = partial(jax.jit(optimizer.update))
+    wanted = train(optimizer, PARAMS, optimizer.init(PARAMS), update)
+    fully_sharded(optimizer, wanted)
+    by_hand(wanted)
+    print("ok")
+
+
+if __name__ == "__main__":
+    main()

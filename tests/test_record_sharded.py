@@ -1,0 +1,46 @@
+"""The record on several devices and in several processes, each in its own Python."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+def start(program, *arguments, devices=1):
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    return subprocess.Popen(
+        [sys.executable, PROGRAMS / program, *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_four_devices_record_what_one_does_with_two_collectives_at_most():
+    assert finish(start("record_sharded.py", devices=4)).endswith("ok\n")
+
+
+def test_two_processes_record_the_same():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    both = [start("record_two_processes.py", port, process) for process in (0, 1)]
+    first, second = (
+        [line for line in finish(process).splitlines() if line.startswith("nu_hat")]
+        for process in both
+    )
+    assert first == second and len(first) == 2
+    assert "nan" not in "".join(first)
