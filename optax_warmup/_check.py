@@ -58,7 +58,7 @@ def number(
     bad |= (array < minimum) | (array > maximum) | (array <= above) | (array >= below)
     if np.any(bad):
         raise ValueError(_message(owner, name, f"a finite number{wanted}", value, hint))
-    return float(array) if array.ndim == 0 else value
+    return float(array) + 0.0 if array.ndim == 0 else _own(value)  # -0.0 is 0.0
 
 
 def length(
@@ -71,20 +71,18 @@ def length(
     """
     if type(value) is int and minimum <= value <= MAX_STEP:
         return value  # the usual case, quickly
-    wanted = f"a whole number of steps >= {minimum}"
+    wanted = f"a whole number of steps >= {minimum} and <= 2**31 - 1"
     array = _real_array(owner, name, value, wanted)
     if array is None:
         return value
-    bad = ~np.isfinite(array) | (array < minimum)
-    if np.any(bad) or np.any(array != np.floor(array)):
-        hint = hint or "round it first, for example with round(0.1 * total_steps)"
+    whole = np.isfinite(array) & (array == np.floor(array))
+    if not np.all(whole & (array >= minimum) & (array <= MAX_STEP)):
+        if np.any(array > MAX_STEP):
+            hint = "optax counts steps in int32"
+        elif not np.all(whole):
+            hint = "round it first, for example with round(0.1 * total_steps)"
         raise ValueError(_message(owner, name, wanted, value, hint))
-    if np.any(array > MAX_STEP):
-        wanted = f"{wanted} and <= 2**31 - 1"
-        raise ValueError(
-            _message(owner, name, wanted, value, "optax counts steps in int32")
-        )
-    return int(array) if array.ndim == 0 else value
+    return int(array) if array.ndim == 0 else _own(value)
 
 
 def _real_array(
@@ -97,19 +95,32 @@ def _real_array(
         dtype = np.asarray(value).dtype
     else:
         dtype = None
-    if dtype is None or not (
-        jax.numpy.issubdtype(dtype, np.integer)
-        or jax.numpy.issubdtype(dtype, np.floating)
-    ):
+    if dtype is None or not is_real(dtype):
         kind = type(value).__name__ if dtype is None else f"dtype {dtype}"
         raise TypeError(_message(owner, name, wanted, value, f"its type is {kind}"))
     if is_traced(value):
         return None
-    if isinstance(value, int):
-        return np.asarray(value, dtype=object if abs(value) > 2**62 else None)
-    array = np.asarray(value)
-    # bfloat16 and its like know few of NumPy's functions
-    return array if array.dtype.kind in "iuf" else array.astype(np.float64)
+    if isinstance(value, int) and abs(value) > 2**1000:
+        return np.asarray(math.inf)  # float(value) would raise
+    # Narrower types would round the bounds that it is compared with.
+    return np.asarray(value).astype(np.float64)
+
+
+def _own(array: ArrayLike) -> ArrayLike:
+    """What a value may keep: a NumPy array of the caller's can change behind it."""
+    if not isinstance(array, np.ndarray):
+        return array
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def is_real(dtype: Any) -> bool:
+    """Whether the type is one of integers or of floating-point numbers."""
+    if np.dtype(dtype).kind == "m":
+        return False  # NumPy counts a span of time as an integer
+    kinds = (jax.numpy.integer, jax.numpy.floating)
+    return any(jax.numpy.issubdtype(dtype, kind) for kind in kinds)
 
 
 def _describe(minimum: float, maximum: float, above: float, below: float) -> str:
@@ -142,3 +153,16 @@ def difference(
             f"and {long_name}={long!r}; shorten the one or lengthen the other."
         )
     return long - short
+
+
+def ordered(
+    owner: str, low_name: str, low: ArrayLike, high_name: str, high: ArrayLike
+) -> None:
+    """Refuses a lower bound above the upper one."""
+    if is_traced(low) or is_traced(high):
+        return
+    if np.any(np.asarray(low) > np.asarray(high)):
+        raise ValueError(
+            f"{owner}: {low_name} must be <= {high_name}, got {low_name}={low!r} and "
+            f"{high_name}={high!r}; exchange them."
+        )

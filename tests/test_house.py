@@ -27,6 +27,7 @@ FLOORS = (
     "_transforms",
     "_state",
     "_record",
+    "_curvature",
     "_report",
     "_look",
     "_command",

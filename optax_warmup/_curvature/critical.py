@@ -98,9 +98,10 @@ def critical_learning_rate(
 ) -> CriticalRate:
     """The rate from which on a step along an update raises the loss.
 
-    It takes forward passes only. The rate doubles from `smallest` until loss(params + rate * updates) exceeds
-    loss(params), and is then found by bisection. The rates that are useful in training
-    lie below it, for Adam far below; `best` is the better guide there.
+    It takes forward passes only. The rate doubles from `smallest` until
+    loss(params + rate * updates) exceeds loss(params), and is then found by bisection.
+    The rates that are useful in training lie below it, for Adam far below; `best` is
+    the better guide there.
 
     Args:
         loss_fn: maps parameters to a loss of shape (), on data of your choice.

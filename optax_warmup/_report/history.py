@@ -1,19 +1,15 @@
-"""Reading a record on the host: statistics in float64, from the device's raw sums."""
+"""What a record says, as arrays on the host; its table, its file."""
 
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import jax
 import numpy as np
-import optax
 
-from optax_warmup._record.moments import LOWEST_EXPONENT, Layout
-from optax_warmup._record.record_moments import RecordMomentsState
-from optax_warmup._report.statistics import effective_samples, noise_rms, statistics
-from optax_warmup._state import bare, find
-
-_FORMAT = 1
+from optax_warmup._config import fingerprint
+from optax_warmup._report import storage, terminal
+from optax_warmup._schedules.schedule import Schedule
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +32,8 @@ class MomentHistory:
         bias_correction: 1 - b2**n, the share of nu that is not still the zero it
             started from. Shape (T,).
         noise_rms: what `update_rms` would be in nothing but noise,
-            sqrt((1 - b1) / (1 + b1) * (1 + b1**n) / (1 - b1**n)). Shape (T,).
+            sqrt((1 - b1) / (1 + b1) * (1 + b1**n) / (1 - b1**n)); for rmsprop, which
+            corrects no bias, 1 / sqrt(1 - b2**n). Shape (T,).
         statistics: float64 arrays of shape (T, G), NaN where a group has no moments;
             docs/diagnostics.md has the list. Always: `nu_hat_rms`, `nu_hat_max`,
             `update_rms`, `snr`, `denominator`, `eps_dominated`, `nonfinite`, `drift`.
@@ -49,6 +46,12 @@ class MomentHistory:
         histogram_edges: the exponents of 2 between the bins, shape (bins + 1,); the
             first and the last bin take all that is smaller, or larger.
         b1, b2, eps: Adam's own.
+        corrected: whether the optimizer divides nu by its `bias_correction`; rmsprop
+            does not, and its nu_hat is nu.
+        meta: where the record comes from: `optax_warmup`, `jax`, `optax` and `numpy`
+            are versions, `schedule` and `fingerprint` say what `save` was given.
+
+    `str(history)` is a table of the groups, `history.summary()` one line.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -75,40 +78,78 @@ class MomentHistory:
     b1: float
     b2: float
     eps: float
+    corrected: bool = True
+    meta: Mapping[str, str] = field(default_factory=dict)
 
-    def save(self, path: str | Path) -> Path:
+    def __str__(self) -> str:
+        return terminal.table(self)
+
+    def summary(self) -> str:
+        """The last recorded step in one line, for a terminal or a progress bar."""
+        return terminal.line(self)
+
+    def tidy(self) -> dict[str, np.ndarray]:
+        """Every number in a row of its own, as `pandas.DataFrame` takes it.
+
+        Returns:
+            A dictionary of equally long arrays: `step` (int64), `group` and `statistic`
+            (str), `value` (float64). What is over all groups has the group "".
+        """
+        alone = {name: getattr(self, name) for name in _BY_STEP}
+        columns = [("", name, x) for name, x in (alone | self.overall).items()]
+        for index, group in enumerate(self.groups):
+            columns += [(group, n, x[:, index]) for n, x in self.statistics.items()]
+        rows = len(self.steps)
+        return {
+            "step": np.tile(self.steps, len(columns)),
+            "group": np.repeat([group for group, _, _ in columns], rows),
+            "statistic": np.repeat([name for _, name, _ in columns], rows),
+            "value": np.concatenate([x for _, _, x in columns]),
+        }
+
+    def save(self, path: str | Path, *, schedule: object = None) -> Path:
         """Writes the history to one .npz file; `load_moments` reads it again.
 
         The file is complete or absent: it is written beside its place and moved there.
+
+        Args:
+            path: where; the suffix becomes .npz.
+            schedule: the schedule of the run, or any text that identifies it. `meta`
+                keeps its text, which for a schedule of this package is the code that
+                rebuilds it, and its `fingerprint` where it has one.
+
+        Returns:
+            The path of the file.
         """
-        path = Path(path).with_suffix(".npz")
-        meta = {
-            "format": _FORMAT,
-            "groups": self.groups,
-            "b1": self.b1,
-            "b2": self.b2,
-            "eps": self.eps,
-        }
+        meta = {name: getattr(self, name) for name in _META}
+        meta["meta"] = dict(self.meta) | _identity(schedule)
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {f"statistics/{name}": x for name, x in self.statistics.items()}
         arrays |= {f"overall/{name}": x for name, x in self.overall.items()}
-        partial = path.with_name(f"{path.name}.partial")
-        with partial.open("wb") as file:
-            np.savez_compressed(file, meta=np.array(json.dumps(meta)), **arrays)
-        return partial.replace(path)
+        return storage.write(Path(path).with_suffix(".npz"), meta, arrays)
 
 
-_ARRAYS = (
-    "steps",
-    "sizes",
+def _identity(schedule: object) -> dict[str, str]:
+    if schedule is None:
+        return {}
+    text = {"schedule": str(schedule)}
+    if not isinstance(schedule, Schedule):
+        return text
+    try:
+        return text | {"fingerprint": fingerprint(schedule)}
+    except (TypeError, ValueError):
+        return text  # it holds functions without a name; no reason to lose a record
+
+
+_META = ("groups", "b1", "b2", "eps", "corrected")
+_BY_STEP = (
     "learning_rate",
     "effective_samples",
     "relative_error",
     "bias_correction",
     "noise_rms",
-    "histogram",
-    "histogram_edges",
 )
+_ARRAYS = ("steps", "sizes", "histogram", "histogram_edges", *_BY_STEP)
 
 
 def load_moments(path: str | Path) -> MomentHistory:
@@ -133,28 +174,38 @@ def load_moments(path: str | Path) -> MomentHistory:
         ('parameters',)
     """
     path = Path(path)
+    meta, arrays = storage.read("load_moments", path)
     try:
-        with path.open("rb") as stream, np.load(stream) as file:
-            meta = json.loads(str(file["meta"]))
-            arrays = {name: file[name] for name in file.files if name != "meta"}
-        if meta["format"] != _FORMAT:
-            raise ValueError(f"its format is {meta['format']}, not {_FORMAT}")
-        return MomentHistory(
-            groups=tuple(meta["groups"]),
+        fields: dict[str, Any] = {name: meta[name] for name in _META}
+        fields |= {name: arrays[name] for name in _ARRAYS}
+        fields["groups"] = tuple(meta["groups"])
+        history = MomentHistory(
             statistics=_under(arrays, "statistics/"),
             overall=_under(arrays, "overall/"),
-            b1=meta["b1"],
-            b2=meta["b2"],
-            eps=meta["eps"],
-            **{name: arrays[name] for name in _ARRAYS},
+            meta=meta["meta"],
+            **fields,
         )
-    except FileNotFoundError:
-        raise
-    except Exception as error:
+        _require_one_length(history)
+    except (KeyError, ValueError) as error:
         raise ValueError(
             f"load_moments: {path} is not a whole file written by MomentHistory.save: "
-            f"{error}."
+            f"{error} is missing, or its length is not that of the others."
         ) from error
+    return history
+
+
+def _require_one_length(history: MomentHistory) -> None:
+    """Raises ValueError with the name of an array that does not fit the others."""
+    rows, groups = len(history.steps), len(history.groups)
+    shapes: dict[str, tuple[int, ...]] = {"sizes": (groups,)}
+    shapes |= {f"statistics/{name}": (rows, groups) for name in history.statistics}
+    shapes |= {f"overall/{name}": (rows,) for name in history.overall}
+    shapes |= dict.fromkeys(_BY_STEP, (rows,))
+    for name, shape in shapes.items():
+        where, _, key = name.partition("/")
+        array = getattr(history, where)
+        if (array[key] if key else array).shape != shape:
+            raise ValueError(name)
 
 
 def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -163,84 +214,3 @@ def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
         for name, array in arrays.items()
         if name.startswith(prefix)
     }
-
-
-def read_moments(opt_state: optax.OptState) -> MomentHistory:
-    """Fetches the record that `record_moments` keeps in an optimizer's state.
-
-    Args:
-        opt_state: the state of an optimizer with `record_moments` in it, in any
-            nesting, or a flax `nnx.Optimizer`.
-
-    Returns:
-        A `MomentHistory`, with no rows before the first update.
-
-    Raises:
-        ValueError: there is no record in the state, or more than one, or the state is
-            that of many replicas (a vmap) at once.
-
-    Example:
-        >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> state = ow.record_moments(optax.adam(1e-3)).init({"w": jnp.ones(3)})
-        >>> ow.read_moments(state).steps.shape
-        (0,)
-    """
-    found = find(opt_state, RecordMomentsState)
-    if len(found) != 1:
-        places = f", at {', '.join(found)}" if found else ""
-        raise ValueError(
-            f"read_moments: opt_state must hold one record, it holds {len(found)}"
-            f"{places}. Wrap the optimizer in optax_warmup.record_moments, and pass "
-            f"the part of the state with the record that you want."
-        )
-    (state,) = found.values()
-    record = jax.device_get([bare(getattr(state, name)) for name in _RECORDED])
-    if record[0].ndim != 1:
-        raise ValueError(
-            f"read_moments: the record has axes of a vmap, {record[0].shape[:-1]}. "
-            "Read one replica: read_moments(jax.tree.map(lambda x: x[i], opt_state))."
-        )
-    rows = np.flatnonzero(record[0][:-1] >= 0)
-    rows = rows[np.argsort(record[0][rows])]
-    layout = Layout.decode(jax.device_get(bare(state.layout)))
-    return _history(layout, *(table[rows] for table in record))
-
-
-_RECORDED = ("steps", "learning_rate", "sums", "histogram")
-
-
-def _history(
-    layout: Layout,
-    steps: np.ndarray,
-    rate: np.ndarray,
-    sums: np.ndarray,
-    histogram: np.ndarray,
-) -> MomentHistory:
-    """The history of the rows of a record, in the order of their steps."""
-    steps, count = steps.astype(np.int64), steps + 1.0
-    rate, sums = rate.astype(np.float64), sums.astype(np.float64)
-    sizes = np.array(layout.sizes, np.int64)
-    columns = dict(zip(layout.columns, np.moveaxis(sums, -1, 0), strict=True))
-    totals = {
-        name: x.max(axis=1) if name.endswith("_max") else x.sum(axis=1)
-        for name, x in columns.items()
-    }
-    samples = effective_samples(layout.b2, count)
-    bins = histogram.shape[-1]
-    return MomentHistory(
-        steps=steps,
-        groups=tuple(layout.groups),
-        sizes=sizes,
-        learning_rate=rate,
-        effective_samples=samples,
-        relative_error=np.sqrt(2 / samples),
-        bias_correction=1 - layout.b2**count,
-        noise_rms=noise_rms(layout.b1, count),
-        statistics=statistics(layout, count[:, None], rate[:, None], columns, sizes),
-        overall=statistics(layout, count, rate, totals, sizes.sum()),
-        histogram=histogram.astype(np.int64),
-        histogram_edges=LOWEST_EXPONENT + 2 * np.arange(bins + 1 if bins else 0),
-        b1=layout.b1,
-        b2=layout.b2,
-        eps=layout.eps,
-    )

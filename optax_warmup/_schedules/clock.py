@@ -41,11 +41,19 @@ def _known(step: Any) -> np.ndarray | np.generic:
         step, int | float | np.ndarray | np.generic
     ):
         raise TypeError(_refusal(step))
-    if isinstance(step, float) and step.is_integer():
-        step = int(step)  # counts exactly, as 2**24 + 1 would not in float32
     if isinstance(step, int):
         return np.int32(min(max(step, 0), MAX_STEP))
-    return np.asarray(step)
+    array = np.asarray(step)
+    if array.dtype.kind == "m":
+        raise TypeError(_refusal(step))  # NumPy counts a span of time as an integer
+    if array.dtype == np.int64 and array.size:
+        low, high = array.min(), array.max()
+        if low >= 0 and high <= MAX_STEP:
+            return array.astype(np.int32)  # quickly, for a million steps at once
+    if array.dtype.kind == "f" and np.all(array == np.floor(array)):
+        # Whole numbers count exactly, as 2**24 + 1 would not in float32.
+        array = np.clip(array.astype(np.float64), 0, MAX_STEP).astype(np.int32)
+    return array
 
 
 def _refusal(step: Any) -> str:

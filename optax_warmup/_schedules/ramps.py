@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._numerics import plus_product
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup._value import value
@@ -31,16 +32,20 @@ def ramp(
     left = clocks.since(steps, clock)
     elapsed = clocks.minus(steps, left)
     init_value, end_value = clocks.as_value(init_value), clocks.as_value(end_value)
-    inside = (elapsed > 0) & (left > 0)
-    length = clocks.as_value(jnp.where(inside, clocks.minus(steps, 0), 2))
-    progress = clocks.as_value(jnp.where(inside, elapsed, 1)) / length
-    remaining = clocks.as_value(jnp.where(inside, left, 1)) / length
     rising = init_value <= end_value
     low, high = jnp.minimum(init_value, end_value), jnp.maximum(init_value, end_value)
-    weight = jnp.where(
-        rising, shape.rise(progress, remaining), shape.fall(progress, remaining)
-    )
-    between = jnp.clip(low + (high - low) * weight, low, high)
+    # 1 of 2 steps outside, where the shape is not asked, keeps its derivatives finite.
+    inside = (elapsed > 0) & (left > 0)
+    length = clocks.as_value(jnp.where(inside, clocks.minus(steps, 0), 2))
+    from_low = jnp.where(inside, jnp.where(rising, elapsed, left), 1)
+    from_high = jnp.where(inside, jnp.where(rising, left, elapsed), 1)
+    near, far = clocks.as_value(from_low) / length, clocks.as_value(from_high) / length
+    weight = shape.rise(near, far)
+    if not shape.symmetric:
+        weight = jnp.where(rising, weight, shape.fall(far, near))
+    # low + (high - low) can miss high by its last bit.
+    between = jnp.where(weight < 1, plus_product(low, high - low, weight), high)
+    between = jnp.clip(between, low, high)
     return jnp.where(left <= 0, end_value, jnp.where(elapsed <= 0, init_value, between))
 
 
@@ -140,12 +145,12 @@ class piecewise(Schedule):
 
 
 def _segments(segments: Any) -> tuple[tuple[Any, ...], ...]:
-    if not isinstance(segments, Sequence) or isinstance(segments, str) or not segments:
+    if not isinstance(segments, list | tuple) or not segments:
         raise _bad_segments("segments", segments)
     checked = []
     for index, segment in enumerate(segments):
         name = f"segments[{index}]"
-        if not isinstance(segment, Sequence) or len(segment) not in (2, 3):
+        if not isinstance(segment, list | tuple) or len(segment) not in (2, 3):
             raise _bad_segments(name, segment)
         steps, end, shape = (*segment, linear)[:3]
         checked.append(

@@ -12,6 +12,7 @@ import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._check import MAX_STEP
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._value import Static, Value, value
 
@@ -38,6 +39,9 @@ class Schedule(Value, abc.ABC):
         >>> optimizer = optax.adamw(schedule)
     """
 
+    # What is compiled, and for which jax_enable_x64; not one of the dataclass' fields.
+    _program = (None, None)
+
     def __call__(self, step: ArrayLike) -> jax.Array:
         """The value at `step`.
 
@@ -52,13 +56,18 @@ class Schedule(Value, abc.ABC):
         Raises:
             TypeError: the step is not a real number or an array of them.
         """
-        if _check.is_traced(step):
+        # Training loops log the value at a Python int: every microsecond counts.
+        if type(step) is int and 0 <= step <= MAX_STEP:
+            clock = step
+        elif _check.is_traced(step):
             return _evaluate(self, step)
-        program = self.__dict__.get("_program")
-        if program is None:
+        else:
+            clock = clocks.as_clock(step)
+        wide, program = self._program
+        if wide is not jax.config.jax_enable_x64:
             program = _compiled(self)
-            self._set(_program=program)
-        return program(clocks.as_clock(step))
+            self._set(_program=(jax.config.jax_enable_x64, program))
+        return program(clock)
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickles: the fields, not the compiled program."""
@@ -86,47 +95,60 @@ def _evaluate(schedule: Schedule, step: ArrayLike) -> jax.Array:
     numbers, clock = jax.lax.optimization_barrier(
         ([_as_array(x) for x in numbers], clocks.as_clock(step))
     )
-    return jax.tree.unflatten(structure, numbers)._at(clock)
+    result = jax.tree.unflatten(structure, numbers)._at(clock)
+    if jnp.issubdtype(clock.dtype, jnp.floating):
+        return jnp.where(jnp.isnan(clock), jnp.nan, result)  # no step, no value
+    return result
 
 
 def _as_array(x: ArrayLike) -> jax.Array:
     """A number that is an int stays one: lengths are subtracted in integers."""
-    integer = jnp.issubdtype(jnp.result_type(x), jnp.integer)
-    return jnp.asarray(x).astype(jnp.int32) if integer else clocks.as_value(x)
+    return jnp.asarray(x).astype(jnp.int32) if _is_whole(x) else clocks.as_value(x)
 
 
 def _compiled(schedule: Schedule) -> Callable[[Any], jax.Array]:
     """The schedule as a compiled function of the clock, quick to call.
 
-    The program belongs to the structure, so other numbers compile nothing. They travel
-    as one array of integers and one of floats, since each argument costs a microsecond.
+    The program belongs to the structure, so other numbers compile nothing. They wait on
+    the device, in one array of integers that holds the bits of the floats too: to send
+    them there with each call, or one by one, takes several microseconds.
     """
     numbers, structure = jax.tree.flatten(schedule)
     if any(_check.is_traced(x) for x in numbers):
         return functools.partial(_evaluate, schedule)
     if any(np.ndim(x) > 0 for x in numbers):
         return functools.partial(_program(structure, None), numbers)
-    integer = tuple(isinstance(x, int | np.integer) or _is_int(x) for x in numbers)
-    packed = (
-        np.array([x for x, i in zip(numbers, integer, strict=True) if i], np.int32),
-        np.array([x for x, i in zip(numbers, integer, strict=True) if not i], float),
+    real = jnp.result_type(float)
+    bits = jnp.finfo(real).bits
+    packed = np.array(
+        [
+            x if _is_whole(x) else np.asarray(x, real).view(f"i{bits // 8}")
+            for x in numbers
+        ],
+        f"i{bits // 8}",
     )
-    return functools.partial(_program(structure, integer), packed)
+    with jax.ensure_compile_time_eval():  # also when the call is inside a jitted one
+        resident = jnp.asarray(packed)
+    whole = tuple(_is_whole(x) for x in numbers)
+    return functools.partial(_program(structure, whole), resident)
 
 
-def _is_int(x: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(x), jnp.integer)
+def _is_whole(x: ArrayLike) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(x), jnp.integer))
 
 
 @functools.lru_cache(maxsize=_PROGRAMS)
-def _program(structure: Any, integer: tuple[bool, ...] | None) -> Any:
+def _program(structure: Any, whole: tuple[bool, ...] | None) -> Any:
     """One jitted function for all schedules of a structure."""
 
     def unpack(packed: Any) -> list[jax.Array]:
-        if integer is None:
+        if whole is None:
             return packed
-        integers, floats = (iter(x) for x in packed)
-        return [next(integers) if i else next(floats) for i in integer]
+        real = jnp.result_type(float)
+        return [
+            x if is_whole else jax.lax.bitcast_convert_type(x, real)
+            for x, is_whole in zip(packed, whole, strict=True)
+        ]
 
     @jax.jit
     def schedule(packed: Any, clock: jax.Array) -> jax.Array:
@@ -139,9 +161,21 @@ def require_schedule(owner: str, name: str, x: Schedule | optax.Schedule | Array
     """`x` as a `Schedule`: a number is constant, any other callable is taken as is."""
     if isinstance(x, Schedule):
         return x
-    if callable(x) and not isinstance(x, type):
-        return _function(Static(x))
-    return constant(_check.rate(owner, name, x))
+    if not callable(x) or isinstance(x, type):
+        return constant(_check.rate(owner, name, x))
+    try:
+        out = jax.eval_shape(x, jax.ShapeDtypeStruct((), jnp.int32))
+    except Exception as error:
+        raise TypeError(
+            f"{owner}: {name} must be a function of the step that can be traced, got "
+            f"{x!r}, which fails with {type(error).__name__}: {error}"
+        ) from error
+    if getattr(out, "shape", None) != () or not _check.is_real(out.dtype):
+        raise TypeError(
+            f"{owner}: {name} must give one real number for a step, got {x!r}, which "
+            f"gives {out}."
+        )
+    return _function(Static(x))
 
 
 @value

@@ -1,10 +1,11 @@
-"""Curves that approach their end: exponential and its kin."""
+"""Curves with a parameter that bends them: exponential, logarithmic, tanh, rex."""
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._numerics import expm1, plus_product
 from optax_warmup._value import value
 from optax_warmup.shapes._shape import Shape, repr_name
 
@@ -49,4 +50,200 @@ def _geometric(progress: jax.Array, ratio: jax.Array) -> jax.Array:
     rate = jnp.log(ratio)
     flat = rate == 0
     rate = jnp.where(flat, 1.0, rate)  # keeps the unused branch finite for gradients
-    return jnp.where(flat, progress, jnp.expm1(progress * rate) / jnp.expm1(rate))
+    return jnp.where(flat, progress, expm1(progress * rate) / expm1(rate))
+
+
+@value
+class logarithmic(Shape):
+    """The logarithm: fast at first, then ever slower.
+
+    f(p) = log(1 + (base - 1) p) / log(base), and p where base = 1
+
+    Args:
+        base: > 0; how many times faster it is at the start than at the end; below 1 it
+            is slow first; may be traced.
+
+    Raises:
+        TypeError: the base is not a number.
+        ValueError: the base is not finite or not above 0.
+
+    Example:
+        >>> from optax_warmup import shapes
+        >>> round(float(shapes.logarithmic(9)(0.25)), 6)
+        0.5
+
+    Source: DeepSpeed's "log" warmup, the logarithm of the update's number, is
+    `logarithmic(steps)` over steps - 1 updates. Microsoft, 2020.
+    """
+
+    base: ArrayLike
+
+    def __post_init__(self) -> None:
+        self._set(base=_check.number(repr_name(self), "base", self.base, above=0))
+
+    def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        base = jnp.asarray(self.base, progress.dtype)
+        return jnp.where(
+            base < 1, _log_fall(left, progress, 1 / base), _log_rise(progress, base)
+        )
+
+    def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        base = jnp.asarray(self.base, progress.dtype)
+        return jnp.where(
+            base < 1, _log_rise(left, 1 / base), _log_fall(progress, left, base)
+        )
+
+
+def _log_rise(progress: jax.Array, base: jax.Array) -> jax.Array:
+    """log(1 + (base - 1) p) / log(base) for base >= 1."""
+    flat = base <= 1
+    excess = jnp.where(flat, 1.0, base - 1)
+    return jnp.where(
+        flat, progress, jnp.log1p(_product(excess, progress)) / jnp.log1p(excess)
+    )
+
+
+def _log_fall(progress: jax.Array, left: jax.Array, base: jax.Array) -> jax.Array:
+    """1 - _log_rise. Near its end the logarithm of a ratio just below 1 is exact."""
+    flat = base <= 1
+    excess = jnp.where(flat, 1.0, base - 1)
+    ratio = excess / (1 + excess)
+    near = -jnp.log1p(_product(-ratio, jnp.minimum(left, 0.5))) / jnp.log1p(excess)
+    far = 1 - _log_rise(progress, base)
+    return jnp.where(flat, left, jnp.where(left < 0.5, near, far))
+
+
+def _product(x: jax.Array, y: jax.Array) -> jax.Array:
+    """x * y, which no program fuses with the 1 that the logarithm adds to it."""
+    return plus_product(jnp.zeros_like(x), x, y)
+
+
+@value
+class tanh(Shape):
+    """A piece of the hyperbolic tangent, stretched so that it joins 0 to 1.
+
+    f(p) = (tanh(x) - tanh(lower)) / (tanh(upper) - tanh(lower)),
+    x = lower + (upper - lower) p, and p where lower = upper
+
+    Args:
+        lower: where the piece starts; may be traced.
+        upper: where it ends; may be traced.
+
+    Raises:
+        TypeError: a bound is not a number.
+        ValueError: a bound is not finite or not within -40 and 40.
+
+    Example:
+        >>> from optax_warmup import shapes
+        >>> round(float(shapes.tanh(-2, 2)(0.75)), 6)
+        0.895006
+
+    Source: B. Y. Hsueh, W. Li and I.-C. Wu, "Stochastic Gradient Descent with
+    Hyperbolic-Tangent Decay on Classification", 2019, arXiv:1806.01593, equation 2.
+    """
+
+    lower: ArrayLike
+    upper: ArrayLike
+
+    def __post_init__(self) -> None:
+        owner, limit = repr_name(self), 40  # further out, all of it is one jump
+        lower = _check.number(owner, "lower", self.lower, minimum=-limit, maximum=limit)
+        upper = _check.number(owner, "upper", self.upper, minimum=-limit, maximum=limit)
+        self._set(lower=lower, upper=upper)
+
+    def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        lower = jnp.asarray(self.lower, progress.dtype)
+        upper = jnp.asarray(self.upper, progress.dtype)
+        return _tanh_rise(progress, left, lower, upper)
+
+    def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        lower = jnp.asarray(self.lower, progress.dtype)
+        upper = jnp.asarray(self.upper, progress.dtype)
+        return _tanh_rise(left, progress, -upper, -lower)
+
+
+def _tanh_rise(
+    progress: jax.Array, left: jax.Array, lower: jax.Array, upper: jax.Array
+) -> jax.Array:
+    """sinh(u) cosh(upper) / (sinh(width) cosh(x)), u = width * p, where width > 0.
+
+    As products of exponentials below 1, so that nothing cancels and none overflows.
+    """
+    flat = upper == lower
+    width = jnp.where(flat, 1.0, upper - lower)
+    turned = width < 0  # the tangent is odd: the mirrored piece has the same shape
+    upper, lower = jnp.where(turned, -upper, upper), jnp.where(turned, -lower, lower)
+    width = jnp.abs(width)
+    x = jnp.where(
+        progress < 0.5,
+        plus_product(lower, width, progress),
+        plus_product(upper, -width, left),
+    )
+    x, upper = jnp.abs(x), jnp.abs(upper)
+    scale = jnp.exp(jnp.minimum(plus_product(upper - x, -width, left), 0))
+    rise = expm1(-2 * width * progress) * (1 + jnp.exp(-2 * upper))
+    rise /= expm1(-2 * width) * (1 + jnp.exp(-2 * x))
+    return jnp.where(flat, progress, scale * rise)
+
+
+def sigmoid(steepness: ArrayLike) -> Shape:
+    """The middle of the logistic curve: slow, fast, slow.
+
+    f(p) = (s(p) - s(0)) / (s(1) - s(0)), s(p) = 1 / (1 + exp(-steepness (p - 1/2)))
+
+    Args:
+        steepness: from -80 to 80, of which the sign does not matter; 0 is the straight
+            line; may be traced.
+
+    Returns:
+        A shape; `tanh(-steepness / 4, steepness / 4)`.
+
+    Raises:
+        TypeError: the steepness is not a number.
+        ValueError: the steepness is not finite or not within -80 and 80.
+
+    Example:
+        >>> from optax_warmup import shapes
+        >>> round(float(shapes.sigmoid(10)(0.25)), 6)
+        0.070104
+    """
+    steepness = _check.number(
+        "shapes.sigmoid", "steepness", steepness, minimum=-80, maximum=80
+    )
+    return tanh(-steepness / 4, steepness / 4)
+
+
+@value
+class rex(Shape):
+    """The reflected exponential: slow at first, and steep only near its end.
+
+    f(p) = beta p / (1 - (1 - beta) p)
+
+    Args:
+        beta: > 0; the slope at the start; above 1 it is fast first; may be traced.
+
+    Raises:
+        TypeError: `beta` is not a number.
+        ValueError: `beta` is not finite or not above 0.
+
+    Example:
+        >>> from optax_warmup import shapes
+        >>> round(float(shapes.rex()(0.5)), 6)
+        0.333333
+
+    Source: J. Chen, C. Wolfe and A. Kyrillidis, "REX: Revisiting Budgeted Training with
+    an Improved Schedule", 2022, arXiv:2107.04197, equation 1 (beta = 1/2).
+    """
+
+    beta: ArrayLike = 0.5
+
+    def __post_init__(self) -> None:
+        self._set(beta=_check.number(repr_name(self), "beta", self.beta, above=0))
+
+    def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        beta = jnp.asarray(self.beta, progress.dtype)
+        return beta * progress / plus_product(left, beta, progress)
+
+    def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        beta = jnp.asarray(self.beta, left.dtype)
+        return left / plus_product(left, beta, progress)

@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._numerics import expm1
 from optax_warmup._value import value
 from optax_warmup.shapes._shape import Parameterless, Shape, as_shape, repr_name
 
@@ -23,6 +24,8 @@ class _linear(Parameterless):
         >>> float(shapes.linear(0.25))
         0.25
     """
+
+    symmetric = True
 
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         return progress
@@ -45,6 +48,8 @@ class _cosine(Parameterless):
     Source: I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm
     Restarts", 2017, arXiv:1608.03983, equation 5.
     """
+
+    symmetric = True
 
     # The sine's square is exact to the last digits near 0, where 1 - cos cancels.
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
@@ -93,8 +98,14 @@ class power(Shape):
 
     def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         exponent = jnp.asarray(self.exponent, left.dtype)
-        logarithm = jnp.where(left < 0.5, jnp.log1p(-left), jnp.log(progress))
-        return -jnp.expm1(exponent * logarithm)
+        # Each half has a logarithm that is exact there. They meet at the middle, where
+        # their last bits must not make a step back.
+        middle = -expm1(exponent * jnp.log(jnp.asarray(0.5, left.dtype)))
+        near = -expm1(exponent * jnp.log1p(-jnp.minimum(left, 0.5)))
+        far = -expm1(exponent * jnp.log(jnp.minimum(progress, 0.5)))
+        return jnp.where(
+            left < 0.5, jnp.minimum(near, middle), jnp.maximum(far, middle)
+        )
 
 
 @value

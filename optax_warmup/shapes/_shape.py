@@ -30,6 +30,7 @@ class Shape(Value, abc.ABC):
     """
 
     _namespace = "shapes."
+    symmetric = False  # whether fall(p, q) is rise(q, p), so that one of them will do
 
     def __call__(self, progress: ArrayLike) -> jax.Array:
         """f(progress), of progress' shape, floating point."""
@@ -77,8 +78,14 @@ def as_shape(owner: str, shape: Callable[..., ArrayLike]) -> Shape:
             f"{owner}: shape must be a function of progress such as shapes.linear or "
             f"shapes.power(2), got {shape!r}."
         )
-    with jax.ensure_compile_time_eval():
-        ends = [float(shape(jnp.asarray(end, float))) for end in (0.0, 1.0)]
+    try:
+        with jax.ensure_compile_time_eval():
+            ends = [float(shape(jnp.asarray(end, float))) for end in (0.0, 1.0)]
+    except Exception as error:
+        raise TypeError(
+            f"{owner}: shape must give a number for a progress from 0 to 1, got "
+            f"{shape!r}, which fails with {type(error).__name__}: {error}"
+        ) from error
     if not np.allclose(ends, [0.0, 1.0], atol=1e-6):
         raise ValueError(
             f"{owner}: shape must map 0 to 0 and 1 to 1, got {shape!r}, which maps "

@@ -1,0 +1,238 @@
+"""What following Adam's moments costs, next to the ways in which people do it today.
+
+    python -m benchmarks.diagnostics_cost [--quick] [--output FILE.md]
+
+Every variant trains its own copy of one model with donated state. The rounds alternate
+between the variants in a shuffled order, and each figure is the median over the rounds
+of the variant's time divided by the plain step's in the same round: the machine may be
+shared. Times are of the process (all threads), which others disturb less, and of the
+clock.
+"""
+
+import argparse
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import optax_warmup as ow
+from examples.transformer.config import Config
+from examples.transformer.sharding import data_mesh
+from examples.transformer.train_step import init_params, loss_of
+
+NEVER = [2**30]  # a step that no run here reaches
+ALWAYS = range(100_000)
+B2 = 0.95
+Step = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
+
+
+def adamw() -> optax.GradientTransformation:
+    return optax.adamw(1e-3, b2=B2)
+
+
+def plain(grads: Callable, optimizer: optax.GradientTransformation, **extra) -> Step:
+    def step(params, state, batch):
+        g = grads(params, batch)
+        updates, state = optimizer.update(g, state, params, **extra)
+        return optax.apply_updates(params, updates), state, 0.0
+
+    return step
+
+
+def watched(grads: Callable, watch: Callable) -> Step:
+    """A step that returns what `watch(nu, updates, gradients)` makes, every time."""
+
+    def step(params, state, batch):
+        g = grads(params, batch)
+        updates, state = adamw().update(g, state, params)
+        return (
+            optax.apply_updates(params, updates),
+            state,
+            watch(state[0].nu, updates, g),
+        )
+
+    return step
+
+
+def norms(*trees: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.sqrt(jnp.sum(x * x)), trees)
+
+
+def histograms(nu: Any, updates: Any, gradients: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.histogram(jnp.log2(x + 1e-30), 32)[0], nu)
+
+
+def called_back(nu: Any, updates: Any, gradients: Any) -> float:
+    jax.debug.callback(lambda *x: None, *jax.tree.leaves(norms(nu)))
+    return 0.0
+
+
+def variants(grads: Callable) -> dict[str, tuple[Any, Step, Callable | None]]:
+    """name -> (optimizer, step, what the host does after the step)."""
+
+    def recorded(**options):
+        return ow.record_moments(adamw(), b2=B2, **options)
+
+    eager = lambda out: jnp.linalg.norm(  # noqa: E731
+        jnp.concatenate([x.reshape(-1) for x in jax.tree.leaves(out[1][0].nu)])
+    )
+    apart = jax.jit(norms)
+    fetched = lambda out: jax.device_get(apart(out[1][0].nu))  # noqa: E731
+    both = {"gradients": True, "parameters": True}
+    rows: dict[str, tuple[Any, Step, Callable | None]] = {}
+
+    def ours(name, optimizer, **extra):
+        rows[name] = optimizer, plain(grads, optimizer, **extra), None
+
+    def theirs(name, step, host=None):
+        rows[name] = adamw(), step, host
+
+    ours("plain adamw", adamw())
+    ours("plain adamw again (the noise)", adamw())
+    ours("record_moments, step not due", recorded(steps=NEVER))
+    ours("record_moments, step due", recorded(steps=ALWAYS))
+    ours("... switched off by the host", recorded(), record=False)
+    ours("... with gradients, not due", recorded(steps=NEVER, gradients=True))
+    ours("... with gradients, due", recorded(steps=ALWAYS, gradients=True))
+    ours("... with both, not due", recorded(steps=NEVER, **both))
+    ours("... with both, due", recorded(steps=ALWAYS, **both))
+    theirs("norms of nu, updates, gradients in the step", watched(grads, norms))
+    theirs("norms of nu in a jit of their own, fetched", plain(grads, adamw()), fetched)
+    theirs("jnp.histogram of nu in the step", watched(grads, histograms))
+    theirs("debug.callback with norms of nu", watched(grads, called_back))
+    theirs("eager norm of nu", plain(grads, adamw()), eager)
+    return rows
+
+
+def measure(
+    rows: dict, params: Any, batch: Any, rounds: int, steps: int
+) -> dict[str, tuple[float, float]]:
+    """name -> median ratio of process time and of wall time to the first row's."""
+    running = {}
+    for name, (optimizer, step, host) in rows.items():
+        copy = jax.tree.map(jnp.copy, params)
+        jitted = jax.jit(step, donate_argnums=(0, 1))
+        running[name] = [jitted, host, copy, jax.jit(optimizer.init)(copy)]
+        advance(running[name], batch, 2)
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
+    order = list(rows)
+    for done in range(rounds):
+        random.Random(done).shuffle(order)
+        for name in order:
+            began = time.process_time(), time.perf_counter()
+            advance(running[name], batch, steps)
+            ended = time.process_time(), time.perf_counter()
+            times[name].append((ended[0] - began[0], ended[1] - began[1]))
+        progress(f"round {done + 1}/{rounds}")
+    base = times[next(iter(rows))]
+    return {
+        name: tuple(
+            statistics.median(t[kind] / b[kind] for t, b in zip(own, base, strict=True))
+            for kind in (0, 1)
+        )
+        for name, own in times.items()
+    }
+
+
+def advance(running: list, batch: Any, steps: int) -> None:
+    jitted, host, params, state = running
+    for _ in range(steps):
+        out = jitted(params, state, batch)
+        params, state = out[:2]
+        if host:
+            host(out)
+    jax.block_until_ready(out)
+    running[2:] = params, state
+
+
+def progress(text: str) -> None:
+    print(f"\r{text}  ", end="", file=sys.stderr, flush=True)
+
+
+def training_step(quick: bool) -> tuple[str, Callable, Any, Any]:
+    config = Config(
+        length=128, width=128 if quick else 256, layers=2 if quick else 4, heads=4,
+        mlp_width=1024, batch_size=8,
+    )  # fmt: skip
+    graphdef, params = init_params(config, data_mesh(config.batch_size))
+    rng = np.random.default_rng(0)
+    batch = jnp.asarray(rng.integers(0, 256, (8, config.length + 1), np.int32))
+    size = sum(x.size for x in jax.tree.leaves(params))
+    name = (
+        f"a training step: transformer, {size / 1e6:.1f} M parameters, 8 x 128 tokens"
+    )
+    return name, jax.grad(loss_of(graphdef)), params, batch
+
+
+def optimizer_alone(quick: bool) -> tuple[str, Callable, Any, Any]:
+    width = 512 if quick else 1024
+    params = {f"w{i}": jnp.full((width, width), 0.1) for i in range(10)}
+    size = sum(x.size for x in params.values())
+    name = f"the optimizer alone: {size / 1e6:.1f} M parameters in 10 matrices"
+    return name, lambda params, batch: batch, params, params
+
+
+def replicas(rounds: int, steps: int) -> dict[str, tuple[float, float]]:
+    """64 replicas under vmap, each with its own optimizer state."""
+    params = {f"w{i}": jnp.full((64, 64, 64), 0.1) for i in range(8)}
+    rows = {}
+    for name, optimizer in {
+        "plain adamw": adamw(),
+        "record_moments, step not due": ow.record_moments(adamw(), b2=B2, steps=NEVER),
+        "record_moments, step due": ow.record_moments(adamw(), b2=B2, steps=ALWAYS),
+    }.items():
+        step = jax.vmap(plain(lambda p, b: b, optimizer), out_axes=(0, 0, None))
+        batched = optimizer._replace(init=jax.vmap(optimizer.init))
+        rows[name] = batched, step, None
+    return measure(rows, params, params, rounds, steps)
+
+
+def table(title: str, ratios: dict[str, tuple[float, float]]) -> str:
+    lines = [
+        f"### {title}",
+        "",
+        "| variant | process time | wall time |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {cpu:.3f} | {wall:.3f} |" for name, (cpu, wall) in ratios.items()
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small, for a test")
+    parser.add_argument("--output", type=Path, help="Markdown file to write")
+    options = parser.parse_args()
+    rounds = 3 if options.quick else 25
+    parts = []
+    for make, steps in ((training_step, 3), (optimizer_alone, 5)):
+        title, grads, params, batch = make(options.quick)
+        progress(title)
+        ratios = measure(variants(grads), params, batch, rounds, steps)
+        parts.append(table(title, ratios))
+        print(f"\r{parts[-1]}\n")
+    parts.append(table("64 replicas under vmap, 32,768 parameters each, the optimizer "
+                       "alone", replicas(rounds, 3)))  # fmt: skip
+    print(f"\r{parts[-1]}\n")
+    if options.output:
+        head = (
+            "# What the record costs\n\nRatios to the plain step, medians over "
+            f"{rounds} alternating rounds in one run, on {jax.devices()[0].device_kind}"
+            f" with jax {jax.__version__}. Made by\n\n"
+            f"    python -m benchmarks.diagnostics_cost --output {options.output}\n\n"
+        )
+        options.output.write_text(head + "\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

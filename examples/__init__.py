@@ -1,0 +1,1 @@
+"""Programs to start a project from; run them from the repository root."""

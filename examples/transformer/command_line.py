@@ -1,0 +1,58 @@
+"""The command line, generated from the fields of `Config`."""
+
+import argparse
+import dataclasses
+import typing
+from typing import Any
+
+from .config import PRESETS, Config
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with `--preset`, `--overwrite` and one option for each field."""
+    parser = argparse.ArgumentParser(
+        description=description,
+        usage="%(prog)s [--preset NAME] [options]",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28),
+    )
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default="demo",
+        help="where the settings start from (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the run in RUN_DIR; without it an existing run is an error",
+    )
+    groups: dict[str, Any] = {}
+    hints = typing.get_type_hints(Config)
+    for field in dataclasses.fields(Config):
+        section = field.metadata["section"]
+        if section not in groups:
+            groups[section] = parser.add_argument_group(section)
+        groups[section].add_argument(
+            "--" + field.name.replace("_", "-"),
+            # Left out of the namespace unless given, so that a preset shows through.
+            default=argparse.SUPPRESS,
+            help=f"{field.metadata['help']} [{field.default}]",
+            **parsing(hints[field.name]),
+        )
+    parser.epilog = "In square brackets: the value of the demo preset."
+    return parser
+
+
+def parsing(hint: Any) -> dict[str, Any]:
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if hint in (int, float):
+        return {"type": hint, "metavar": "N" if hint is int else "X"}
+    return {"type": str, "metavar": "TEXT"}
+
+
+def config_from(arguments: argparse.Namespace) -> Config:
+    """The preset with the options that were given."""
+    names = {field.name for field in dataclasses.fields(Config)}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    return PRESETS[arguments.preset].replace(**given)

@@ -1,0 +1,173 @@
+"""What a warmup does: the same run twice, without and with one.
+
+    python -m examples.transformer.demo
+
+Same seed, same batches, same peak rate, same decay; only `warmup_steps` differs. Takes
+the options of train.py; `--warmup-steps` is the length that is compared with none.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from .command_line import config_from, make_parser
+from .config import Config, InputError
+from .result import Result
+from .train import train
+
+NAMES = ("no warmup", "warmup")
+FOLDERS = ("no_warmup", "warmup")
+HOME = "runs/demo"
+EARLY = 32  # updates; the record holds each of them
+
+
+def main(arguments: list[str] | None = None) -> int:
+    began = time.perf_counter()
+    parser = make_parser("Train the same model without and with warmup, and compare.")
+    parser.set_defaults(run_dir=HOME)
+    options = parser.parse_args(arguments)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        config = config_from(options)
+        if config.warmup_steps == 0:
+            raise InputError("warmup_steps=0 leaves nothing to compare. Give a length.")
+        # The demo's own folder is there to be replaced; any other needs the flag.
+        overwrite = options.overwrite or config.run_dir == HOME
+        announce(config, console)
+        runs = [
+            train(each, overwrite=overwrite, name=name.rjust(9), console=console)
+            for each, name in zip(two_configs(config), NAMES, strict=True)
+        ]
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    console.print()
+    console.print(compare(*runs))
+    console.print(conclusions(*runs))
+    console.print("\nDrawing the picture ...")
+    from .figure import draw  # matplotlib takes a second to import: not before now
+
+    picture = draw(runs, NAMES, Path(config.run_dir) / "warmup.png")
+    console.print(f"Picture  {picture}")
+    console.print(f"Runs     {runs[0].folder}/  {runs[1].folder}/")
+    console.print(f"Took     {time.perf_counter() - began:.0f} s")
+    return 0
+
+
+def two_configs(config: Config) -> list[Config]:
+    folders = [str(Path(config.run_dir) / folder) for folder in FOLDERS]
+    return [
+        config.replace(run_dir=folders[0], warmup_steps=0),
+        config.replace(run_dir=folders[1]),
+    ]
+
+
+def announce(config: Config, console: Console) -> None:
+    text = config.data or "the source of this Python's standard library"
+    console.print(
+        f"Training a transformer (width {config.width}, {config.layers} layers) on "
+        f"{text}, byte by byte.\n"
+        f"Twice: same seed, same batches, peak learning rate {config.peak_value:g}, "
+        f"same decay over the last {config.decay_steps} of {config.total_steps} steps. "
+        f"Only the first {config.warmup_steps} steps differ.\n"
+        f"The first step compiles the program, which takes some seconds.\n"
+    )
+
+
+# What the table shows of a run: first the outcome, then what Adam saw.
+
+
+def reached(run: Result, loss: float) -> int | None:
+    """First evaluated step with a held-out loss that low, if there is one."""
+    steps = run.evaluations["step"][run.evaluations["heldout_loss"] <= loss]
+    return int(steps[0]) if steps.size else None
+
+
+def half_way(run: Result) -> float:
+    steps, loss = run.evaluations["step"], run.evaluations["heldout_loss"]
+    return loss[np.searchsorted(steps, run.config.total_steps // 2)]
+
+
+def full_rate(run: Result) -> int:
+    """Row of the first recorded update at the full rate."""
+    steps = run.history.steps
+    return min(int(np.searchsorted(steps, run.config.warmup_steps)), len(steps) - 1)
+
+
+def at_full_rate(run: Result, name: str) -> float:
+    return run.history.overall[name][full_rate(run)]
+
+
+def early_path(run: Result) -> float:
+    """Sum of update / weights over the first updates, all of which are recorded."""
+    return run.history.overall["update_to_weight"][run.history.steps < EARLY].sum()
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2g}%"
+
+
+def compare(without: Result, with_: Result) -> Table:
+    table = Table(title="Same seed, same batches, same peak rate", title_justify="left")
+    table.add_column("")
+    table.add_column(NAMES[0], justify="right")
+    table.add_column(f"{NAMES[1]}, {with_.config.warmup_steps} steps", justify="right")
+
+    def row(label: str, show: Callable[[Result], str]) -> None:
+        table.add_row(label, show(without), show(with_))
+
+    end = without.summary["heldout_loss"]
+    most = (1 + without.history.b2) / (1 - without.history.b2)
+    row("held-out loss (nats per byte)", lambda r: f"{r.summary['heldout_loss']:.3f}")
+    row("best on the way", lambda r: f"{r.summary['best_heldout_loss']:.3f}")
+    row("half-way", lambda r: f"{half_way(r):.3f}")
+    row(f"updates until it is {end:.3f}", lambda r: str(reached(r, end) or "never"))
+    table.add_section()
+    table.add_row("[bold]first update at the full rate")
+    row("  its step", lambda r: str(r.history.steps[full_rate(r)]))
+    row(
+        f"  gradients behind ν̂ (at most {most:.0f})",
+        lambda r: f"{r.history.effective_samples[full_rate(r)]:.1f}",
+    )
+    row("  √ν̂ (RMS)", lambda r: f"{at_full_rate(r, 'nu_hat_rms'):.1e}")
+    row("  g / √ν̂ (RMS)", lambda r: f"{at_full_rate(r, 'lag'):.2f}")
+    row("  Adam's update (RMS)", lambda r: f"{at_full_rate(r, 'update_rms'):.2f}")
+    row("  update / weights", lambda r: percent(at_full_rate(r, "update_to_weight")))
+    table.add_section()
+    row(f"update / weights, first {EARLY} added up", lambda r: percent(early_path(r)))
+    return table
+
+
+def conclusions(without: Result, with_: Result) -> str:
+    """What the numbers say, whichever way they fall."""
+    for run, name in zip((without, with_), NAMES, strict=True):
+        if (step := run.summary["diverged_at"]) is not None:
+            return f"With {name} the loss is not finite at step {step}."
+    end = without.summary["heldout_loss"]
+    gain = end - with_.summary["heldout_loss"]
+    if gain <= 0:
+        return f"Here warmup does not help: it ends {-gain:.3f} nats higher."
+    worth = without.history.effective_samples[full_rate(without)]
+    first, later = (
+        percent(at_full_rate(run, "update_to_weight")) for run in (without, with_)
+    )
+    return (
+        f"Warmup ends {gain:.3f} nats lower, and needs {reached(with_, end)} of "
+        f"{with_.config.total_steps} updates to get where no warmup ends.\n"
+        f"Why: without it the first update is at the full rate while ν̂ is worth "
+        f"{worth:.0f} gradient. It moves every weight by the whole rate, {first} of "
+        f"the weights' size, however small the gradient; with warmup an update at the "
+        f"full rate is {later}."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

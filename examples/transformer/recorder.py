@@ -1,0 +1,54 @@
+"""Metrics on their way from the device to the run folder and the screen."""
+
+import time
+from collections import deque
+
+import jax
+
+from .config import Config
+from .progress import Display
+from .run_folder import RunFolder
+
+
+class Recorder:
+    """Takes metrics from the device one step late, so that the device never waits.
+
+    While the host reads the metrics of one update, the next one is already running.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder, display: Display):
+        self.config, self.folder, self.display = config, folder, display
+        self.pending: tuple[int, dict[str, jax.Array]] | None = None
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Compilation and evaluation are no part of the training speed."""
+        self.arrivals: deque[tuple[int, float]] = deque(maxlen=20)
+
+    def update(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        self.flush()
+        if step % self.config.log_every == 0:
+            self.pending = step, metrics
+
+    def evaluation(self, step: int, heldout_loss: float) -> None:
+        self.flush()
+        self.record({"step": step, "heldout_loss": heldout_loss})
+        self.restart_clock()
+
+    def flush(self) -> None:
+        """Reads what is pending; waits for the device if it is not done with it."""
+        if self.pending is None:
+            return
+        step, metrics = self.pending
+        self.pending = None
+        row = {"step": step} | {name: x.item() for name, x in metrics.items()}
+        self.arrivals.append((step, time.perf_counter()))
+        (first, began), (last, now) = self.arrivals[0], self.arrivals[-1]
+        if last > first:
+            tokens = (last - first) * self.config.batch_size * self.config.length
+            row["tokens_per_second"] = round(tokens / (now - began))
+        self.record(row)
+
+    def record(self, row: dict[str, float]) -> None:
+        self.folder.append_metrics(row)
+        self.display.show(row)

@@ -1,0 +1,217 @@
+"""Values as plain data: to and from JSON, and a fingerprint.
+
+A checkpoint or a run's metadata can so say which schedule it belongs to. Reading a
+configuration runs nothing but the constructors of this library's own values: no import,
+no eval.
+"""
+
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from optax_warmup import _check
+from optax_warmup._value import Static, Value
+
+Functions = Mapping[str, Callable[..., Any]]
+
+
+def to_config(schedule: Value, functions: Functions | None = None) -> dict[str, Any]:
+    """A schedule or a shape as a dict that goes into JSON.
+
+    Each value becomes {"type": its public name, argument: ..., ...}, with every
+    argument, and an array {"type": "array", "values": [...]}.
+
+    Args:
+        schedule: a `Schedule` or a shape; none of its numbers may be traced.
+        functions: names for the callables of your own that it holds. One that is not
+            here must be defined at the top of a module, and has its own name.
+
+    Returns:
+        A dict of dicts, lists, strings and numbers.
+
+    Raises:
+        TypeError: a number is traced, or what is given is not a value of this library.
+        ValueError: a callable has no name that is its own, as a lambda or a closure.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> ow.to_config(ow.transition(1.0, 0.0, 10))["steps"]
+        10
+        >>> schedule = ow.warmup_cosine(1e-3, 10, 100)
+        >>> ow.from_config(ow.to_config(schedule)) == schedule
+        True
+    """
+    if not isinstance(schedule, Value):
+        raise TypeError(
+            f"to_config: schedule must be a schedule or a shape of this library, got "
+            f"{schedule!r}."
+        )
+    return _plain(schedule, {id(f): name for name, f in (functions or {}).items()})
+
+
+def from_config(config: Mapping[str, Any], functions: Functions | None = None) -> Any:
+    """The schedule or shape that a dict of `to_config` describes.
+
+    Args:
+        config: such a dict, also after a round trip through JSON.
+        functions: the callables of your own that it holds, by their names.
+
+    Returns:
+        A `Schedule` or a shape, equal to the one that was saved.
+
+    Raises:
+        TypeError: an argument is missing, unknown or of the wrong type.
+        ValueError: a type or a function is unknown, or an argument is refused.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> ow.from_config({"type": "constant", "value": 0.5})
+        constant(0.5)
+    """
+    if not isinstance(config, Mapping) or "type" not in config:
+        raise TypeError(
+            f'from_config: config must be a dict with "type", got {config!r}.'
+        )
+    return _build(config, functions or {})
+
+
+def fingerprint(schedule: Value, functions: Functions | None = None) -> str:
+    """A short name for what a schedule is: equal schedules, and only they, share it.
+
+    The SHA-256 of its configuration, with keys sorted and every number as a float. It
+    is the same in every process, on every machine and for every Python.
+
+    Args:
+        schedule: as for `to_config`.
+        functions: as for `to_config`; a callable counts by its name alone.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        TypeError, ValueError: as `to_config`.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> ow.fingerprint(ow.constant(1)) == ow.fingerprint(ow.constant(1.0))
+        True
+        >>> ow.fingerprint(ow.constant(1))[:8]
+        '83f5db3e'
+    """
+    config = _floats(to_config(schedule, functions))
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(x: Any, names: dict[int, str]) -> Any:
+    if _check.is_traced(x):
+        raise TypeError("to_config: a traced number has no value to save.")
+    if isinstance(x, Static):
+        return {"type": "function", "name": names.get(id(x.function)) or _own_name(x)}
+    if isinstance(x, Value):
+        holder = _held_function(x)
+        if holder is not None:
+            return _plain(holder, names)
+        fields = {name: _plain(getattr(x, name), names) for name in _fields(type(x))}
+        return {"type": public_name(type(x)), **fields}
+    if isinstance(x, tuple | list):
+        return [_plain(item, names) for item in x]
+    if isinstance(x, np.ndarray | np.generic | jax.Array):
+        return {"type": "array", "values": np.asarray(x).tolist()}
+    if isinstance(x, float) and not math.isfinite(x):
+        return {"type": "float", "value": repr(x)}  # JSON has no infinity
+    if x is None or isinstance(x, int | float | str):
+        return x
+    raise TypeError(f"to_config: {x!r} is neither a number nor a value.")
+
+
+def _build(x: Any, functions: Functions) -> Any:
+    if isinstance(x, list | tuple):
+        return tuple(_build(item, functions) for item in x)
+    if not isinstance(x, Mapping):
+        return x
+    fields = dict(x)
+    kind = fields.pop("type", None)
+    if kind == "array":
+        return np.asarray(_only(kind, fields, "values"))
+    if kind == "float":
+        return float(_only(kind, fields, "value"))
+    if kind == "function":
+        name = _only(kind, fields, "name")
+        return _look_up(name, functions, kind, "pass functions={its name: it}")
+    known = {public_name(cls): cls for cls in _classes(Value)}
+    cls = _look_up(kind, known, "type", f"the types are {', '.join(sorted(known))}")
+    parameters = inspect.signature(cls).parameters
+    built = {name: _build(field, functions) for name, field in fields.items()}
+    unknown = sorted(set(built) - set(parameters))
+    if unknown:
+        raise TypeError(f"from_config: {kind} has no argument {', '.join(unknown)}.")
+    spread = [
+        item
+        for name, parameter in parameters.items()
+        if parameter.kind is parameter.VAR_POSITIONAL
+        for item in built.pop(name, ())
+    ]
+    return cls(*spread, **built)
+
+
+def _only(kind: str, fields: dict[str, Any], name: str) -> Any:
+    if set(fields) != {name}:
+        raise TypeError(
+            f"from_config: {kind} must have {name!r} and nothing else, got {fields!r}."
+        )
+    return fields[name]
+
+
+def _look_up(name: Any, table: Mapping[str, Any], kind: str, way_out: str) -> Any:
+    if not isinstance(name, str) or name not in table:
+        raise ValueError(f"from_config: unknown {kind} {name!r} ({way_out}).")
+    return table[name]
+
+
+def public_name(cls: type[Value]) -> str:
+    """The name that the library's users know the class, or its only value, by."""
+    return f"{cls._namespace}{cls.__name__.lstrip('_')}"
+
+
+def _classes(cls: type[Value]) -> Iterator[type[Value]]:
+    """The library's own values; a subclass elsewhere is not looked at."""
+    for child in cls.__subclasses__():
+        yield from _classes(child)
+        own = child.__module__.split(".")[0] == __name__.split(".")[0]
+        if own and not inspect.isabstract(child) and child.__name__ != "_function":
+            yield child
+
+
+def _fields(cls: type[Value]) -> list[str]:
+    return list(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+
+
+def _held_function(x: Value) -> Static | None:
+    """The callable of the user's, where the value does nothing but hold one."""
+    held = getattr(x, "function", None)
+    return held if type(x).__name__ == "_function" else None
+
+
+def _own_name(held: Static) -> str:
+    name = repr(held)
+    if not name.isidentifier():
+        raise ValueError(
+            f"to_config: {held.function!r} has no name of its own to be saved by; pass "
+            "functions={'a_name': it}, and the same to from_config."
+        )
+    return name
+
+
+def _floats(x: Any) -> Any:
+    if isinstance(x, dict):
+        return {key: _floats(item) for key, item in x.items()}
+    if isinstance(x, list):
+        return [_floats(item) for item in x]
+    return float(x) if isinstance(x, int) and not isinstance(x, bool) else x

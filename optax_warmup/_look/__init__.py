@@ -1,0 +1,1 @@
+"""Look before you train: a schedule as numbers, in words and as a picture."""

@@ -1,0 +1,107 @@
+"""A schedule's values as an array."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._schedules.schedule import Schedule, require_schedule
+
+# What JAX raises where a function's Python branches on the step.
+_NOT_TRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
+
+def simulate(schedule: Schedule | optax.Schedule | ArrayLike, steps: int) -> np.ndarray:
+    """The values of a schedule at the first `steps` updates, in one call.
+
+    result[k] = schedule(k),   k = 0, 1, ..., steps - 1
+
+    Args:
+        schedule: a schedule, any function of the step (also one that takes no array of
+            steps, or that cannot be traced), or a number for a constant.
+        steps: how many updates, >= 0.
+
+    Returns:
+        A NumPy array of shape (steps,), in the type of the schedule's values: float32
+        (float64 where JAX runs in 64 bits) for those of this library.
+
+    Raises:
+        TypeError: the schedule is neither callable nor a number, or `steps` no integer.
+        ValueError: `steps` is negative or not whole, or the schedule does not give one
+            number a step.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> ow.simulate(ow.warmup_constant(1.0, 4), 6).tolist()
+        [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    """
+    steps = length("simulate", steps, minimum=0)
+    return at_steps("simulate", schedule, np.arange(steps, dtype=np.int32))
+
+
+def at_steps(owner: str, schedule: Any, steps: np.ndarray) -> np.ndarray:
+    """The values of a schedule at some steps, of shape (len(steps),)."""
+    if not callable(schedule) or isinstance(schedule, type):
+        schedule = require_schedule(owner, "schedule", schedule)
+    if steps.size == 0:
+        return np.zeros(0, np.asarray(schedule(0)).dtype)
+    if isinstance(schedule, Schedule):
+        values = _of_value(schedule, steps)
+    else:
+        try:
+            values = jax.jit(jax.vmap(schedule))(steps)
+        except _NOT_TRACEABLE:
+            values = np.stack([np.asarray(schedule(int(step))) for step in steps])
+    values = np.asarray(values)
+    if values.shape != steps.shape:
+        raise ValueError(
+            f"{owner}: schedule must give one number a step, got {schedule!r}, which "
+            f"gives an array of shape {values.shape[1:]}; look at one at a time."
+        )
+    return values
+
+
+@jax.jit
+def _of_value(schedule: Schedule, steps: ArrayLike) -> Any:
+    # Step by step under vmap: a function of somebody else's may lie inside, and some
+    # of optax's own take no array. The schedule is an argument: it compiles once.
+    return jax.vmap(lambda step: schedule(step))(jnp.asarray(steps))
+
+
+def spread(steps: int, most: int) -> np.ndarray:
+    """At most `most` steps, evenly from 0 to steps - 1, both included."""
+    if steps <= most:
+        return np.arange(steps, dtype=np.int32)
+    return (np.arange(most, dtype=np.int64) * (steps - 1) // (most - 1)).astype("int32")
+
+
+def length(owner: str, steps: ArrayLike, minimum: int = 1) -> int:
+    """How many updates to look at, a number that is known."""
+    if _check.is_traced(steps) or np.ndim(steps) > 0:
+        raise TypeError(f"{owner}: steps must be one known number, got {steps!r}.")
+    return _check.length(owner, "steps", steps, minimum=minimum)
+
+
+def natural_length(schedule: Schedule, total_steps: int | None = None) -> int:
+    """A number of updates that shows all of a schedule.
+
+    That is its total where it has one; otherwise the sum of its lengths, and more where
+    the value still moves after them.
+    """
+    if total_steps is not None:
+        return min(max(total_steps + 1, 2), _check.MAX_STEP)
+    numbers = [x for x in jax.tree.leaves(schedule) if isinstance(x, int)]
+    total = min(max(sum(abs(x) for x in numbers), 100), _check.MAX_STEP // 8)
+    after = spread(4 * total, 65)[16:]
+    values = at_steps("plot", schedule, total + after)
+    if values.min() < values.max():
+        return 4 * total
+    return total + total // 8

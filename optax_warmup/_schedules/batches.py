@@ -1,0 +1,136 @@
+"""Batch sizes that grow, and schedules that are read on the data seen so far."""
+
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.schedule import Schedule, constant, require_schedule
+from optax_warmup._value import value
+
+_LARGEST = 2**24  # float32, which holds a schedule's values, is exact up to here
+
+
+@value
+class growing_batch(Schedule):
+    """A schedule said for one batch size, read on the data that a growing batch takes.
+
+    value(step) = schedule((examples in the updates before `step`) / base)
+
+    Say the schedule as if every update took `base` examples, with its lengths in such
+    updates: from tokens, `steps_from(tokens=..., sequence_length=..., batch_size=base)`
+    gives them. An update of another size then moves the clock as far as it is large, so
+    that the value belongs to the tokens seen and not to the updates made. The clock is
+    an exact integer, as `base` divides every size; at 2**31 - 1 updates of size `base`
+    (9e15 tokens, for 1024 sequences of 4096) it stops.
+
+    Args:
+        schedule: in updates of size `base`; or a number for a constant.
+        batch_size: the examples in each update, a `join` of whole numbers up to 2**24,
+            each divisible by `base`. Their lengths may be traced.
+        base: the batch size that the schedule is said for, a whole number >= 1.
+
+    Returns:
+        A `Schedule` of the step, the number of completed updates.
+
+    Raises:
+        TypeError: an argument has the wrong type, or `batch_size` is not a `join` of
+            numbers.
+        ValueError: a size is not a whole number from 1 to 2**24, or `base` does not
+            divide it.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> batch_size = ow.join([(2, 256), (2, 512)], last=1024)
+        >>> schedule = ow.transition(0.0, 1.0, 10)  # 10 updates of 256 examples
+        >>> schedule = ow.growing_batch(schedule, batch_size, base=256)
+        >>> [round(schedule(step).item(), 1) for step in range(6)]
+        [0.0, 0.1, 0.2, 0.4, 0.6, 1.0]
+
+    Source: T. Brown et al., "Language Models are Few-Shot Learners", 2020,
+    arXiv:2005.14165, appendix B (lengths in tokens while the batch size grows).
+    """
+
+    schedule: Schedule | optax.Schedule | ArrayLike
+    batch_size: Schedule | ArrayLike
+    _: KW_ONLY
+    base: ArrayLike
+
+    def __post_init__(self) -> None:
+        owner = "growing_batch"
+        schedule = require_schedule(owner, "schedule", self.schedule)
+        base = _check.length(owner, "base", self.base, minimum=1)
+        phases, last = sizes_of(owner, self.batch_size)
+        for size in (*(size for _, size in phases), last):
+            if _check.is_traced(size) or _check.is_traced(base):
+                continue
+            if np.any(np.asarray(size) % np.asarray(base)):
+                raise ValueError(
+                    f"{owner}: base must divide every batch size, got base={base!r} "
+                    f"and a batch size of {size}; their greatest common divisor is "
+                    f"{np.gcd(size, base)}."
+                )
+        batch_size = require_schedule(owner, "batch_size", self.batch_size)
+        self._set(schedule=schedule, batch_size=batch_size, base=base)
+
+    def _at(self, clock: Any) -> jax.Array:
+        clock = clocks.minus(clock, 0)
+        ticks = jnp.zeros_like(clock)
+        phases, last = _phases(self.batch_size)
+        for steps, size in phases:
+            ticks = self._advanced(ticks, clocks.until(clock, steps), size)
+            clock = clocks.since(clock, steps)
+        return self.schedule._at(self._advanced(ticks, clock, last))
+
+    def _advanced(self, ticks: jax.Array, steps: jax.Array, size: Any) -> jax.Array:
+        """ticks + steps * size / base, which stops at 2**31 - 1 and never overflows."""
+        each = jnp.asarray(size).astype(jnp.int32) // clocks.minus(self.base, 0)
+        each = jnp.maximum(each, 1).astype(ticks.dtype)
+        end = jnp.asarray(_check.MAX_STEP, ticks.dtype)
+        room = (end - ticks) // each
+        return jnp.where(steps > room, end, ticks + jnp.minimum(steps, room) * each)
+
+    def _start(self) -> jax.Array:
+        return self.schedule._start()
+
+
+def sizes_of(owner: str, batch_size: Any) -> tuple[list[tuple[Any, Any]], Any]:
+    """The (steps, size) phases of a batch size and its last size, checked."""
+    if not isinstance(batch_size, Schedule):
+        return [], _size(owner, "batch_size", batch_size)
+    parts = [part for _, part in getattr(batch_size, "phases", ())]
+    parts.append(getattr(batch_size, "last", batch_size))
+    if not all(isinstance(part, constant) for part in parts):
+        raise TypeError(
+            f"{owner}: batch_size must be a number or a join of numbers such as "
+            f"join([(1000, 256)], last=512), got {batch_size!r}."
+        )
+    phases, last = _phases(batch_size)
+    checked = [
+        (steps, _size(owner, f"batch_size, phase {index},", size))
+        for index, (steps, size) in enumerate(phases)
+    ]
+    return checked, _size(owner, "batch_size, last,", last)
+
+
+def _phases(batch_size: Any) -> tuple[list[tuple[Any, Any]], Any]:
+    phases = getattr(batch_size, "phases", ())
+    last = getattr(batch_size, "last", batch_size)
+    return [(steps, size.value) for steps, size in phases], last.value
+
+
+def _size(owner: str, name: str, size: Any) -> Any:
+    hint = "count the examples that one update takes"
+    size = _check.length(owner, name, size, minimum=1, hint=hint)
+    if not _check.is_traced(size) and np.any(np.asarray(size) > _LARGEST):
+        raise ValueError(
+            f"{owner}: {name} must be <= 2**24, got {size!r}; count examples, and give "
+            "the tokens in an example as sequence_length."
+        )
+    return size

@@ -1,0 +1,160 @@
+"""Durations: epochs, examples, tokens or a share of the run, as a number of steps."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._schedules.batches import sizes_of
+from optax_warmup._schedules.schedule import Schedule
+
+_OWNER = "steps_from"
+
+
+def steps_from(
+    *,
+    steps: ArrayLike | None = None,
+    epochs: ArrayLike | None = None,
+    examples: ArrayLike | None = None,
+    tokens: ArrayLike | None = None,
+    fraction: ArrayLike | None = None,
+    batch_size: ArrayLike | Schedule | None = None,
+    dataset_size: ArrayLike | None = None,
+    sequence_length: ArrayLike | None = None,
+    total_steps: ArrayLike | None = None,
+) -> int:
+    """A duration as a number of steps, the same way for every unit.
+
+    steps = floor(exact + 1/2), and 1 at least unless the duration is 0, where exact is
+    `epochs * dataset_size / batch_size`, `examples / batch_size`,
+    `tokens / (sequence_length * batch_size)` or `fraction * total_steps`.
+
+    The arithmetic is exact, on the numbers as they are written: 0.3 is 3/10, so a
+    fraction of 0.3 of 5 steps is 1.5, which is 2.
+
+    Args:
+        steps: the duration in updates, or one of the next four instead.
+        epochs: in passes over the data, >= 0; needs `dataset_size`, `batch_size`.
+        examples: in examples, >= 0; needs `batch_size`.
+        tokens: in tokens, >= 0; needs `sequence_length` and `batch_size`.
+        fraction: as a share of `total_steps`, from 0 to 1.
+        batch_size: examples in an update, all devices and accumulation together, a
+            whole number; or, if it grows from step 0 on, a `join` of such.
+        dataset_size: examples in the data, a whole number.
+        sequence_length: tokens in an example, > 0; a mean will do.
+        total_steps: updates in the whole run. What a unit does not need is ignored, so
+            that a run can pass all it knows at each call.
+
+    Returns:
+        An int from 0 to 2**31 - 1.
+
+    Raises:
+        TypeError: not exactly one duration is given, what it needs is missing, or an
+            argument is no number or is traced.
+        ValueError: a number is out of its range, or there would be more than 2**31 - 1
+            steps.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> ow.steps_from(epochs=5, dataset_size=50_000, batch_size=128)
+        1953
+        >>> ow.steps_from(tokens=2e9, sequence_length=4096, batch_size=512)
+        954
+        >>> ow.steps_from(fraction=0.01, total_steps=90)
+        1
+        >>> batch_size = ow.join([(1000, 256)], last=512)
+        >>> ow.steps_from(examples=1_024_000, batch_size=batch_size)
+        2500
+    """
+    durations = {
+        "steps": steps,
+        "epochs": epochs,
+        "examples": examples,
+        "tokens": tokens,
+        "fraction": fraction,
+    }
+    given = [name for name, x in durations.items() if x is not None]
+    if len(given) != 1:
+        raise TypeError(
+            f"{_OWNER}: give exactly one of {', '.join(durations)}, got "
+            f"{' and '.join(given) or 'none'}."
+        )
+    if steps is not None:
+        return int(_exact("steps", _check.length(_OWNER, "steps", steps)))
+    if fraction is not None:
+        share = _exact("fraction", fraction, maximum=1)
+        return _rounded(share * _needed("fraction", "total_steps", total_steps), given)
+    if epochs is not None:
+        size = _needed("epochs", "dataset_size", dataset_size, whole=True)
+        amount = _exact("epochs", epochs) * size
+    elif tokens is not None:
+        length = _needed("tokens", "sequence_length", sequence_length)
+        amount = _exact("tokens", tokens) / length
+    else:
+        amount = _exact("examples", examples)
+    if batch_size is None:
+        raise _missing(given[0], "batch_size")
+    phases, last = sizes_of(_OWNER, batch_size)
+    known = [(_whole(steps), _whole(size)) for steps, size in phases]
+    return _rounded(_updates(amount, known, _whole(last)), given)
+
+
+def _updates(
+    examples: Fraction, phases: Sequence[tuple[int, int]], last: int
+) -> Fraction:
+    """How many updates take so many examples, the last one in part."""
+    done = 0
+    for steps, size in phases:
+        if examples <= steps * size:
+            return done + examples / size
+        done, examples = done + steps, examples - steps * size
+    return done + examples / last
+
+
+def _rounded(exact: Fraction, given: Sequence[str]) -> int:
+    steps = math.floor(exact + Fraction(1, 2))
+    if steps > _check.MAX_STEP:
+        raise ValueError(
+            f"{_OWNER}: {given[0]} must be at most 2**31 - 1 steps, got {steps:,} "
+            "of them (optax counts steps in int32)."
+        )
+    return max(steps, 1) if exact > 0 else 0
+
+
+def _whole(x: ArrayLike) -> int:
+    return int(_exact("batch_size", x))
+
+
+def _needed(
+    unit: str, name: str, value: ArrayLike | None, *, whole: bool = False
+) -> Fraction:
+    if value is None:
+        raise _missing(unit, name)
+    number = _exact(name, value, above=0)
+    if whole and number.denominator != 1:
+        raise ValueError(f"{_OWNER}: {name} must be a whole number, got {value!r}.")
+    return number
+
+
+def _missing(unit: str, name: str) -> TypeError:
+    return TypeError(f"{_OWNER}: {unit} needs {name} as well; give {name}=....")
+
+
+def _exact(
+    name: str, value: Any, *, above: float = -1, maximum: float = math.inf
+) -> Fraction:
+    """A known number >= 0 as the decimal fraction that it is written as."""
+    if _check.is_traced(value) or np.ndim(value) > 0:
+        raise TypeError(
+            f"{_OWNER}: {name} must be one known number, got {value!r}; compute "
+            "durations outside of jit and vmap."
+        )
+    _check.number(_OWNER, name, value, minimum=0, above=above, maximum=maximum)
+    if isinstance(value, jax.Array | np.ndarray):
+        value = np.asarray(value)[()]
+    return Fraction(str(value))

@@ -1,0 +1,81 @@
+"""One shape inside another, and the mirrored cosine."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from optax_warmup._numerics import plus_product
+from optax_warmup._value import value
+from optax_warmup.shapes._shape import Parameterless, Shape, as_shape, repr_name
+
+
+@value
+class warp(Shape):
+    """One shape inside another: the progress of the one is bent by the other.
+
+    f(p) = outer(inner(p))
+
+    `warp(cosine, power(k))` is the cosine with k-decay, `warp(polynomial(k), cosine)`
+    the cosine decay raised to the power k, as optax's `exponent` means it.
+
+    Args:
+        outer: any shape.
+        inner: any shape; it takes the progress, and `outer` takes what it returns.
+
+    Raises:
+        TypeError: one of them is not callable.
+        ValueError: one of them does not join 0 to 1.
+
+    Example:
+        >>> from optax_warmup import shapes
+        >>> shape = shapes.warp(shapes.cosine, shapes.power(2))
+        >>> round(float(shape(0.5)), 6) == round(float(shapes.cosine(0.25)), 6)
+        True
+
+    Source: T. Zhang and W. Li, "k-decay: A New Method for Learning Rate Schedule",
+    2020, arXiv:2004.05909.
+    """
+
+    outer: Callable[..., ArrayLike]
+    inner: Callable[..., ArrayLike]
+
+    def __post_init__(self) -> None:
+        owner = repr_name(self)
+        self._set(outer=as_shape(owner, self.outer), inner=as_shape(owner, self.inner))
+
+    def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        inner = self.inner
+        return self.outer.rise(inner.rise(progress, left), inner.fall(progress, left))
+
+    def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        inner = self.inner
+        return self.outer.fall(inner.rise(progress, left), inner.fall(progress, left))
+
+
+@value
+class _mirror_cosine(Parameterless):
+    """The cosine mirrored at the straight line: steep at both ends, flat between.
+
+    f(p) = 2 p - (1 - cos(pi p)) / 2
+
+    Example:
+        >>> from optax_warmup import shapes
+        >>> round(float(shapes.mirror_cosine(0.25)), 6)
+        0.353553
+
+    Source: A. Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed
+    Training Durations", 2024, arXiv:2405.18392, appendix A.1 ("mirror cosine").
+    """
+
+    def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        sine = jnp.sin(progress * (np.pi / 2))
+        return plus_product(2 * progress, -sine, sine)
+
+    def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
+        return self.rise(left, progress)
+
+
+mirror_cosine = _mirror_cosine()

@@ -1,0 +1,295 @@
+"""Each rule of advice on a training that has its illness, and on healthy ones."""
+
+import functools
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import trainings
+
+import optax_warmup as ow
+from optax_warmup._report.rules.gradients import alarm
+
+DOCS = Path(__file__).parent.parent / "docs" / "diagnostics.md"
+
+
+def advice_on(training, code, **options):
+    """The one advice with a code, about a training."""
+    history, losses = training
+    found = ow.advise(history, losses=losses, **options)
+    (advice,) = [advice for advice in found if advice.code == code]
+    return advice
+
+
+def codes(training):
+    return {advice.code for advice in ow.advise(training[0], losses=training[1])}
+
+
+@pytest.mark.parametrize("kind", trainings.HEALTHY)
+def test_healthy_runs_get_notes_at_most(kind):
+    history, losses = trainings.healthy(kind)
+    for given in (losses, None):
+        found = ow.advise(history, losses=given)
+        assert {advice.severity for advice in found} <= {"note"}, found
+        assert not found or kind == "moments alone", found
+
+
+def test_a_first_update_at_rate_0_is_noted():
+    advice = advice_on(trainings.first_update_zero(), "first-update-zero")
+    assert (advice.severity, advice.steps) == ("note", (0,))
+    assert "The first update had rate 0" in advice.finding
+    assert "offset=1" in advice.change
+
+
+def test_a_rate_that_stays_0_is_a_problem():
+    advice = advice_on(trainings.no_rate_at_all(), "first-update-zero")
+    assert advice.severity == "problem"
+    assert "rate was 0 at all" in advice.finding
+
+
+def test_a_rate_that_is_not_remembered_is_noted():
+    assert codes(trainings.rate_not_remembered()) == {"rate-unknown"}
+
+
+@pytest.mark.parametrize("b2", [0.95, 0.999])
+def test_no_warmup_at_a_high_rate_is_too_short(b2):
+    advice = advice_on(trainings.no_warmup(b2=b2), "warmup-short")
+    assert (advice.severity, advice.steps) == ("warning", (0,))
+    ceiling = {0.95: "39", 0.999: "1,999"}[b2]
+    assert f"worth 1 of {ceiling} gradients" in advice.finding
+    assert re.search(r"that update was 43 % of the weights", advice.finding)
+
+
+def test_no_warmup_without_evidence_of_harm_is_a_note():
+    history, _ = trainings.no_warmup(measured=False)
+    (advice,) = ow.advise(history)
+    assert (advice.code, advice.severity) == ("warmup-short", "note")
+
+
+def test_no_warmup_at_a_low_rate_is_nobodys_fault():
+    assert codes(trainings.no_warmup(1e-4)) == set()
+
+
+def test_a_warmup_that_nothing_called_for_is_long():
+    advice = advice_on(trainings.endless_warmup(), "warmup-long")
+    assert advice.severity == "note"
+    assert advice.steps == (704,)  # the first recorded step after 699
+    assert "nu had 90 % of its samples after 58" in advice.finding
+
+
+def test_updates_that_rewrite_the_weights_are_large():
+    advice = advice_on(trainings.no_warmup(), "updates-large")
+    assert advice.severity == "warning"
+    assert {"layer0/w", "layer1/w"} <= set(advice.groups)
+
+
+def test_a_suggested_length_is_that_of_the_slope():
+    training = trainings.no_warmup()
+    weights = training[0].overall["parameter_rms"][0]
+    wanted = 0.1 / (5e-4 * weights)
+    advice = advice_on(training, "suggested-warmup")
+    length = int(re.search(r"about ([\d,]+) updates", advice.finding)[1])
+    np.testing.assert_allclose(length, wanted, rtol=0.05)
+    assert "no measurement of this run" in advice.finding
+    assert "2 / (1 - b2), gives 2,000" in advice.finding
+    larger = advice_on(training, "suggested-warmup", batch_size=48)
+    length = int(re.search(r"about ([\d,]+) updates", larger.finding)[1])
+    np.testing.assert_allclose(length, wanted / 2, rtol=0.05)
+
+
+def test_oscillation_at_the_edge_of_stability():
+    training = trainings.quadratic(0.1)
+    advice = advice_on(training, "beyond-stability")
+    assert (advice.severity, advice.groups) == ("warning", ("w",))
+    rows = np.isin(training[0].steps, advice.steps)
+    assert training[0].overall["alignment"][rows].mean() < -0.5
+    assert "beyond-stability" not in codes(trainings.quadratic(1e-4))
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_spikes_are_found_and_the_loss_that_followed(gradients):
+    history, losses = trainings.jumping_targets(gradients)
+    advice = advice_on((history, losses), "update-spikes")
+    assert advice.severity == "problem"
+    assert len(advice.groups) == 6
+    assert min(advice.steps) == 400
+    assert "followed within 8 updates of step 400" in advice.finding
+    kept = {step: loss for step, loss in enumerate(losses) if step % 4 == 0}
+    assert advice_on((history, kept), "update-spikes").severity == "problem"
+    calm = advice_on((history, np.zeros_like(losses)), "update-spikes")
+    assert calm.severity == "warning"
+    assert "did not follow" in calm.finding
+    (alone,) = [a for a in ow.advise(history) if a.code == "update-spikes"]
+    assert "did not follow" not in alone.finding
+
+
+def test_the_alarm_is_the_lag_of_a_gradient_that_jumps():
+    """Against a loop: nu in its steady state, then a gradient 2.3 times as large."""
+    for b2, count in ((0.999, 20_000), (0.95, 500), (0.9, 300), (0.999, 50), (0.95, 3)):
+        nu = 0.0
+        for n in range(1, count + 1):
+            gradient = 2.3 if n == count else 1.0
+            nu = b2 * nu + (1 - b2) * gradient**2
+        lag = 2.3 / np.sqrt(nu / (1 - b2**count))
+        np.testing.assert_allclose(alarm(b2, np.array([count])), lag, rtol=1e-9)
+    assert alarm(0.999, np.array([10**6])) > 2.29
+    assert alarm(0.95, np.array([10**6])) < 2.1  # of 4.5, the most there can be
+
+
+def test_layers_whose_gradients_vanish():
+    training = trainings.deep_sigmoids()
+    advice = advice_on(training, "gradients-vanish")
+    assert advice.severity == "warning"
+    assert {"layer0", "layer1"} <= set(advice.groups)
+    assert not {"layer7", "layer8"} & set(advice.groups)
+    assert "gradients-explode" not in codes(training)
+
+
+def test_a_layer_without_any_gradient():
+    advice = advice_on(trainings.frozen_layer(), "gradients-vanish")
+    assert (advice.severity, advice.groups) == ("note", ("layer0",))
+    assert "no gradient at all" in advice.finding
+
+
+def test_gradients_that_explode():
+    advice = advice_on(trainings.unbounded_loss(), "gradients-explode")
+    assert advice.severity == "problem"
+    assert "layer1/w" in advice.groups
+
+
+def test_eps_that_drowns_the_gradients():
+    advice = advice_on(trainings.large_eps(), "eps-dominates")
+    assert advice.severity == "warning"
+    assert {"layer0/w", "layer1/w"} <= set(advice.groups)
+    assert "eps = 0.3" in advice.finding
+
+
+def test_second_moments_in_bfloat16_freeze():
+    advice = advice_on(trainings.low_precision(jnp.bfloat16), "moments-frozen")
+    assert advice.severity == "problem"
+    assert len(advice.groups) == 6
+    assert 100 <= min(advice.steps) <= 128
+    assert codes(trainings.low_precision(jnp.float32)) == set()
+
+
+def test_one_huge_gradient_freezes_a_coordinate():
+    training = trainings.one_huge_gradient()
+    advice = advice_on(training, "huge-gradient")
+    assert (advice.severity, advice.groups) == ("warning", ("layer1/w",))
+    assert 40 <= advice.steps[0] <= 44
+    assert codes(training) == {"huge-gradient"}
+
+
+def test_gradients_that_are_not_finite():
+    training = trainings.nan_in_a_batch()
+    advice = advice_on(training, "not-finite")
+    assert advice.severity == "problem"
+    assert advice.steps[0] == 25
+    assert len(advice.groups) == 6
+    assert codes(training) == {"not-finite"}
+
+
+def test_gradients_that_are_not_finite_and_were_kept_out():
+    advice = advice_on(trainings.skipped_nan(), "not-finite")
+    assert advice.severity == "warning"
+    assert advice.steps == (25,) and "did not reach nu" in advice.finding
+
+
+def test_rmsprop_starts_with_steps_that_are_too_large():
+    training = trainings.cold_rmsprop()
+    advice = advice_on(training, "rmsprop-start")
+    assert advice.severity == "warning"
+    assert "step 0 was 32 times as large" in advice.finding  # 1 / sqrt(1 - 0.999)
+    assert "Warm up over 2,000 updates" in advice.change
+    assert "warmup-short" not in codes(training)
+
+
+def test_rmsprop_has_no_alignment():
+    history, _ = trainings.healthy("rmsprop")
+    assert np.isnan(history.overall["alignment"]).all()
+    np.testing.assert_allclose(history.noise_rms[0], 10)  # 1 / sqrt(1 - 0.99)
+    np.testing.assert_allclose(history.overall["update_rms"][0], 10, rtol=1e-4)
+
+
+def test_another_b2_than_the_optimizers():
+    advice = advice_on(trainings.other_b2(), "constants-differ")
+    assert advice.severity == "problem"
+    assert "b2 would be 0.95" in advice.finding
+
+
+def test_groups_without_second_moments_get_no_advice():
+    history, losses = trainings.partly_sgd()
+    assert history.sizes[0] == 0
+    for advice in ow.advise(history, losses=losses):
+        assert "layer0" not in advice.groups
+
+
+def test_an_empty_record():
+    (advice,) = ow.advise(trainings.empty())
+    assert advice.code == "empty-record"
+
+
+def test_problems_come_first():
+    history, losses = trainings.unbounded_loss()
+    found = [advice.severity for advice in ow.advise(history, losses=losses)]
+    order = ["problem", "warning", "note"]
+    assert found == sorted(found, key=order.index)
+    assert set(found) == set(order)
+
+
+ILL = {
+    "first-update-zero": trainings.first_update_zero,
+    "rate-unknown": trainings.rate_not_remembered,
+    "warmup-short": trainings.no_warmup,
+    "warmup-long": trainings.endless_warmup,
+    "updates-large": trainings.no_warmup,
+    "suggested-warmup": trainings.no_warmup,
+    "beyond-stability": functools.partial(trainings.quadratic, 0.1),
+    "update-spikes": trainings.jumping_targets,
+    "gradients-vanish": trainings.deep_sigmoids,
+    "gradients-explode": trainings.unbounded_loss,
+    "eps-dominates": trainings.large_eps,
+    "moments-frozen": functools.partial(trainings.low_precision, jnp.bfloat16),
+    "huge-gradient": trainings.one_huge_gradient,
+    "not-finite": trainings.nan_in_a_batch,
+    "rmsprop-start": trainings.cold_rmsprop,
+    "constants-differ": trainings.other_b2,
+    "empty-record": lambda: (trainings.empty(), None),
+}
+
+
+@pytest.mark.parametrize("code", ILL)
+def test_every_advice_is_plain_and_explained(code):
+    advice = advice_on(ILL[code](), code)
+    assert advice.link == f"docs/diagnostics.md#{code}"
+    # The heading whose anchor, as GitHub and Sphinx make it, is the code.
+    assert f"\n### {code}\n" in DOCS.read_text()
+    assert advice.finding.endswith(".") and advice.finding[0] != " "
+    assert "nan" not in str(advice).lower().replace("nan or inf", "").replace(
+        "nan spreads", ""
+    )
+    assert not re.search(r"\d{6}|\d\.\d{5}", advice.finding), advice.finding
+    assert hash(advice) == hash(advice_on(ILL[code](), code))
+
+
+def test_every_code_of_the_docs_has_a_rule():
+    written = re.findall(r"^### ([a-z-]+)$", DOCS.read_text(), re.M)
+    assert sorted(written) == sorted(ILL)
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [(np.zeros((3, 2)), r"shape \(3, 2\)"), (3.0, r"shape \(\)")],
+)
+def test_losses_that_are_not_one_a_step(losses, message):
+    with pytest.raises(ValueError, match=f"advise: losses must hold .*{message}"):
+        ow.advise(trainings.empty(), losses=losses)
+
+
+def test_wrong_arguments():
+    with pytest.raises(TypeError, match="history must be a MomentHistory, got dict"):
+        ow.advise({})
+    with pytest.raises(ValueError, match="batch_size must be a whole number"):
+        ow.advise(trainings.empty(), batch_size=0)

@@ -1,0 +1,239 @@
+"""Durations in every unit, schedules read in tokens, and whole-number schedules."""
+
+import math
+import random
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import optax_warmup as ow
+
+LAST = 2**31 - 1
+
+
+def half_up(exact: Fraction) -> int:
+    steps = math.floor(exact + Fraction(1, 2))
+    return max(steps, 1) if exact > 0 else 0
+
+
+@pytest.mark.parametrize(
+    ("duration", "steps"),
+    [
+        ({"steps": 7}, 7),
+        ({"steps": 0}, 0),
+        ({"epochs": 1, "dataset_size": 1000, "batch_size": 64}, 16),  # 15.625
+        ({"epochs": 0.5, "dataset_size": 1001, "batch_size": 1}, 501),  # 500.5
+        ({"examples": 96, "batch_size": 64}, 2),  # 1.5
+        ({"examples": 95, "batch_size": 64}, 1),
+        ({"examples": 1, "batch_size": 64}, 1),  # not 0: it was asked for
+        ({"examples": 0, "batch_size": 64}, 0),
+        ({"tokens": 15e12, "sequence_length": 4096, "batch_size": 1024}, 3576279),
+        ({"fraction": 0.3, "total_steps": 5}, 2),  # 0.3 in binary is a little less
+        ({"fraction": np.float32(0.3), "total_steps": 5}, 2),
+        ({"fraction": 0.1, "total_steps": np.int32(100_000)}, 10_000),
+        ({"fraction": 1, "total_steps": LAST}, LAST),
+        ({"fraction": 0.0, "total_steps": 5}, 0),
+        ({"fraction": jnp.float32(0.25), "total_steps": jnp.int32(10)}, 3),  # 2.5
+    ],
+)
+def test_rounds_half_up_and_never_to_zero(duration, steps):
+    found = ow.steps_from(**duration)
+    assert found == steps
+    assert type(found) is int
+
+
+def test_agrees_with_exact_arithmetic():
+    rng = random.Random(0)
+    for _ in range(500):
+        examples, batch_size = rng.randrange(10**12), rng.randrange(1000, 10**6)
+        length = rng.randrange(1, 10**5)
+        assert ow.steps_from(examples=examples, batch_size=batch_size) == half_up(
+            Fraction(examples, batch_size)
+        )
+        assert ow.steps_from(
+            tokens=examples, batch_size=batch_size, sequence_length=length
+        ) == half_up(Fraction(examples, batch_size * length))
+
+
+def test_what_a_unit_does_not_need_is_ignored():
+    run = {"batch_size": 32, "dataset_size": 640, "sequence_length": 8}
+    assert ow.steps_from(epochs=2, **run) == 40
+    assert ow.steps_from(tokens=256 * 5, **run) == 5
+    assert ow.steps_from(fraction=0.5, total_steps=10, **run) == 5
+
+
+@pytest.mark.parametrize(
+    ("duration", "error", "words"),
+    [
+        ({}, TypeError, ["exactly one", "none"]),
+        ({"steps": 1, "epochs": 1}, TypeError, ["exactly one", "steps and epochs"]),
+        ({"epochs": 1, "batch_size": 2}, TypeError, ["epochs needs dataset_size"]),
+        ({"epochs": 1, "dataset_size": 2}, TypeError, ["epochs needs batch_size"]),
+        ({"examples": 1}, TypeError, ["examples needs batch_size"]),
+        ({"tokens": 1, "batch_size": 2}, TypeError, ["tokens needs sequence_length"]),
+        ({"fraction": 0.1}, TypeError, ["fraction needs total_steps"]),
+        ({"fraction": 1.1, "total_steps": 9}, ValueError, ["fraction", "1.1", "<= 1"]),
+        ({"fraction": -0.1, "total_steps": 9}, ValueError, ["fraction", "-0.1"]),
+        ({"epochs": -1, "dataset_size": 9, "batch_size": 1}, ValueError, ["epochs"]),
+        ({"examples": math.nan, "batch_size": 1}, ValueError, ["examples", "nan"]),
+        ({"examples": math.inf, "batch_size": 1}, ValueError, ["examples", "inf"]),
+        ({"examples": 9, "batch_size": 0}, ValueError, ["batch_size", "0"]),
+        ({"examples": 9, "batch_size": 1.5}, ValueError, ["batch_size", "1.5"]),
+        ({"examples": 9, "batch_size": "4"}, TypeError, ["batch_size", "'4'"]),
+        ({"examples": True, "batch_size": 4}, TypeError, ["examples", "True"]),
+        ({"examples": [1, 2], "batch_size": 4}, TypeError, ["examples", "[1, 2]"]),
+        ({"examples": 1e12, "batch_size": 1}, ValueError, ["examples", "2**31 - 1"]),
+        ({"steps": 1.5}, ValueError, ["steps", "1.5"]),
+        ({"steps": 2**31}, ValueError, ["steps", "2**31 - 1"]),
+        (
+            {"epochs": 1, "dataset_size": 9.5, "batch_size": 1},
+            ValueError,
+            ["dataset_size", "9.5"],
+        ),
+        (
+            {"examples": 9, "batch_size": ow.warmup(8.0, 3)},
+            TypeError,
+            ["batch_size", "join"],
+        ),
+    ],
+)
+def test_says_what_is_wrong(duration, error, words):
+    with pytest.raises(error) as caught:
+        ow.steps_from(**duration)
+    message = str(caught.value)
+    assert message.startswith("steps_from: ")
+    for word in words:
+        assert word in message
+
+
+def test_refuses_a_traced_duration():
+    with pytest.raises(TypeError, match="outside of jit"):
+        jax.jit(lambda n: ow.steps_from(examples=n, batch_size=2))(4)
+
+
+def grown(step: int, phases, last: int) -> int:
+    """Examples in the updates before `step`."""
+    seen = 0
+    for steps, size in phases:
+        seen += min(step, steps) * size
+        step = max(step - steps, 0)
+    return seen + step * last
+
+
+def ramps(rng: random.Random, count: int):
+    for _ in range(count):
+        base = rng.choice([1, 3, 8, 256])
+        phases = [
+            (rng.choice([0, 1, 7, 1000, 10**6]), base * rng.randrange(1, 5000))
+            for _ in range(rng.randrange(4))
+        ]
+        yield base, phases, base * rng.randrange(1, 5000)
+
+
+def test_a_growing_batch_moves_the_clock_by_the_examples_it_takes():
+    rng = random.Random(1)
+    # The identity shows the clock itself; it is exact in float32 up to 2**24.
+    identity = ow.transition(0.0, 2.0**24, 2**24)
+    for base, phases, last in ramps(rng, 40):
+        batch_size = ow.join(phases, last) if phases else last
+        schedule = ow.growing_batch(identity, batch_size, base=base)
+        joints = np.cumsum([steps for steps, _ in phases]).tolist()
+        steps = {0, 1, LAST, *(j + d for j in joints for d in (-1, 0, 1))}
+        for step in sorted(max(step, 0) for step in steps):
+            expected = min(grown(step, phases, last) // base, 2**24)
+            assert schedule(step).item() == expected
+
+
+def test_the_clock_is_right_at_fifteen_trillion_tokens():
+    # 4096 tokens an example; 15e12 tokens are 3.7e9 examples, beyond int32.
+    phases, last, base = [(50_000, 1024), (100_000, 2048)], 4096, 1024
+    batch_size = ow.join(phases, last)
+    run = {"sequence_length": 4096, "batch_size": batch_size}
+    updates = ow.steps_from(tokens=15e12, **run)
+    assert updates == half_up(
+        150_000 + (Fraction(15 * 10**12, 4096) - grown(150_000, phases, last)) / last
+    )
+    total = ow.steps_from(tokens=15e12, sequence_length=4096, batch_size=base)
+    schedule = ow.growing_batch(ow.transition(1.0, 0.0, total), batch_size, base=base)
+    for step in (0, 49_999, 50_000, 150_001, 500_000, updates - 1):
+        left = total - grown(step, phases, last) // base
+        np.testing.assert_allclose(schedule(step), left / total, rtol=1e-6)
+    assert schedule(updates + 1) == 0
+
+
+def test_the_clock_stops_and_does_not_wrap():
+    schedule = ow.growing_batch(ow.transition(0.0, 1.0, LAST), 2**24, base=1)
+    assert schedule(127) < 1
+    for step in (128, 129, 2**20, LAST):
+        assert schedule(step) == 1
+
+
+def test_growing_batch_is_a_schedule_like_any_other():
+    batch_size = ow.join([(3, 4)], last=8)
+    schedule = ow.growing_batch(ow.warmup_linear(1.0, 4, 12), batch_size, base=4)
+    steps = np.arange(12)
+    expected = [ow.warmup_linear(1.0, 4, 12)(grown(k, [(3, 4)], 8) // 4) for k in steps]
+    np.testing.assert_array_equal(schedule(steps), np.array(expected))
+    np.testing.assert_array_equal(jax.jit(schedule)(steps), schedule(steps))
+    assert eval(repr(schedule), vars(ow).copy()) == schedule
+    assert schedule(jnp.uint32(5)) == schedule(5) == schedule(5.0)
+
+    def value(length):
+        return ow.growing_batch(
+            ow.warmup(1.0, 10), ow.join([(length, 4)], last=8), base=4
+        )(6)
+
+    np.testing.assert_allclose(
+        jax.vmap(value)(jnp.arange(4)), [1.0, 1.0, 1.0, 0.9], rtol=1e-6
+    )
+    assert jnp.isfinite(
+        jax.grad(lambda p: ow.growing_batch(ow.warmup(p, 10), batch_size, base=4)(2))(
+            2.0
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "base", "error", "words"),
+    [
+        (ow.join([(3, 4)], last=6), 4, ValueError, ["base=4", "divisor is 2"]),
+        (ow.join([(3, 4.5)], last=8), 1, ValueError, ["batch_size", "4.5"]),
+        (ow.join([(3, 0)], last=8), 1, ValueError, ["batch_size", "0"]),
+        (2**24 + 1, 1, ValueError, ["2**24", "sequence_length"]),
+        (8, 0, ValueError, ["base", "0"]),
+        (8, 2.5, ValueError, ["base", "2.5"]),
+        (ow.warmup(8.0, 2), 1, TypeError, ["batch_size", "join"]),
+        (ow.join([(3, ow.warmup(8.0, 2))], last=8), 1, TypeError, ["join"]),
+        ("8", 1, TypeError, ["batch_size", "'8'"]),
+    ],
+)
+def test_growing_batch_says_what_is_wrong(batch_size, base, error, words):
+    with pytest.raises(error) as caught:
+        ow.growing_batch(1.0, batch_size, base=base)
+    for word in ["growing_batch", *words]:
+        assert word in str(caught.value)
+
+
+def test_rounded_values_are_whole_numbers():
+    schedule = ow.rounded(ow.transition(1, 5, 8))
+    assert schedule(3).dtype == jnp.int32
+    assert schedule(np.arange(10)).tolist() == [1, 2, 2, 3, 3, 4, 4, 5, 5, 5]
+    by_eight = ow.rounded(ow.transition(30, 100, 4), multiple=8)
+    assert by_eight(np.arange(5)).tolist() == [32, 48, 64, 80, 104]
+    assert ow.rounded(2.0**24)(0) == 2**24
+    assert ow.rounded(3e38)(0) == LAST
+    assert ow.rounded(3e38, multiple=1000)(0) == LAST // 1000 * 1000
+    assert ow.rounded(2147483520.0)(0) == 2147483520  # float32's last below 2**31
+    assert eval(repr(by_eight), vars(ow).copy()) == by_eight
+    np.testing.assert_array_equal(
+        jax.jit(by_eight)(np.arange(5)), by_eight(np.arange(5))
+    )
+
+
+@pytest.mark.parametrize("multiple", [0, -8, 1.5, math.nan, "8", None])
+def test_rounded_says_what_is_wrong(multiple):
+    with pytest.raises((ValueError, TypeError), match="rounded: multiple"):
+        ow.rounded(8.0, multiple=multiple)

@@ -1,0 +1,396 @@
+"""The transformer example: it trains, it repeats itself, and it refuses what is wrong.
+
+Everything goes through the example's own code, on text that a test writes or on the
+standard library's.
+"""
+
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.experimental.compilation_cache import compilation_cache
+from rich.console import Console
+
+import optax_warmup as ow
+from examples.transformer import data, demo, train
+from examples.transformer.command_line import config_from, make_parser
+from examples.transformer.config import PRESETS, Config, InputError
+from examples.transformer.model import Transformer
+from examples.transformer.result import load_result
+from examples.transformer.run_folder import RunFolder
+from examples.transformer.sharding import data_mesh
+from examples.transformer.train_step import init_params, loss_of
+
+TINY = Config(
+    length=16,
+    width=16,
+    layers=1,
+    heads=2,
+    mlp_width=32,
+    batch_size=4,
+    total_steps=12,
+    warmup_steps=4,
+    eval_every=5,
+    eval_sequences=8,
+)
+TEXT = "the quick brown fox jumps over the lazy dog. " * 100
+
+
+# TINY, on a command line.
+OPTIONS = """
+    --length 16 --width 16 --layers 1 --heads 2 --mlp-width 32 --batch-size 4
+    --total-steps 12 --warmup-steps 4 --eval-every 5 --eval-sequences 8
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_once(tmp_path_factory):
+    """Most tests train the same program, which takes longer to compile than to run."""
+    if jax.config.jax_compilation_cache_dir:  # as under make
+        yield
+        return
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    configure(settings)
+    yield
+    configure(before)
+
+
+def configure(settings):
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()  # it reads its settings once
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    return str(path)
+
+
+@pytest.fixture
+def quiet():
+    return Console(file=io.StringIO())
+
+
+def run(config, folder, console, **changes):
+    return train.train(config.replace(run_dir=str(folder), **changes), console=console)
+
+
+# Training.
+
+
+def test_a_run_leaves_a_whole_folder(text, tmp_path, quiet):
+    result = run(TINY, tmp_path / "run", quiet, data=text)
+    names = {path.name for path in result.folder.iterdir()}
+    assert names == {
+        "config.json",
+        "environment.json",
+        "metrics.jsonl",
+        "moments.npz",
+        "summary.json",
+    }
+    assert not list(tmp_path.glob("*.incomplete"))
+
+    assert result.updates["step"].tolist() == list(range(12))
+    assert result.evaluations["step"].tolist() == [0, 5, 10, 12]
+    assert result.updates["learning_rate"][:6] == pytest.approx(
+        [0, 0.0025, 0.005, 0.0075, 0.01, 0.01]
+    )
+    assert result.evaluations["heldout_loss"][0] == pytest.approx(np.log(256), abs=0.2)
+    assert result.summary["heldout_loss"] < 5
+    assert result.history.steps.tolist() == list(range(12))
+    assert result.history.effective_samples[0] == pytest.approx(1)
+    assert result.config == TINY.replace(data=text, run_dir=str(tmp_path / "run"))
+
+    environment = json.loads((result.folder / "environment.json").read_text())
+    assert environment["versions"]["jax"] == jax.__version__
+    assert environment["corpus"]["bytes"] == len(TEXT)
+    # The schedule's repr is the code that rebuilds it.
+    schedule = eval(environment["schedule"], vars(ow))
+    assert schedule(2) == pytest.approx(0.005)
+
+
+def test_the_same_seed_gives_the_same_run(text, tmp_path, quiet):
+    first, second, other = (
+        run(TINY, tmp_path / name, quiet, data=text, seed=seed)
+        for name, seed in (("first", 0), ("second", 0), ("other", 1))
+    )
+    np.testing.assert_array_equal(first.updates["loss"], second.updates["loss"])
+    for name, x in first.history.overall.items():
+        np.testing.assert_array_equal(x, second.history.overall[name])
+    assert not np.array_equal(first.updates["loss"], other.updates["loss"])
+
+
+def test_an_interrupted_run_is_not_left_as_a_finished_one(
+    text, tmp_path, quiet, monkeypatch
+):
+    def stop_at_seven(corpus, config, step):
+        if step == 7:
+            raise KeyboardInterrupt
+        return batch(corpus, config, step)
+
+    batch = data.training_batch
+    monkeypatch.setattr(train, "training_batch", stop_at_seven)
+    with pytest.raises(KeyboardInterrupt):
+        run(TINY, tmp_path / "run", quiet, data=text)
+    assert not (tmp_path / "run").exists()
+    lines = (tmp_path / "run.incomplete" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 5  # what was fetched, one step late
+
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="interrupted or is still going.*--overwrite"):
+        run(TINY, tmp_path / "run", quiet, data=text)
+    config = TINY.replace(data=text, run_dir=str(tmp_path / "run"))
+    assert train.train(config, overwrite=True, console=quiet).folder.is_dir()
+    assert not (tmp_path / "run.incomplete").exists()
+
+
+def test_a_loss_that_is_no_number_is_a_result(text, tmp_path, quiet):
+    result = run(TINY, tmp_path / "run", quiet, data=text, peak_value=1e30)
+    assert np.isnan(result.summary["heldout_loss"])
+    step = result.summary["diverged_at"]
+    assert 0 < step < 12
+    assert np.isnan(result.updates["loss"][step])
+    # Strict JSON: a bare NaN would stop other languages' parsers.
+    for line in (result.folder / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
+
+
+def test_bfloat16_and_untied_embedding_train(text, tmp_path, quiet):
+    result = run(
+        TINY, tmp_path / "run", quiet, data=text,
+        compute_dtype="bfloat16", tied_embedding=False,
+    )  # fmt: skip
+    assert result.summary["heldout_loss"] < 5
+
+
+# The model.
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_causality(tied):
+    """Logits depend on no later position, and on every position up to their own.
+
+    The gradient of the logits at position i with respect to the embedded input is zero
+    at positions above i and not zero at positions up to i.
+    """
+    config = TINY.replace(tied_embedding=tied, length=8, layers=2)
+    graphdef, params = init_params(config, data_mesh(jax.device_count()))
+    model = nnx.merge(graphdef, params)
+    x_BxLxD = model.embed(jnp.arange(8)[None])
+
+    def weighted_logits_L(x_BxLxD):
+        weights_V = jnp.sin(jnp.arange(config.vocab_size))  # so that nothing cancels
+        return (nnx.merge(graphdef, params).decode(x_BxLxD) @ weights_V)[0]
+
+    jacobian_LxLxD = jax.jit(jax.jacrev(weighted_logits_L))(x_BxLxD)[:, 0]
+    depends_LxL = np.any(np.asarray(jacobian_LxLxD) != 0, axis=-1)
+    np.testing.assert_array_equal(depends_LxL, np.tri(8, dtype=bool))
+
+
+def test_an_untrained_model_knows_nothing():
+    graphdef, params = init_params(TINY, data_mesh(jax.device_count()))
+    tokens_BxL = jax.random.randint(jax.random.key(0), (4, 17), 0, 256)
+    loss = jax.jit(loss_of(graphdef))(params, tokens_BxL)
+    assert loss == pytest.approx(np.log(256), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("preset", "millions"), [("demo", 0.12), ("small", 10.8), ("gpt2", 124.4)]
+)
+def test_the_presets_have_the_size_they_promise(preset, millions):
+    model = nnx.eval_shape(lambda: Transformer(PRESETS[preset], rngs=nnx.Rngs(0)))
+    sizes = [x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param))]
+    assert sum(sizes) / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+# The data.
+
+
+def test_a_batch_is_a_function_of_seed_and_step(text):
+    config = TINY.replace(data=text)
+    corpus = data.load_corpus(config)
+    batch = data.training_batch(corpus, config, 3)
+    np.testing.assert_array_equal(batch, data.training_batch(corpus, config, 3))
+    for other in (
+        data.training_batch(corpus, config, 4),
+        data.training_batch(corpus, config.replace(seed=1), 3),
+    ):
+        assert not np.array_equal(batch, other)
+    assert batch.shape == (4, 17)
+    assert all(bytes(row.astype(np.uint8)).decode() in TEXT for row in batch)
+
+
+def test_held_out_text_is_the_end_and_never_in_a_batch(tmp_path):
+    (tmp_path / "text").write_text("a" * 950 + "b" * 50)
+    config = TINY.replace(data=str(tmp_path / "text"))
+    corpus = data.load_corpus(config)
+    seen = [data.training_batch(corpus, config, step) for step in range(50)]
+    assert np.all(np.array(seen) == ord("a"))
+    assert np.all(np.array(data.heldout_batches(corpus, config)) == ord("b"))
+
+
+def test_the_standard_library_is_the_default_corpus():
+    corpus = data.load_corpus(TINY)
+    assert corpus.size > 5_000_000
+    assert corpus.sha256 == data.load_corpus(TINY).sha256
+    paths = data.list_files(None)[1]
+    assert not [path for path in paths if "site-packages" in path.parts]
+
+
+def test_a_folder_is_read_in_order_and_in_full(tmp_path):
+    (tmp_path / "b").mkdir()
+    for name, content in {"b/1.md": "one", "a.txt": "zero", ".hidden": "first"}.items():
+        (tmp_path / name).write_text(content * 100)
+    corpus = data.load_corpus(TINY.replace(data=str(tmp_path)))
+    text = bytes(np.concatenate([corpus.train, corpus.heldout])).decode()
+    assert text == "\n".join(["first" * 100, "zero" * 100, "one" * 100])
+    assert corpus.files == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no text"),
+        (b" \n", "holds no text"),
+        (b"too short", "too short.*length=16 needs 17.*Give more text"),
+        (TEXT.encode() + b"\0", "text.txt is not text.*NUL"),
+        (b"caf\xe9" + TEXT.encode(), "text.txt is not UTF-8.*Convert it"),
+    ],
+)
+def test_text_that_will_not_do(tmp_path, content, message):
+    (tmp_path / "text.txt").write_bytes(content)
+    for path in (tmp_path / "text.txt", tmp_path):
+        with pytest.raises(InputError, match=message):
+            data.load_corpus(TINY.replace(data=str(path)))
+
+
+def test_a_path_that_does_not_exist():
+    with pytest.raises(InputError, match="data='no/such/text' does not exist"):
+        data.load_corpus(TINY.replace(data="no/such/text"))
+
+
+# The settings.
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 65}, "width=65 does not divide into heads=4.*example 68"),
+        ({"warmup_steps": 1300}, "warmup_steps=1300.*do not fit into total_steps=1200"),
+        ({"warmup_steps": -1}, "warmup_steps=-1 .*0 or more"),
+        ({"warmup_steps": 1.5}, "warmup_steps=1.5 .*a whole number"),
+        ({"warmup_steps": "10"}, "warmup_steps='10' .*a whole number"),
+        ({"peak_value": float("nan")}, "peak_value=nan .*finite"),
+        ({"peak_value": 0.0}, "peak_value=0.0 .*above 0"),
+        ({"peak_value": True}, "peak_value=True .*a number"),
+        ({"b2": 1.0}, "b2=1.0 .*below 1"),
+        ({"decay_fraction": 1.5}, "decay_fraction=1.5 .*1 or less"),
+        ({"heldout_fraction": 0.0}, "heldout_fraction=0.0 .*above 0"),
+        ({"vocab_size": 100}, "vocab_size=100 .*256 or more"),
+        ({"compute_dtype": "fp8"}, "compute_dtype='fp8' .*float32, bfloat16"),
+        ({"data": 3}, "data=3 .*of type"),
+    ],
+)
+def test_settings_that_will_not_do(changes, message):
+    with pytest.raises(InputError, match=message):
+        Config(**changes)
+
+
+def test_a_batch_must_divide_over_the_devices(tmp_path):
+    """In a process of its own, since the number of devices is fixed at start."""
+    command = [
+        sys.executable, "-m", "examples.transformer.train",
+        "--batch-size", "5", "--run-dir", str(tmp_path / "run"),
+    ]  # fmt: skip
+    done = in_a_process(command, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert done.returncode == 2
+    assert "batch_size=5 does not divide over 2 devices" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+# The command line and the run folder.
+
+
+def test_help_explains_every_setting():
+    done = in_a_process([sys.executable, "-m", "examples.transformer.train", "--help"])
+    assert done.returncode == 0
+    for field in dataclasses.fields(Config):
+        assert "--" + field.name.replace("_", "-") in done.stdout
+    assert "{demo,small,gpt2}" in done.stdout
+
+
+def test_command_line_trains(text, tmp_path, capsys):
+    arguments = [*OPTIONS.split(), "--data", text, "--run-dir", str(tmp_path / "run")]
+    assert train.main(arguments) == 0
+    assert "held-out loss" in capsys.readouterr().out
+    trained = load_result(tmp_path / "run").config
+    assert trained == TINY.replace(data=text, run_dir=str(tmp_path / "run"))
+
+    assert train.main(arguments) == 2  # the folder is taken
+    assert "--overwrite" in capsys.readouterr().err
+    assert train.main([*arguments, "--overwrite"]) == 0
+
+
+def test_command_line_overrides_a_preset():
+    arguments = ["--preset", "small", "--no-tied-embedding", "--peak-value", "2e-3"]
+    config = config_from(make_parser("").parse_args(arguments))
+    assert config == PRESETS["small"].replace(tied_embedding=False, peak_value=2e-3)
+
+
+def test_overwrite_leaves_alone_what_is_not_a_run(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with pytest.raises(InputError, match="is not a run.*leaves it alone"):
+        RunFolder(tmp_path / "thesis", overwrite=True)
+    assert (tmp_path / "thesis" / "chapter.txt").exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written.*--run-dir"):
+        RunFolder(tmp_path / "file" / "run")
+
+
+def test_what_is_not_a_finished_run_cannot_be_loaded(tmp_path):
+    with pytest.raises(InputError, match="is not a finished run"):
+        load_result(tmp_path)
+
+
+def test_demo_compares_two_runs_and_draws_them(text, tmp_path, capsys):
+    home = tmp_path / "demo"
+    assert demo.main([*OPTIONS.split(), "--data", text, "--run-dir", str(home)]) == 0
+    printed = capsys.readouterr().out
+    assert "no warmup" in printed
+    assert "held-out loss" in printed
+    assert (home / "warmup.png").read_bytes().startswith(b"\x89PNG")
+    without, with_ = (load_result(home / folder).config for folder in demo.FOLDERS)
+    assert with_.warmup_steps == 4
+    assert without == with_.replace(warmup_steps=0, run_dir=without.run_dir)
+
+
+def in_a_process(command, **environment):
+    root = Path(__file__).parents[1]
+    return subprocess.run(
+        command,
+        cwd=root,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )

@@ -1,0 +1,132 @@
+"""Ten thousand random schedules against the float64 oracle, at every joint."""
+
+import functools
+
+import jax
+import numpy as np
+import oracle
+import pytest
+from cases import CASES, MAX_STEP, draw, steps
+
+import optax_warmup as ow
+
+TOTAL = 12_000  # configurations, shared by the cases
+EACH = -(-TOTAL // len(CASES))
+_SMALLEST = float(np.finfo(np.float32).tiny)  # below it XLA flushes to zero
+
+
+@functools.cache
+def run(name):
+    """Numbers, steps, our values and the oracle's for every drawn configuration.
+
+    Configurations of one structure are stacked: one program serves them all.
+    """
+    case = CASES[name]
+    rng = np.random.default_rng([*name.encode()])
+    numbers = [draw(rng) for _ in range(EACH)]
+    when = np.array([steps(n, rng) for n in numbers])
+    ours = [case.build(ow, n) for n in numbers]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *ours)
+    values = jax.jit(jax.vmap(lambda schedule, step: schedule(step)))(
+        stacked, when.astype(np.int32)
+    )
+    wanted = [
+        [float(reference(int(step))) for step in row]
+        for reference, row in zip(
+            (case.build(oracle, n) for n in numbers), when, strict=True
+        )
+    ]
+    return numbers, when, np.asarray(values), np.array(wanted)
+
+
+def report(name, bad, when, values, wanted):
+    """What a failure shows: the first few bad configurations as code."""
+    numbers, *_ = run(name)
+    rows = np.argwhere(bad)[:5]
+    lines = (
+        f"{CASES[name].build(ow, numbers[i])} at step {when[i, j]}: "
+        f"{values[i, j]!r}, oracle {wanted[i, j]!r}"
+        for i, j in rows
+    )
+    return f"{bad.sum()} of {bad.size}:\n" + "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_relative_error(name):
+    _, when, values, wanted = run(name)
+    assert values.dtype == np.float32
+    error = np.abs(values - wanted)
+    bad = ~(error <= np.maximum(CASES[name].tolerance * np.abs(wanted), _SMALLEST))
+    assert not bad.any(), report(name, bad, when, values, wanted)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].exact])
+def test_ends_are_exact(name):
+    numbers, when, values, wanted = run(name)
+    given = np.array([[n.v0, n.v1, n.v2, n.v3] for n in numbers])
+    is_given = (wanted[:, :, None] == given[:, None, :]).any(axis=-1)
+    assert is_given.any()
+    bad = is_given & (values != wanted.astype(np.float32))
+    assert not bad.any(), report(name, bad, when, values, wanted)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].bounded])
+def test_never_outside_its_bounds(name):
+    numbers, when, values, wanted = run(name)
+    given = np.array([[n.v0, n.v1, n.v2, n.v3] for n in numbers])
+    low, high = wanted.min(axis=1), wanted.max(axis=1)
+    # An extreme that is not a given number, such as where a tail was cut, is rounded.
+    low *= np.where(np.any(low[:, None] == given, axis=1), 1, 1 - 1e-6)
+    high *= np.where(np.any(high[:, None] == given, axis=1), 1, 1 + 1e-6)
+    low, high = low[:, None].astype(np.float32), high[:, None].astype(np.float32)
+    bad = (values < low) | (values > high)
+    assert not bad.any(), report(name, bad, when, values, wanted)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].monotone])
+def test_monotone_where_it_should_be(name):
+    _, when, values, wanted = run(name)
+    ours, theirs = np.diff(values, axis=1), np.diff(wanted, axis=1)
+    bad = ((theirs >= 0) & (ours < 0)) | ((theirs <= 0) & (ours > 0))
+    bad = np.pad(bad, [(0, 0), (1, 0)])
+    assert not bad.any(), report(name, bad, when, values, wanted)
+
+
+def test_every_step_of_a_ramp_is_monotone():
+    """Where neighbours differ by less than the rounding, most of all."""
+    step = np.arange(200_000, dtype=np.int32)
+    for shape in (
+        ow.shapes.linear,
+        ow.shapes.cosine,
+        ow.shapes.power(0.5),
+        ow.shapes.power(3),
+        ow.shapes.polynomial(2),
+        ow.shapes.exponential(1e-3),
+        ow.shapes.reverse(ow.shapes.exponential(1e-3)),
+    ):
+        for ends in ((0.0, 1.0), (1.0, 0.0), (0.999, 1.0), (3e-4, 3e-5)):
+            for steps_, start in (
+                (199_990, 0),
+                (2**25, 2**24),
+                (MAX_STEP, 2**27),
+                (MAX_STEP, 2**30 - 100_000),
+                (MAX_STEP, MAX_STEP - 200_000),
+            ):
+                ramp = ow.transition(*ends, steps_, shape)
+                values = np.asarray(ramp(step + start))
+                moves = np.diff(values) * np.sign(ends[1] - ends[0])
+                assert np.all(moves >= 0), (ramp, start, moves.min())
+
+
+def test_the_oracle_is_the_textbook_formula():
+    """In the middle of a ramp, where float64 can say it without care."""
+    t = np.arange(1, 100)
+    p = t / 100
+    for shape, formula in (
+        (oracle.cosine, (1 - np.cos(np.pi * p)) / 2),
+        (oracle.power(0.5), np.sqrt(p)),
+        (oracle.polynomial(2), 1 - (1 - p) ** 2),
+        (oracle.exponential(0.01), (1 - 0.01**p) / (1 - 0.01)),
+    ):
+        ours = [oracle.transition(3.0, 1.0, 100, shape)(int(step)) for step in t]
+        np.testing.assert_allclose(ours, 3 - 2 * formula, rtol=1e-12)

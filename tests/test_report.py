@@ -1,0 +1,350 @@
+"""A record told: scalars, tables, files, pictures and the page."""
+
+import html.parser
+import json
+import math
+import re
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+import trainings
+
+import optax_warmup as ow
+from optax_warmup._report import ticks
+from optax_warmup._report.command import report_command
+
+matplotlib.use("agg")
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    return trainings.healthy("adam 0.95")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    matplotlib.pyplot.close("all")
+
+
+def test_scalars_are_the_numbers_of_one_row(healthy):
+    history, _ = healthy
+    scalars = ow.to_scalars(history)
+    assert scalars["moments/step"] == history.steps[-1]
+    assert scalars["moments/lag"] == history.overall["lag"][-1]
+    group = history.groups.index("layer1/w")
+    got, wanted = scalars["moments/layer1/w/lag"], history.statistics["lag"]
+    assert got == wanted[-1, group]
+    assert all(type(value) is float for value in scalars.values())
+    assert len(scalars) == 6 + len(history.overall) * (1 + len(history.groups))
+    earlier = ow.to_scalars(history, step=65)  # recorded are 64 and 68
+    assert earlier["moments/step"] == 64
+    assert earlier["moments/effective_samples"] == history.effective_samples[48]
+
+
+def test_scalars_leave_out_groups_without_moments():
+    history, _ = trainings.partly_sgd()
+    scalars = ow.to_scalars(history)
+    assert not any("layer0" in name for name in scalars)
+    assert any("layer1" in name for name in scalars)
+    assert ow.to_scalars(trainings.empty()) == {}
+
+
+def test_tidy_columns_hold_every_number(healthy):
+    history, _ = healthy
+    columns = history.tidy()
+    count = len(history.steps) * (
+        5
+        + len(history.overall)
+        + history.statistics["lag"].shape[1] * len(history.statistics)
+    )
+    assert {len(column) for column in columns.values()} == {count}
+    rows = (columns["group"] == "layer0/w") & (columns["statistic"] == "lag")
+    np.testing.assert_array_equal(
+        columns["value"][rows],
+        history.statistics["lag"][:, history.groups.index("layer0/w")],
+    )
+    np.testing.assert_array_equal(columns["step"][rows], history.steps)
+    rows = (columns["group"] == "") & (columns["statistic"] == "effective_samples")
+    np.testing.assert_array_equal(columns["value"][rows], history.effective_samples)
+
+
+def test_text_for_terminals(healthy):
+    history, _ = healthy
+    line = history.summary()
+    assert "\n" not in line and len(line) < 120
+    assert f"step {history.steps[-1]:,}" in line
+    assert "nu worth 39 of 39 gradients" in line
+    table = str(history).splitlines()
+    assert len(table) == 4 + len(history.groups) + 1
+    assert len({len(row) for row in table[4:]}) == 1
+    assert "no update recorded yet" in trainings.empty().summary()
+    assert "NOT FINITE" in trainings.nan_in_a_batch()[0].summary()
+
+
+def test_a_file_tells_where_it_comes_from(healthy, tmp_path):
+    history, _ = healthy
+    schedule = ow.warmup_constant(1e-3, 20)
+    path = history.save(tmp_path / "moments", schedule=schedule)
+    loaded = ow.load_moments(path)
+    assert loaded.meta["schedule"] == str(schedule)
+    assert loaded.meta["fingerprint"] == ow.fingerprint(schedule)
+    text = history.save(tmp_path / "text", schedule="my own")
+    assert ow.load_moments(text).meta["schedule"] == "my own"
+    assert {"optax_warmup", "jax", "optax", "numpy"} < set(loaded.meta)
+    assert loaded.corrected and loaded.eps == history.eps
+    again = ow.load_moments(loaded.save(tmp_path / "again"))
+    assert again.meta == loaded.meta
+    rmsprop = trainings.healthy("rmsprop")[0].save(tmp_path / "rmsprop")
+    assert ow.load_moments(rmsprop).corrected is False
+
+
+def change(path, **changes):
+    """Rewrites a file with other arrays; None drops one."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays |= changes
+    np.savez(path, **{name: x for name, x in arrays.items() if x is not None})
+
+
+def test_files_that_do_not_fit_are_refused(healthy, tmp_path):
+    history, _ = healthy
+    path = history.save(tmp_path / "moments")
+    change(path, steps=history.steps[:-1])
+    with pytest.raises(ValueError, match=r"whole file .*: .*is missing, or its length"):
+        ow.load_moments(path)
+    history.save(path)
+    change(path, relative_error=None)
+    with pytest.raises(ValueError, match="relative_error.* is missing"):
+        ow.load_moments(path)
+    history.save(path)
+    with np.load(path) as file:
+        meta = json.loads(str(file["meta"]))
+    change(path, meta=np.array(json.dumps(meta | {"format": 99})))
+    with pytest.raises(ValueError, match=r"has format 99, this optax_warmup reads 2"):
+        ow.load_moments(path)
+    change(path, meta=np.array("[1, 2]"))
+    with pytest.raises(ValueError, match="its arrays are something else"):
+        ow.load_moments(path)
+    whole = history.save(path).read_bytes()
+    for cut in (0, 10, len(whole) // 3, len(whole) - 5):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match="truncated or damaged"):
+            ow.load_moments(path)
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags are closed in order, and collects what a page refers to."""
+
+    VOID = {"meta", "br", "path", "circle", "rect"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.counts, self.links, self.classes = [], {}, [], set()
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.links += [v for k, v in attrs if k in ("src", "href", "xlink:href")]
+        self.classes |= {c for k, v in attrs if k == "class" for c in v.split()}
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_of_one_run_stands_alone(healthy, tmp_path):
+    history, losses = healthy
+    path = ow.write_report(tmp_path / "report.html", history, losses=losses)
+    text = path.read_text()
+    page = Page(text)
+    assert page.links == [] and page.counts["svg"] == 9
+    assert not re.search(r"https?://|@import|url\(|<script", text)
+    assert "width=device-width" in text and "prefers-color-scheme: dark" in text
+    assert "Nothing to complain about." in text
+    assert "NaN" not in text and ">nan" not in text
+    assert path.stat().st_size < 200_000
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_page_of_several_runs_has_advice_for_each(healthy, tmp_path):
+    ill, losses = trainings.no_warmup()
+    runs = {"with <warmup>": healthy[0], "without": ill}
+    path = ow.write_report(tmp_path / "r.html", runs, losses={"without": losses})
+    text = path.read_text()
+    page = Page(text)
+    assert "with &lt;warmup&gt;" in text and "<warmup>" not in text
+    assert page.counts["article"] == len(ow.advise(ill, losses=losses))
+    assert page.counts["svg"] == 7 + 2 * 2
+    assert {"run0", "run1", "warning", "note"} <= page.classes
+    # Advice on top, then pictures, then tables.
+    places = [text.index(tag) for tag in ("<article", "<svg", "<table")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        trainings.nan_in_a_batch,
+        trainings.partly_sgd,
+        trainings.no_rate_at_all,
+        trainings.one_huge_gradient,
+        trainings.cold_rmsprop,
+        lambda: (trainings.empty(), None),
+        lambda: (trainings.empty(), {}),
+    ],
+)
+def test_ill_and_empty_records_render(training, tmp_path):
+    history, losses = training()
+    if losses is not None and len(losses):
+        losses = losses.copy()
+        losses[-3:] = np.inf, np.nan, -np.inf
+    text = ow.write_report(tmp_path / "r.html", history, losses=losses).read_text()
+    Page(text)
+    coordinates = re.findall(r'(?: d| x| y|width|height|cx|cy)="([^"]*)"', text)
+    assert not [c for c in coordinates if "nan" in c or "inf" in c]
+    figure, _ = ow.plot_moments(history, losses=losses)
+    figure.savefig(tmp_path / "figure.png")
+
+
+def test_a_long_run_keeps_the_page_small(healthy, tmp_path):
+    history, _ = healthy
+    losses = np.exp(-np.arange(200_000) / 1e5) + 1
+    path = ow.write_report(tmp_path / "r.html", history, losses=losses)
+    assert path.stat().st_size < 200_000
+
+
+def test_the_figure_has_a_panel_for_all_that_is_recorded(healthy):
+    history, losses = healthy
+    _, axes = ow.plot_moments(history, losses=losses)
+    assert set(axes) == {
+        *("loss", "learning_rate", "effective_samples", "update_rms", "lag"),
+        *("update_to_weight", "alignment", "distribution", "groups"),
+    }
+    x, y = axes["update_rms"].lines[-1].get_data()
+    np.testing.assert_array_equal(x, history.steps + 1)
+    np.testing.assert_array_equal(y, history.overall["update_rms"])
+    labels = [text.get_text() for text in axes["groups"].get_yticklabels()]
+    assert labels == list(history.groups)
+    few, _ = trainings.healthy("moments alone")
+    _, axes = ow.plot_moments(few)
+    assert set(axes) == {
+        *("learning_rate", "effective_samples", "update_rms"),
+        *("distribution", "groups"),
+    }
+
+
+def test_the_figure_of_two_runs_names_their_curves(healthy):
+    other, _ = trainings.healthy("adam 0.999")
+    _, axes = ow.plot_moments({"fast": healthy[0], "slow": other})
+    said = [text.get_text() for text in axes["lag"].texts]
+    assert {"fast", "slow"} <= set(said)
+    colors = {
+        text.get_color()
+        for text in axes["lag"].texts
+        if text.get_text() in ("fast", "slow")
+    }
+    assert len(colors) == 2
+    assert {"distribution fast", "groups slow"} <= set(axes)
+
+
+def test_quantiles_lie_where_the_moments_do():
+    """Against nu_hat of one known gradient: all coordinates within one bin."""
+    import jax.numpy as jnp
+    import optax
+
+    optimizer = ow.record_moments(optax.adam(1e-3))
+    grads = {"w": jnp.full(64, 0.05)}
+    state = optimizer.init(grads)
+    for _ in range(8):
+        _, state = optimizer.update(grads, state)
+    _, axes = ow.plot_moments(ow.read_moments(state))
+    for line in axes["distribution"].lines:
+        # A bin is a factor of two of the gradient's size.
+        assert np.all(np.abs(np.log2(line.get_ydata() / 0.05)) <= 1)
+
+
+def test_wrong_runs_and_losses_are_refused(healthy, tmp_path):
+    history, losses = healthy
+    path = tmp_path / "r.html"
+    with pytest.raises(ValueError, match="runs must be a MomentHistory or a mapping"):
+        ow.write_report(path, {})
+    with pytest.raises(TypeError, match="'a' must be a MomentHistory, got dict"):
+        ow.plot_moments({"a": {}})
+    with pytest.raises(ValueError, match=r"losses must map names of runs \(a\)"):
+        ow.plot_moments({"a": history}, losses={"b": losses})
+    with pytest.raises(ValueError, match="losses must map names"):
+        ow.write_report(path, {"a": history}, losses=losses)
+    assert not path.exists()
+
+
+def run_folder(folder, training):
+    """A folder as the transformer example writes it, cut off in its last line."""
+    history, losses = training
+    folder.mkdir(parents=True)
+    history.save(folder / "moments")
+    rows = [
+        {"step": s, "loss": "NaN" if math.isnan(x) else x} for s, x in enumerate(losses)
+    ]
+    rows.insert(3, {"step": 3, "heldout_loss": 1.0})
+    lines = "\n".join(map(json.dumps, rows))
+    (folder / "metrics.jsonl").write_text(lines + '\n{"step": 99999, "lo')
+
+
+def test_report_of_run_folders(healthy, tmp_path):
+    run_folder(tmp_path / "one" / "run", healthy)
+    run_folder(tmp_path / "two" / "run", trainings.nan_in_a_batch())
+    folders = [tmp_path / "one" / "run", tmp_path / "two" / "run"]
+    said = report_command(folders, tmp_path / "report.html")
+    assert said.splitlines()[0] == "one/run" and "\ntwo/run\n" in said
+    assert "problem: nu holds NaN" in said
+    assert said.endswith("report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "<b>Loss</b>" in text
+    alone = report_command([folders[0] / "moments.npz"], tmp_path / "alone.html")
+    assert alone.startswith("moments\n")
+    with pytest.raises(ValueError, match=r"holds no run: there is no moments\.npz"):
+        report_command([tmp_path], tmp_path / "x.html")
+    with pytest.raises(ValueError, match="given twice"):
+        report_command([folders[0], folders[0]], tmp_path / "x.html")
+
+
+@pytest.mark.parametrize("low, high", [(1e-9, 1e3), (0.3, 4.0), (0.98, 1.02), (1, 1.0)])
+def test_ticks_are_few_round_and_inside(low, high):
+    for make in (ticks.linear, ticks.log):
+        found = make(low, high, 5)
+        assert len(found) <= 7
+        assert all(low * 0.999 <= x <= high * 1.001 for x in found)
+    assert [ticks.label(x) for x in (0, 0.001, 2e-5, 1000, 2e4, 5e6)] == [
+        *("0", "0.001", "2e-5", "1000", "20k", "5M"),
+    ]
+
+
+def test_places_are_moved_apart_and_stay_inside():
+    moved = ticks.apart([0.5, 0.5, 0.52, 0.0], 0.1, 0, 1)
+    assert np.all(np.diff(sorted(moved)) > 0.098)
+    assert min(moved) >= 0 and max(moved) <= 1
+    assert ticks.apart([0.1, 0.9], 0.1, 0, 1) == [0.1, 0.9]
+    assert ticks.apart([], 0.1, 0, 1) == []
+
+
+def test_a_report_needs_no_matplotlib(tmp_path):
+    history, _ = trainings.first_update_zero()
+    path = history.save(tmp_path / "moments")
+    code = (
+        "import sys, optax_warmup as ow\n"
+        "history = ow.load_moments(sys.argv[1])\n"
+        "ow.write_report(sys.argv[2], history)\n"
+        "assert 'matplotlib' not in sys.modules"
+    )
+    page = tmp_path / "r.html"
+    subprocess.run([sys.executable, "-c", code, path, page], check=True)
+    assert page.is_file()
