@@ -116,9 +116,13 @@ def measure(
             gradient=_wide(_of(gradients, leaf)),
             parameter=_wide(_of(parameters, leaf)),
         )
+        large = nu[leaf].size > _SMALL
         leaves.append(
             {
-                name: _column(name, _apart(operands, zero, len(leaves), index))
+                name: _column(
+                    name,
+                    _apart(operands, zero, len(leaves), index) if large else operands,
+                )
                 for index, name in enumerate(layout.columns)
             }
         )
@@ -171,12 +175,16 @@ def _scalars(layout: Layout, count: jax.Array) -> _Operands:
     )
 
 
+_SMALL = 2**14  # coordinates
+
+
 def _apart(operands: _Operands, zero: jax.Array, *place: int) -> _Operands:
     """The same operands, which XLA cannot recognise as the same.
 
     What several reductions share, be it the broadcast of a constant, XLA:CPU computes
     once and keeps: a copy of the parameters for each such thing. A reduction with
-    operands of its own reads them and keeps nothing.
+    operands of its own reads them and keeps nothing, but is compiled by itself; so
+    small leaves, whose copies are nothing, are not kept apart.
     """
     leaf, column = place
     own = zero * float(1 + leaf * 64 + column)
