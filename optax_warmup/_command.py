@@ -1,4 +1,4 @@
-"""The command `optax-warmup`: looks at schedules that are written as text."""
+"""The command `optax-warmup`: looks at schedules written as text, and at runs."""
 
 import argparse
 import os
@@ -13,6 +13,7 @@ from optax_warmup._look.describe import describe
 from optax_warmup._look.expression import ExpressionError, Parsed, parse
 from optax_warmup._look.plot import plot
 from optax_warmup._look.simulate import natural_length
+from optax_warmup._report.command import report_command
 from optax_warmup._schedules.schedule import Schedule
 
 _EXAMPLE = "warmup_cosine(3e-4, 2000, 100_000)"
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status: 0, or 2 where something is wrong."""
     options = _parser().parse_args(arguments)
     try:
+        if options.command == "report":
+            _report(options.run, options.output)
+            return 0
         parsed = {text.strip(): _parsed(text) for text in options.schedule}
         if options.command == "describe":
             _describe(parsed, options.steps)
@@ -45,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="optax-warmup",
-        description="Look at learning-rate schedules before you train.",
+        description="Look at learning-rate schedules before you train, and at what "
+        "Adam's moments did while you trained.",
         epilog=f'Example: optax-warmup plot "{_EXAMPLE}"',
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -75,6 +80,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     plotting.add_argument(
         "--log", action="store_true", help="logarithmic axis of the values"
+    )
+    reporting = commands.add_parser(
+        "report", help="say how the warmups of some runs went, and write a page"
+    )
+    reporting.add_argument(
+        "run",
+        nargs="+",
+        metavar="RUN_DIR",
+        help="a folder with moments.npz, and with metrics.jsonl (step, loss) if any",
+    )
+    reporting.add_argument(
+        "--output",
+        type=Path,
+        default=Path("warmup_report.html"),
+        metavar="FILE",
+        help="the page to write (default: %(default)s)",
     )
     return parser
 
@@ -126,6 +147,13 @@ def _plot(parsed: dict[str, Parsed], options: argparse.Namespace) -> None:
         braille=_can_write("⠿│└"),
     )
     print(picture)
+
+
+def _report(run_dirs: Sequence[str], output: Path) -> None:
+    try:
+        print(report_command(run_dirs, output))
+    except (OSError, ValueError) as error:
+        raise _Refusal(error) from None
 
 
 def _looked(text: str, look: Callable[..., Any], *arguments: Any) -> Any:

@@ -38,8 +38,8 @@ def adam():
 
 
 def recorder(inner=None, **options):
-    options = {"gradients": True, "parameters": True} | options
-    return ow.record_moments(inner or adam(), b1=B1, b2=B2, eps=EPS, **options)
+    usual = {"b1": B1, "b2": B2, "eps": EPS, "gradients": True, "parameters": True}
+    return ow.record_moments(inner or adam(), **usual | options)
 
 
 def run(optimizer, grads, params=PARAMS, dtype=jnp.float32, state=None):
@@ -321,7 +321,7 @@ def test_moments_are_found_in_any_nesting(name, optimizer):
 
 @pytest.mark.parametrize("build", [optax.yogi, optax.adabelief])
 def test_relatives_whose_second_moment_is_another(build):
-    history = ow.read_moments(run(recorder(build(0.1, b1=B1, b2=B2)), gradients(3)))
+    history = ow.read_moments(run(recorder(build(0.1, B1, B2)), gradients(3)))
     np.testing.assert_array_equal(history.steps, [0, 1, 2])
     assert np.isfinite(history.statistics["nu_hat_rms"]).all()
 
@@ -497,6 +497,18 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
 def test_bad_numbers_are_refused(options, message):
     with pytest.raises((ValueError, TypeError), match=f"record_moments: {message}"):
         ow.record_moments(adam(), **options)
+
+
+@pytest.mark.parametrize(("name", "value"), [("b1", 0.8), ("b2", 0.999)])
+def test_the_decays_must_be_the_optimizers_own(name, value):
+    clipped = optax.chain(optax.clip_by_global_norm(1e-3), adam())
+    for inner in (adam(), clipped, optax.apply_if_finite(adam(), 5)):
+        with pytest.raises(ValueError, match=f"{name} must be .* got {value} where it"):
+            recorder(inner, **{name: value})
+    with pytest.raises(ValueError, match="b2 must be .* got 0.9 where it uses 0.95"):
+        ow.record_moments(optax.rmsprop(0.1, decay=B2), b2=0.9)
+    lazy = optax.partition({"a": adam()}, {"w": "a", "b": "a"})
+    recorder(lazy, **{name: value})  # made for other parameters: cannot be tried
 
 
 def test_bad_optimizers_are_refused():

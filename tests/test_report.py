@@ -11,10 +11,13 @@ import matplotlib
 import numpy as np
 import pytest
 import trainings
+from matplotlib import pyplot
 
 import optax_warmup as ow
+from optax_warmup._command import main
 from optax_warmup._report import ticks
 from optax_warmup._report.command import report_command
+from optax_warmup._report.runs import found
 
 matplotlib.use("agg")
 
@@ -27,7 +30,7 @@ def healthy():
 @pytest.fixture(autouse=True)
 def close_figures():
     yield
-    matplotlib.pyplot.close("all")
+    pyplot.close("all")
 
 
 def test_scalars_are_the_numbers_of_one_row(healthy):
@@ -303,6 +306,9 @@ def test_report_of_run_folders(healthy, tmp_path):
     run_folder(tmp_path / "one" / "run", healthy)
     run_folder(tmp_path / "two" / "run", trainings.nan_in_a_batch())
     folders = [tmp_path / "one" / "run", tmp_path / "two" / "run"]
+    _, losses = found(folders)
+    assert losses["one/run"] == dict(enumerate(healthy[1]))
+    assert math.isnan(losses["two/run"][25])
     said = report_command(folders, tmp_path / "report.html")
     assert said.splitlines()[0] == "one/run" and "\ntwo/run\n" in said
     assert "problem: nu holds NaN" in said
@@ -317,12 +323,27 @@ def test_report_of_run_folders(healthy, tmp_path):
         report_command([folders[0], folders[0]], tmp_path / "x.html")
 
 
+def test_the_command(healthy, tmp_path, capsys):
+    run_folder(tmp_path / "run", healthy)
+    page = tmp_path / "page.html"
+    assert main(["report", str(tmp_path / "run"), "--output", str(page)]) == 0
+    assert "Nothing to complain about." in capsys.readouterr().out
+    assert page.is_file()
+    for wrong in (tmp_path / "none", tmp_path):
+        assert main(["report", str(wrong), "--output", str(page)]) == 2
+        assert "holds no run" in capsys.readouterr().err
+    (tmp_path / "run" / "moments.npz").write_bytes(b"PK")
+    assert main(["report", str(tmp_path / "run"), "--output", str(page)]) == 2
+    assert "truncated or damaged" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("low, high", [(1e-9, 1e3), (0.3, 4.0), (0.98, 1.02), (1, 1.0)])
 def test_ticks_are_few_round_and_inside(low, high):
     for make in (ticks.linear, ticks.log):
-        found = make(low, high, 5)
-        assert len(found) <= 7
-        assert all(low * 0.999 <= x <= high * 1.001 for x in found)
+        chosen = make(low, high, 5)
+        assert len(chosen) <= 7
+        room = 1e-6 * (high - low)
+        assert all(low - room <= x <= high + room for x in chosen)
     assert [ticks.label(x) for x in (0, 0.001, 2e-5, 1000, 2e4, 5e6)] == [
         *("0", "0.001", "2e-5", "1000", "20k", "5M"),
     ]

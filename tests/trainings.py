@@ -182,9 +182,16 @@ def jumping_targets(measured=True):
 
 
 @functools.cache
-def one_huge_gradient():
-    """At update 40 one weight gets a gradient of a hundred thousand, once."""
-    return train(adam(), ramp(3e-3, 100), network(0), 1000, pulse=at(40, 1e5, 0.0))
+def one_huge_gradient(size=1e5, scale_afterwards=1.0):
+    """At update 40 one weight gets a huge gradient, once."""
+    return train(
+        adam(),
+        ramp(3e-3, 100),
+        network(0),
+        1000,
+        pulse=at(40, size, 0.0),
+        scale=at(slice(41, None), scale_afterwards, 1.0),
+    )
 
 
 @functools.cache

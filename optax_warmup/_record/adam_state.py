@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from optax_warmup._state import bare, find
@@ -73,3 +74,31 @@ def _require_one_kind(nodes: dict[str, Any]) -> None:
             "second moments do not compare. Wrap them one by one, inside "
             "optax.partition."
         )
+
+
+def decays_of(inner: optax.GradientTransformation) -> dict[str, float]:
+    """b1 and b2 of an optimizer, as far as trying it on one number shows them.
+
+    After a gradient of 1 and one of 0 the moments are b1 and b2 times what they were,
+    whatever became of the first gradient on its way to Adam.
+    """
+    seen = []
+    try:
+        with jax.ensure_compile_time_eval():
+            param = jnp.ones(1)
+            state = inner.init(param)
+            for gradient in (1.0, 0.0):
+                _, state = inner.update(jnp.full(1, gradient), state, param)
+                seen.append(moments_of(state, param))
+            ratios = {
+                name: float(seen[1][field][0][0] / seen[0][field][0][0])
+                for name, field in (("b1", 1), ("b2", 2))
+                if seen[0][field][0] is not None
+            }
+    # Anything may go wrong in an optimizer made for other parameters: labels that fit
+    # none here, hyperparameters that are traced, gradients kept back for later.
+    except Exception:
+        return {}
+    # Yogi does not forget, and adabelief remembers the deviation instead.
+    known = not find(state, optax.ScaleByBeliefState) and 0 < ratios["b2"] < 1
+    return ratios if known else {}

@@ -11,7 +11,7 @@ import optax
 
 from optax_warmup import _check
 from optax_warmup._record import moments, slots
-from optax_warmup._record.adam_state import Moments, moments_of
+from optax_warmup._record.adam_state import Moments, decays_of, moments_of
 from optax_warmup._record.gate import measured_if
 from optax_warmup._state import learning_rates
 
@@ -104,7 +104,8 @@ def record_moments(
 
     Raises:
         TypeError: `inner` is not a gradient transformation, or a number is none.
-        ValueError: a number is out of its range; at `init`, the optimizer holds no
+        ValueError: a number is out of its range, or b1 or b2 is not the optimizer's own
+            (where that can be found out); at `init`, the optimizer holds no
             Adam moments, or two of its parts hold moments of the same parameter; at
             `update`, `params` is missing.
 
@@ -136,6 +137,8 @@ def record_moments(
         steps=_listed(steps),
         samples=int(_check.length(_OWNER, "samples", samples)),
     )
+
+    _require_own_decays(inner, b1, b2)
 
     def init_fn(params: optax.Params) -> RecordMomentsState:
         inner_state = inner.init(params)
@@ -241,6 +244,19 @@ def _require_optimizer(inner: Any) -> optax.GradientTransformationExtraArgs:
             f"{inner!r}."
         )
     return optax.with_extra_args_support(inner)
+
+
+def _require_own_decays(
+    inner: optax.GradientTransformation, b1: float, b2: float
+) -> None:
+    given = {"b1": b1, "b2": b2}
+    for name, own in decays_of(inner).items():
+        if abs(given[name] - own) > 0.05 * (1 - own) + 1e-6:
+            raise ValueError(
+                f"{_OWNER}: {name} must be the wrapped optimizer's own, got "
+                f"{given[name]!r} "
+                f"where it uses {own:.6g}. Pass {name}={own:.6g} to record_moments."
+            )
 
 
 def _listed(steps: Sequence[int] | None) -> tuple[int, ...] | None:

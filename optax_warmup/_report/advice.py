@@ -51,8 +51,9 @@ def advise(
         >>> for _ in range(12):
         ...     _, state = optimizer.update(params, state)
         >>> for advice in ow.advise(ow.read_moments(state)):
-        ...     print(advice.finding)
-        The first update had rate 0 and changed no weight.
+        ...     print(advice.severity, advice.code)
+        note first-update-zero
+        note warmup-short
     """
     if not isinstance(history, MomentHistory):
         raise TypeError(

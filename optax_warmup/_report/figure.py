@@ -1,7 +1,7 @@
 """The panels of a record as a figure, with matplotlib."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -10,9 +10,9 @@ from optax_warmup._report import heats, panels, ticks
 from optax_warmup._report.history import MomentHistory
 from optax_warmup._report.runs import as_runs
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+# matplotlib's own; it is imported only in order to draw.
+Axes: TypeAlias = Any
+Figure: TypeAlias = Any
 
 _COLORS = ("#1f6f8b", "#c8442f", "#5b8c3a", "#8a5ba6", "#d08a1d", "#4a4a4a")
 _INK, _PALE = "#333333", "#8a8a8a"
@@ -26,7 +26,7 @@ def plot_moments(
     | ArrayLike
     | Mapping[int, float]
     | None = None,
-) -> "tuple[Figure, dict[str, Axes]]":
+) -> tuple[Figure, dict[str, Axes]]:
     """Draws how the moments of a run, or of several, warmed up.
 
     Panels that runs share have a curve for each, named at its end: loss, learning rate,
@@ -97,7 +97,7 @@ def _color(run: int | None) -> str:
     return _PALE if run is None else _COLORS[run % len(_COLORS)]
 
 
-def _dress(axes: "Axes", panel: panels.Chart | panels.Heat, last: float) -> None:
+def _dress(axes: Axes, panel: panels.Chart | panels.Heat, last: float) -> None:
     axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", color=_INK)
     axes.set_xscale("log")
     axes.set_xlim(1, max(last, 2))
@@ -110,13 +110,14 @@ def _dress(axes: "Axes", panel: panels.Chart | panels.Heat, last: float) -> None
     axes.set_axisbelow(True)
 
 
-def _chart(axes: "Axes", panel: panels.Chart) -> None:
+def _chart(axes: Axes, panel: panels.Chart) -> None:
     for line in panel.lines:
-        _line(axes, line)
+        _line(axes, line, panel.log)
     last = max((line.x[-1] for line in panel.lines if len(line.x)), default=2.0)
     low, high = ticks.bounds([p.y for p in panel.lines], panel.log, panel.bounds)
     _dress(axes, panel, last)
-    axes.set_yscale("log" if panel.log else "linear")
+    if panel.log and any((line.y > 0).any() for line in panel.lines):
+        axes.set_yscale("log")
     axes.set_ylim(low, high)
     axes.set_yticks((ticks.log if panel.log else ticks.linear)(low, high, 5))
     axes.yaxis.set_major_formatter(lambda y, _: ticks.label(y))
@@ -128,18 +129,20 @@ def _chart(axes: "Axes", panel: panels.Chart) -> None:
     _name_ends(axes, panel, low, high)
 
 
-def _line(axes: "Axes", line: panels.Line) -> None:
+def _line(axes: Axes, line: panels.Line, log: bool) -> None:
     color = _color(line.run)
+    x, y = line.x, np.where((line.y > 0) | (not log), line.y, np.nan)
     if line.dots:
-        axes.plot(line.x, line.y, ".", color=color, alpha=0.45, markersize=4, mew=0)
+        axes.plot(x, y, ".", color=color, alpha=0.45, markersize=4, mew=0)
     elif line.run is None:
-        axes.plot(line.x, line.y, "--", color=color, linewidth=1)
+        axes.plot(x, y, "--", color=color, linewidth=1)
     else:
-        axes.plot(line.x, line.y, color=color, linewidth=1.6)
+        axes.plot(x, y, color=color, linewidth=1.6)
 
 
-def _mark(axes: "Axes", mark: panels.Mark, last: float, text: str) -> None:
-    axes.plot([mark.x], [mark.y], "o", color=_color(mark.run), markersize=5)
+def _mark(axes: Axes, mark: panels.Mark, last: float, text: str) -> None:
+    color = _color(mark.run)
+    axes.plot([mark.x], [mark.y], "o", color=color, markersize=5, clip_on=False)
     left = np.log(mark.x) > 0.25 * np.log(last)
     axes.annotate(
         text,
@@ -147,12 +150,12 @@ def _mark(axes: "Axes", mark: panels.Mark, last: float, text: str) -> None:
         xytext=(-6, 5) if left else (8, -4),
         textcoords="offset points",
         ha="right" if left else "left",
-        color=_color(mark.run),
+        color=color,
         fontsize=8,
     )
 
 
-def _name_ends(axes: "Axes", panel: panels.Chart, low: float, high: float) -> None:
+def _name_ends(axes: Axes, panel: panels.Chart, low: float, high: float) -> None:
     """The name of each curve at its right end, moved apart where ends are close."""
     scale = np.log if panel.log else (lambda y: y)
     ends, named = [], []
@@ -174,7 +177,7 @@ def _name_ends(axes: "Axes", panel: panels.Chart, low: float, high: float) -> No
         )
 
 
-def _heat(axes: "Axes", panel: panels.Heat) -> None:
+def _heat(axes: Axes, panel: panels.Heat) -> None:
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgb
 

@@ -98,7 +98,7 @@ def charts(
     yield _update(names, evidence)
     yield from _lag(names, evidence)
     moved = [_of(e, "update_to_weight", i, names[i]) for i, e in enumerate(evidence)]
-    if _any(moved):
+    if any((line.y > 0).any() for line in moved):
         yield Chart(
             "update_to_weight",
             "Update / weights",

@@ -40,7 +40,7 @@ def to_scalars(
         >>> params = {"w": jnp.ones(3)}
         >>> _, state = optimizer.update(params, optimizer.init(params))
         >>> scalars = ow.to_scalars(state)
-        >>> scalars["moments/effective_samples"], scalars["moments/w/nu_hat_rms"]
+        >>> scalars["moments/effective_samples"], round(scalars["moments/w/snr"], 3)
         (1.0, 1.0)
     """
     history = record if isinstance(record, MomentHistory) else read_moments(record)

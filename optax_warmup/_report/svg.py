@@ -10,7 +10,7 @@ from optax_warmup._report.panels import Chart, Heat, Line, Mark
 
 _WIDTH, _HEIGHT = 400, 220
 _TOP, _BOTTOM = 10, 32
-_LETTER = 6.2  # width of a letter of the labels
+_LETTER = 7.0  # width of a letter of the labels, which are bold
 _LONGEST = 16  # letters of a label beside its curve
 _COLUMNS = 72  # of a heat map: as many as a phone can show
 
@@ -41,7 +41,7 @@ class _Axis:
 def chart(panel: Chart) -> str:
     """A chart as an <svg> element."""
     labels = [_short(line.label) for line in panel.lines]
-    right = 12 + _LETTER * max(map(len, labels), default=0)
+    right = 16 + _LETTER * max(map(len, labels), default=0)
     left = 46
     x = _x_axis([line.x for line in panel.lines], left, _WIDTH - right)
     low, high = ticks.bounds([p.y for p in panel.lines], panel.log, panel.bounds)
@@ -59,7 +59,7 @@ def heat(panel: Heat) -> str:
     """A heat map as an <svg> element."""
     if panel.rows:
         height = max(90, 14 * len(panel.rows) + _TOP + _BOTTOM)
-        left = 8 + 5.6 * min(max(map(len, panel.rows)), 20)
+        left = 8 + 5.8 * max(map(len, map(_path, panel.rows)))
         # The first group on top.
         y = _Axis(0, len(panel.rows), _TOP, height - _BOTTOM, log=False)
     else:
@@ -171,11 +171,19 @@ def _labels(lines: list[Line], labels: list[str], x: _Axis, y: _Axis) -> list[st
 
 
 def _names(rows: tuple[str, ...], y: _Axis, left: float) -> str:
-    short = [name if len(name) <= 20 else f"…{name[-19:]}" for name in rows]
     return "".join(
-        _text(left - 5, float(y(index + 0.5)) + 4, name, "end", "tick")
-        for index, name in enumerate(short)
+        _text(left - 5, float(y(index + 0.5)) + 4, _path(name), "end", "tick")
+        for index, name in enumerate(rows)
     )
+
+
+def _path(name: str, most: int = 24) -> str:
+    """A group's path, with the beginnings of its parts where it is long."""
+    if len(name) <= most:
+        return name
+    *folders, last = name.split("/")
+    name = "/".join([*(folder[:4] for folder in folders), last])
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _cells(panel: Heat, x: _Axis, y: _Axis) -> list[str]:

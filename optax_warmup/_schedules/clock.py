@@ -30,9 +30,8 @@ def as_clock(step: ArrayLike) -> Any:
             step = xnp.minimum(step, step.dtype.type(MAX_STEP))
         return xnp.maximum(step, step.dtype.type(0)).astype(np.int32)
     if jnp.issubdtype(step.dtype, jnp.floating):
-        wide = jnp.promote_types(step.dtype, jnp.float32)
-        wide = jax.dtypes.canonicalize_dtype(wide)
-        return jnp.maximum(jnp.asarray(step, wide), 0)
+        wide = jax.dtypes.canonicalize_dtype(_wide(step.dtype))
+        return jnp.maximum(jnp.asarray(step).astype(wide), 0)
     raise TypeError(_refusal(step))
 
 
@@ -67,13 +66,16 @@ def _refusal(step: Any) -> str:
 def minus(a: ArrayLike, b: ArrayLike) -> jax.Array:
     """a - b in integers where both are, else in floating point."""
     a, b = jnp.asarray(a), jnp.asarray(b)
-    for x, y in ((a, b), (b, a)):
-        if jnp.issubdtype(x.dtype, jnp.floating):
-            dtype = jnp.promote_types(x.dtype, jnp.float32)
-            if jnp.issubdtype(y.dtype, jnp.floating):
-                dtype = jnp.promote_types(dtype, y.dtype)
-            return a.astype(dtype) - b.astype(dtype)
+    dtypes = [x.dtype for x in (a, b) if jnp.issubdtype(x.dtype, jnp.floating)]
+    if dtypes:
+        dtype = max(map(_wide, dtypes), key=lambda dtype: dtype.itemsize)
+        return a.astype(dtype) - b.astype(dtype)
     return a.astype(jnp.int32) - b.astype(jnp.int32)
+
+
+def _wide(dtype: Any) -> np.dtype:
+    """float32 at least. (`jnp.promote_types` refuses to say so where JAX is strict.)"""
+    return np.dtype(np.float64 if jnp.finfo(dtype).bits > 32 else np.float32)
 
 
 def since(clock: ArrayLike, start: ArrayLike) -> jax.Array:

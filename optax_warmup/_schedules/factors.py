@@ -233,7 +233,6 @@ def _langevin(x: jax.Array) -> jax.Array:
 
 def _first_rectified(decay: jax.Array) -> jax.Array:
     """The first number of updates whose moving average is worth more than 4."""
-    first = jnp.ones(jnp.shape(decay), jnp.int32)
-    for n in range(1, _LATEST_START):
-        first += (_length(jnp.full_like(decay, n), decay) <= 4).astype(jnp.int32)
-    return first
+    n = jnp.arange(1.0, _LATEST_START, dtype=decay.dtype)
+    n = n.reshape(-1, *(1,) * jnp.ndim(decay))
+    return 1 + jnp.sum(_length(n, decay) <= 4, axis=0, dtype=jnp.int32)

@@ -9,6 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule, require_schedule
 from optax_warmup._value import value
 
@@ -25,7 +26,8 @@ class rounded(Schedule):
             share a batch; a whole number >= 1; may be traced.
 
     Returns:
-        A `Schedule` whose values are int32. Whole values are exact up to 2**24, where
+        A `Schedule` whose values are int32 (inside another schedule they are floating
+        point, as all others). Whole values are exact up to 2**24, where
         float32 ends to hold each; those beyond 2**31 - 1 become the last multiple.
 
     Raises:
@@ -51,6 +53,9 @@ class rounded(Schedule):
         )
 
     def _at(self, clock: Any) -> jax.Array:
+        return clocks.as_value(self._outermost(clock))
+
+    def _outermost(self, clock: Any) -> jax.Array:
         multiple = jnp.asarray(self.multiple).astype(jnp.int32)
         value = self.schedule._at(clock)
         count = jnp.floor(value / multiple.astype(value.dtype) + 0.5)

@@ -15,6 +15,7 @@ from optax_warmup import _check
 from optax_warmup._check import MAX_STEP
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._value import Static, Value, value
+from optax_warmup.shapes._shape import Shape
 
 # A chain of a few hundred distinct structures is more than any program builds.
 _PROGRAMS = 512
@@ -77,7 +78,11 @@ class Schedule(Value, abc.ABC):
 
     @abc.abstractmethod
     def _at(self, clock: Any) -> jax.Array:
-        """The value at a clock (see clock.py), of its shape."""
+        """The value at a clock (see clock.py), of its shape, floating point."""
+
+    def _outermost(self, clock: Any) -> jax.Array:
+        """The value as it is returned, where no other schedule is around this one."""
+        return self._at(clock)
 
     def _start(self) -> jax.Array:
         """The value that a warmup in front of this schedule must meet."""
@@ -95,8 +100,9 @@ def _evaluate(schedule: Schedule, step: ArrayLike) -> jax.Array:
     numbers, clock = jax.lax.optimization_barrier(
         ([_as_array(x) for x in numbers], clocks.as_clock(step))
     )
-    result = jax.tree.unflatten(structure, numbers)._at(clock)
-    if jnp.issubdtype(clock.dtype, jnp.floating):
+    result = jax.tree.unflatten(structure, numbers)._outermost(clock)
+    fractional = jnp.issubdtype(clock.dtype, jnp.floating)
+    if fractional and jnp.issubdtype(result.dtype, jnp.floating):
         return jnp.where(jnp.isnan(clock), jnp.nan, result)  # no step, no value
     return result
 
@@ -161,6 +167,12 @@ def require_schedule(owner: str, name: str, x: Schedule | optax.Schedule | Array
     """`x` as a `Schedule`: a number is constant, any other callable is taken as is."""
     if isinstance(x, Schedule):
         return x
+    if isinstance(x, Shape):
+        raise TypeError(
+            f"{owner}: {name} must be a schedule, got {x!r}, which is a shape: a "
+            "function of progress. Give it as shape=..., or give "
+            f"transition(init_value, end_value, steps, {x!r})."
+        )
     if not callable(x) or isinstance(x, type):
         return constant(_check.rate(owner, name, x))
     try:

@@ -12,10 +12,12 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.batches import growing_batch
 from optax_warmup._schedules.branch import branch
 from optax_warmup._schedules.compose import cooldown, join, multiply, shift, warmup
 from optax_warmup._schedules.decays import exponential_decay
 from optax_warmup._schedules.extend import extend
+from optax_warmup._schedules.factors import rectification
 from optax_warmup._schedules.modify import add, clip, compress, staircase
 from optax_warmup._schedules.noise import noise
 from optax_warmup._schedules.ramps import inverse_power, piecewise, transition
@@ -32,6 +34,7 @@ LENGTHS: dict[type[Schedule], tuple[str, ...]] = {
     cooldown: ("begin", "steps"),
     exponential_decay: ("steps",),
     extend: ("begin", "total_steps", "new_total_steps"),
+    growing_batch: (),  # the batch grows as much later: its sizes and base stay
     inverse_power: (),
     join: (),
     multiply: (),
@@ -57,7 +60,8 @@ def stretch(
 
     Args:
         schedule: one of this library's, or a number (>= 0) for a constant. A callable
-            of somebody else's hides its lengths; see `extend` for those.
+            of somebody else's hides its lengths; see `extend` for those. A
+            `growing_batch` is stretched with the batch's own phases.
         factor: > 0; 2 makes it twice as long; may be traced, and then lengths above
             2**24 have float32's digits.
 
@@ -130,6 +134,11 @@ def require_stretchable(owner: str, schedule: Schedule) -> None:
     """Refuses a schedule whose lengths are not known."""
     leaves = jax.tree.leaves(schedule, is_leaf=_is_other)
     for leaf in leaves:
+        if isinstance(leaf, rectification):
+            raise TypeError(
+                f"{owner}: {leaf!r} has no length of its own, it follows from Adam's "
+                "b2; leave it out, and multiply the result by it."
+            )
         if _is_other(leaf):
             raise TypeError(
                 f"{owner}: the lengths inside {leaf!r} are not known; build the "

@@ -35,26 +35,34 @@ def spikes(e: Evidence) -> Iterator[Advice]:
     hit = (excess > allowed) & matters[:, None]
     if not hit.any():
         return
-    rows, groups = hit.any(axis=1), hit.any(axis=0)
-    row, group = np.unravel_index(np.argmax(np.where(hit, excess, 0)), hit.shape)
+    rows = hit.any(axis=1)
+    worst = np.where(hit, excess, 0)
+    row, group = np.unravel_index(np.argmax(worst), hit.shape)
+    order = np.argsort(-worst.max(axis=0), kind="stable")
+    names = tuple(history.groups[g] for g in order if hit[:, g].any())
     steps = e.steps_of(rows)
     followed = [s for s in steps if any(s < x <= s + _SOON for x in e.loss_spikes)]
+    more = f" and of {len(followed) - 1} more" if followed[1:] else ""
     if followed:
-        outcome = f" The loss followed within {_SOON} updates of step {followed[0]:,}"
-        more = len(followed) - 1
-        outcome += f" and of {more} more." if more else "."
+        severity = "problem"
+        outcome = (
+            f" The loss followed within {_SOON} updates of step {followed[0]:,}{more}."
+        )
     else:
+        severity = "note" if e.losses else "warning"
         outcome = " The loss did not follow." if e.losses else ""
-    many = f"{len(steps)} recorded steps" if len(steps) > 1 else "1 recorded step"
+    when = f"at {len(steps)} recorded steps, the first {steps[0]:,}"
+    when = when if len(steps) > 1 else f"at step {steps[0]:,}"
     yield Advice(
         "update-spikes",
-        "problem" if followed else "warning",
-        f"Gradients outgrew nu at {many}, the first {steps[0]:,}, in "
-        f"{listed(e.names(groups))}: {value(int(row), int(group))}, so the update was "
-        f"too large.{outcome}",
+        severity,
+        f"Gradients outgrew nu {when}, in {listed(names)}: "
+        f"{value(int(row), int(group))}, so the update was too large.{outcome}",
         "Lower b2 so that nu follows sooner, clip the gradients, lower the peak or "
-        "warm up longer.",
-        groups=e.names(groups),
+        "warm up longer."
+        if severity != "note"
+        else "",
+        groups=names,
         steps=steps,
     )
 
