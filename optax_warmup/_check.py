@@ -20,7 +20,7 @@ def is_traced(x: Any) -> bool:
     return isinstance(x, jax.core.Tracer)
 
 
-def rate(owner: str, name: str, value: ArrayLike) -> ArrayLike:
+def rate(owner: str, name: str, value: ArrayLike) -> Any:
     """A value that a schedule may take: finite and not negative."""
     return number(
         owner,
@@ -34,14 +34,14 @@ def rate(owner: str, name: str, value: ArrayLike) -> ArrayLike:
 def number(
     owner: str,
     name: str,
-    value: ArrayLike,
+    value: Any,
     *,
     minimum: float = -math.inf,
     maximum: float = math.inf,
     above: float = -math.inf,
     below: float = math.inf,
     hint: str = "",
-) -> ArrayLike:
+) -> Any:
     """A finite real number with minimum <= value <= maximum and above < value < below.
 
     Returns a Python float where the number is known and has no axes.
@@ -63,7 +63,7 @@ def number(
 
 def length(
     owner: str, name: str, value: ArrayLike, *, minimum: int = 0, hint: str = ""
-) -> ArrayLike:
+) -> Any:
     """A count of optimizer updates: an integer from `minimum` to 2**31 - 1.
 
     Returns a Python int where the number is known and has no axes. A float that holds
@@ -85,9 +85,7 @@ def length(
     return int(array) if array.ndim == 0 else _own(value)
 
 
-def _real_array(
-    owner: str, name: str, value: ArrayLike, wanted: str
-) -> np.ndarray | None:
+def _real_array(owner: str, name: str, value: Any, wanted: str) -> np.ndarray | None:
     """`value` as a NumPy array, or None where it is traced."""
     if is_traced(value):
         dtype = value.dtype
@@ -142,8 +140,8 @@ def _message(owner: str, name: str, wanted: str, value: Any, hint: str) -> str:
 
 
 def difference(
-    owner: str, long_name: str, long: ArrayLike, short_name: str, short: ArrayLike
-) -> ArrayLike:
+    owner: str, long_name: str, long: Any, short_name: str, short: Any
+) -> Any:
     """long - short, two lengths of which the second must fit into the first."""
     if is_traced(long) or is_traced(short):
         return jax.numpy.maximum(long - short, 0)

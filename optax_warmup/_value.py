@@ -7,7 +7,7 @@ other numbers compile nothing.
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import jax
 import numpy as np
@@ -29,7 +29,7 @@ class Value:
 
     def _arguments(self) -> Iterator[tuple[str | None, Any]]:
         """The (name, value) pairs that rebuild it; None stands for positional."""
-        for index, field in enumerate(dataclasses.fields(self)):
+        for index, field in enumerate(dataclasses.fields(cast(Any, self))):
             argument = getattr(self, field.name)
             if index == 0:
                 yield None, argument
@@ -46,9 +46,9 @@ class Value:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        leaves, structure = jax.tree.flatten(self)
-        other_leaves, other_structure = jax.tree.flatten(other)
-        return structure == other_structure and all(map(same, leaves, other_leaves))
+        structures: tuple[Any, Any]
+        leaves, structures = zip(*map(jax.tree.flatten, (self, other)), strict=True)
+        return structures[0] == structures[1] and all(map(same, *leaves))
 
     def __hash__(self) -> int:
         """Raises TypeError where a number is an array."""
@@ -76,8 +76,8 @@ def value(cls: _Class) -> _Class:
     `jax.tree_util.register_dataclass` calls the constructor to unflatten, and would so
     run the checks on whatever JAX puts in a leaf's place; this one does not.
     """
-    cls = dataclasses.dataclass(frozen=True, repr=False, eq=False)(cls)
-    names = tuple(field.name for field in dataclasses.fields(cls))
+    dataclasses.dataclass(frozen=True, repr=False, eq=False)(cls)
+    names = tuple(field.name for field in dataclasses.fields(cast(Any, cls)))
     keys = tuple(jax.tree_util.GetAttrKey(name) for name in names)
 
     def flatten(self: Value) -> tuple[tuple[Any, ...], None]:

@@ -25,8 +25,9 @@ def curve(build, **promises):
 SHAPES = {
     "logarithmic": ramp(lambda s, n: s.logarithmic(n.r)),
     "tanh": ramp(lambda s, n: s.tanh(-n.e, 3 * n.f)),
-    "tanh_wide": ramp(lambda s, n: s.tanh(-8 * n.e, 4 * n.e)),
-    "sigmoid": ramp(lambda s, n: s.sigmoid(16 * n.e)),
+    # So steep that the last bit of the progress, a float32, moves the value by 4e-6.
+    "tanh_steep": ramp(lambda s, n: s.tanh(-8 * n.e, 4 * n.e))._replace(tolerance=5e-6),
+    "sigmoid": ramp(lambda s, n: s.sigmoid(4 * n.e)),
     "rex": ramp(lambda s, n: s.rex(n.r)),
     "mirror_cosine": ramp(lambda s, n: s.mirror_cosine),
     "warp": ramp(lambda s, n: s.warp(s.cosine, s.power(n.e))),
@@ -156,7 +157,7 @@ CONTINUING = {
     ),
     "resume": Case(
         lambda m, n: m.resume(
-            m.constant(n.v0), m.shift(m.transition(n.v0, n.v1, n.n1), -n.n0), n.n0
+            m.constant(n.v0), m.shift(m.transition(n.v0, n.v1, n.n1 + 1), -n.n0), n.n0
         )
     ),
     "rewarm": Case(lambda m, n: m.rewarm(wave(m, n), n.n1, n.n2, init_value=n.v2)),
@@ -180,8 +181,13 @@ FACTORS = {
     "untuned_exponential_warmup": curve(
         lambda m, n: m.untuned_exponential_warmup(n.b), monotone=True
     ),
-    "radam_warmup": curve(lambda m, n: m.radam_warmup(n.b), monotone=True),
-    "rectification": curve(lambda m, n: m.rectification(n.x + 2.5), monotone=True),
+    # A short memory's first factors are differences that have lost some digits.
+    "radam_warmup": curve(
+        lambda m, n: m.radam_warmup(n.b), monotone=True, tolerance=1e-5
+    ),
+    "rectification": curve(
+        lambda m, n: m.rectification(n.x + 2.5), monotone=True, tolerance=1e-5
+    ),
 }
 
 PRESETS = {
@@ -237,7 +243,7 @@ PRESETS = {
     ),
     "warmup_cosine_decay_schedule": Case(
         lambda m, n: m.warmup_cosine_decay_schedule(
-            n.v0, n.v1, n.n0, n.n0 + n.n1, n.v2, n.e
+            n.v0, n.v1, n.n0, n.n0 + n.n1, n.v2, 1.5 * n.e
         )
     ),
     "warmup_exponential_decay_schedule": Case(

@@ -94,6 +94,8 @@ def cycle(
 
 def exponential_decay(init_value, *, steps, rate, limit=0.0):
     def schedule(step):
+        if step == 0:
+            return init_value
         if limit > init_value:
             gone = -math.expm1(math.log(rate) * (step / steps))
             return init_value + (limit - init_value) * gone
@@ -336,7 +338,9 @@ def tri_stage(
     def schedule(step):
         if step < warmup_steps:
             return ramp(init_value, peak_value, warmup_steps, linear, step)
-        step = max(step - warmup_steps - hold_steps, 0)
+        step -= warmup_steps + hold_steps
+        if step < 0:
+            return peak_value
         if step >= decay_steps:
             return end_value
         return peak_value * (end_value / peak_value) ** (step / decay_steps)
@@ -368,7 +372,7 @@ def spike(schedule, begin, *, factor, up_steps, hold_steps=0, down_steps):
     def value(step):
         local = step - begin
         left = up_steps + hold_steps + down_steps - local
-        if local <= 0 or left <= 0:
+        if local < 0 or left <= 0:
             times = 1
         elif local < up_steps:
             times = ramp(1, factor, up_steps, linear, local)

@@ -423,6 +423,22 @@ def test_groups_without_moments_are_nan_and_shown():
     np.testing.assert_allclose(history.overall["update_rms"], expected, rtol=1e-5)
 
 
+def test_a_mask_may_cut_off_whole_branches():
+    params = {"body": {"w": PARAMS["w"], "b": PARAMS["b"]}, "head": {"w": np.ones(3)}}
+    optimizer = recorder(
+        optax.partition(
+            {"adam": optax.adam(0.1, B1, B2, EPS), "sgd": optax.sgd(0.1)},
+            {"body": "adam", "head": "sgd"},
+        )
+    )
+    grads = [{"body": g, "head": {"w": np.ones(3)}} for g in gradients(3)]
+    history = ow.read_moments(run(optimizer, grads, params))
+    assert history.groups == ("body/b", "body/w", "head/w")
+    np.testing.assert_array_equal(history.sizes, [5, 12, 0])
+    expected = [[row[g]["lag"] for g in "bw"] for row in oracle(gradients(3))]
+    np.testing.assert_allclose(history.statistics["lag"][:, :2], expected, rtol=1e-5)
+
+
 def test_two_adams_of_different_parameters_are_one_record():
     both = {"one": optax.adam(0.1, B1, B2, EPS), "two": optax.adam(0.2, B1, B2, EPS)}
     optimizer = recorder(optax.partition(both, {"w": "one", "b": "two"}))

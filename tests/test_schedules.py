@@ -1,5 +1,7 @@
 """Values against the oracle at golden steps, and every kind of step there is."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,40 @@ import optax_warmup as ow
 GOLDEN = [0, 1, 9, 10, 11, 29, 30, 31, 44, 45, 46, 10**6, 2**24 + 1, MAX_STEP]
 FAR = 2**24 + 1
 every_case = pytest.mark.parametrize("name", CASES)
+
+
+class Asked:
+    """A vocabulary that remembers which of its names were asked for."""
+
+    def __init__(self, module, names):
+        self.module, self.names = module, names
+
+    def __getattr__(self, name):
+        self.names.add(name)
+        found = getattr(self.module, name)
+        return Asked(found, self.names) if inspect.ismodule(found) else found
+
+
+def test_every_builder_is_in_a_case():
+    """A builder is what is public and gives a schedule or a shape."""
+    asked, builders = set(), set()
+    for case in CASES.values():
+        case.build(Asked(ow, asked), example())
+    for module in (ow, ow.shapes):
+        for name, x in vars(module).items():
+            if name.startswith("_") or inspect.ismodule(x) or x in ABSTRACT:
+                continue
+            kind = x if isinstance(x, type) else type(x)
+            gives = inspect.signature(x).return_annotation if callable(x) else None
+            if issubclass(kind, ow.Schedule | ow.shapes.Shape) or (
+                gives in (ow.Schedule, ow.shapes.Shape)
+            ):
+                builders.add(name)
+    assert len(builders) > 55
+    assert builders <= asked, f"add cases of {sorted(builders - asked)}"
+
+
+ABSTRACT = (ow.Schedule, ow.shapes.Shape, ow.from_config)
 
 
 @every_case

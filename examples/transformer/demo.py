@@ -15,6 +15,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+import optax_warmup as ow
+
 from .command_line import config_from, make_parser
 from .config import Config, InputError
 from .result import Result
@@ -55,11 +57,25 @@ def main(arguments: list[str] | None = None) -> int:
     console.print("\nDrawing the picture ...")
     from .figure import draw  # matplotlib takes a second to import: not before now
 
-    picture = draw(runs, NAMES, Path(config.run_dir) / "warmup.png")
+    home = Path(config.run_dir)
+    picture = draw(runs, NAMES, home / "warmup.png")
+    report = write_report(runs, home / "report.html")
     console.print(f"Picture  {picture}")
+    console.print(f"Report   {report}, with advice; it opens in any browser")
     console.print(f"Runs     {runs[0].folder}/  {runs[1].folder}/")
     console.print(f"Took     {time.perf_counter() - began:.0f} s")
     return 0
+
+
+def write_report(runs: list[Result], path: Path) -> Path:
+    """The library's own page on both runs: advice in words, then pictures."""
+    losses = {
+        name: dict(zip(*map(run.updates.get, ("step", "loss")), strict=True))
+        for name, run in zip(NAMES, runs, strict=True)
+    }
+    histories = {name: run.history for name, run in zip(NAMES, runs, strict=True)}
+    ow.write_report(path, histories, losses=losses)
+    return path
 
 
 def two_configs(config: Config) -> list[Config]:

@@ -18,7 +18,7 @@ from .command_line import config_from, make_parser
 from .config import Config, InputError
 from .data import heldout_batches, load_corpus, training_batch
 from .environment import describe
-from .optimizer import make_optimizer
+from .optimizer import make_optimizer, make_schedule
 from .progress import Display
 from .recorder import Recorder
 from .result import Result, load_result, outcome, read_metrics
@@ -69,7 +69,8 @@ def train(
                 recorder.update(step, metrics)
             evaluate(config.total_steps)
 
-        ow.read_moments(opt_state).save(folder.incomplete / "moments.npz")
+        history = ow.read_moments(opt_state)
+        history.save(folder.incomplete / "moments.npz", schedule=make_schedule(config))
         costs = {
             "parameters": sum(x.size for x in jax.tree.leaves(params)),
             "seconds": round(time.perf_counter() - began, 1),

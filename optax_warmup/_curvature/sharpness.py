@@ -164,9 +164,8 @@ def _lanczos(apply: Callable[[Any], Any], start: Any, iterations: int) -> Sharpn
 
 
 def _dot(x: Any, y: Any) -> jax.Array:
-    return sum(
-        jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (x, y)), strict=True)
-    )
+    pairs = zip(*map(jax.tree.leaves, (x, y)), strict=True)
+    return jnp.asarray(sum(jnp.vdot(a, b) for a, b in pairs))
 
 
 def _without(basis: Any, vector: Any) -> Any:

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import optax
-from jax.typing import ArrayLike
 
 from optax_warmup._look.simulate import at_steps, length
 from optax_warmup._look.ticks import number
-from optax_warmup._schedules.schedule import Schedule
+from optax_warmup._schedules.schedule import ScheduleLike
 
 # A jump is a change in one update of more than this share of the greatest value ...
 _JUMP_SHARE = 1e-3
@@ -90,9 +88,7 @@ class Description:
         return f"{shown}; and {more:,} more" if more > 0 else shown
 
 
-def describe(
-    schedule: Schedule | optax.Schedule | ArrayLike, steps: int
-) -> Description:
+def describe(schedule: ScheduleLike, steps: int) -> Description:
     """What a schedule does in its first `steps` updates.
 
     Every update is looked at. The value is said to jump at a step where it changes from

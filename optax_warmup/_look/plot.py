@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from optax_warmup._look.describe import warmup_end
 from optax_warmup._look.simulate import at_steps, length, spread
 from optax_warmup._look.ticks import LOWEST, count, number
-from optax_warmup._schedules.schedule import Schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike
 
 # matplotlib's own; it is imported only in order to draw.
 Axes: TypeAlias = Any
@@ -24,10 +24,7 @@ _GAP = 0.055  # of the height, between two labels
 
 
 def plot(
-    schedules: Schedule
-    | optax.Schedule
-    | ArrayLike
-    | Mapping[str, Schedule | optax.Schedule | ArrayLike],
+    schedules: Schedule | optax.Schedule | ArrayLike | Mapping[str, ScheduleLike],
     steps: int,
     *,
     log: bool = False,

@@ -5,11 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._schedules.schedule import Schedule, require_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
 
 # What JAX raises where a function's Python branches on the step.
 _NOT_TRACEABLE = (
@@ -19,7 +18,7 @@ _NOT_TRACEABLE = (
 )
 
 
-def simulate(schedule: Schedule | optax.Schedule | ArrayLike, steps: int) -> np.ndarray:
+def simulate(schedule: ScheduleLike, steps: int) -> np.ndarray:
     """The values of a schedule at the first `steps` updates, in one call.
 
     result[k] = schedule(k),   k = 0, 1, ..., steps - 1

@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import optax
-from jax.typing import ArrayLike
 
 from optax_warmup._look.simulate import at_steps, spread
 from optax_warmup._look.ticks import LOWEST, count, decades, number, round_steps
-from optax_warmup._schedules.schedule import Schedule
+from optax_warmup._schedules.schedule import ScheduleLike
 
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 _COLORS = (34, 31, 32, 35, 36, 33)  # ANSI: blue, red, green, magenta, cyan, yellow
@@ -19,7 +17,7 @@ _BRAILLE_FRAME, _PLAIN_FRAME = "│┤└─┴", "||+-+"
 
 
 def draw(
-    schedules: Mapping[str, Schedule | optax.Schedule | ArrayLike],
+    schedules: Mapping[str, ScheduleLike],
     steps: int,
     *,
     width: int = 80,

@@ -28,7 +28,7 @@ class Moments(NamedTuple):
         corrected: whether the optimizer divides its moments by 1 - b**count.
     """
 
-    count: jax.Array | None
+    count: jax.Array | None  # type: ignore[assignment]  # tuple.count
     mu: list[Any]
     nu: list[Any]
     corrected: bool
@@ -40,15 +40,15 @@ def moments_of(inner_state: optax.OptState, tree: Any) -> Moments:
     Several parts of an optimizer may hold moments (`optax.partition`), each of its own
     parameters; their counts advance together.
     """
-    structure = jax.tree.structure(tree)
-    mu: list[Any] = [None] * structure.num_leaves
-    nu: list[Any] = [None] * structure.num_leaves
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    mu: list[Any] = [None] * len(paths)
+    nu: list[Any] = [None] * len(paths)
     nodes = find(inner_state, (*_CORRECTED, *_UNCORRECTED))
     _require_one_kind(nodes)
     for node in nodes.values():
         first = getattr(node, "mu", None)
-        firsts = mu if first is None else structure.flatten_up_to(first)
-        seconds = structure.flatten_up_to(node.nu)
+        firsts = mu if first is None else _aligned(paths, first)
+        seconds = _aligned(paths, node.nu)
         for leaf, (m, v) in enumerate(zip(firsts, seconds, strict=True)):
             if isinstance(v, optax.MaskedNode):
                 continue
@@ -60,6 +60,18 @@ def moments_of(inner_state: optax.OptState, tree: Any) -> Moments:
             mu[leaf], nu[leaf] = None if m is None else bare(m), bare(v)
     corrected = isinstance(node, _CORRECTED)
     return Moments(bare(node.count) if corrected else None, mu, nu, corrected)
+
+
+def _aligned(paths: list[Any], moments: Any) -> list[Any]:
+    """The leaf of `moments` at each path, a MaskedNode where there is none.
+
+    A mask may cut off whole branches, and flax's variables add a key to each path.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(
+        moments, is_leaf=lambda node: isinstance(node, optax.MaskedNode)
+    )
+    under = {path[:end]: leaf for path, leaf in leaves for end in range(len(path) + 1)}
+    return [under.get(path, optax.MaskedNode()) for path in paths]
 
 
 def _require_one_kind(nodes: dict[str, Any]) -> None:
@@ -82,7 +94,7 @@ def decays_of(inner: optax.GradientTransformation) -> dict[str, float]:
     After a gradient of 1 and one of 0 the moments are b1 and b2 times what they were,
     whatever became of the first gradient on its way to Adam.
     """
-    seen = []
+    seen: list[Any] = []
     try:
         with jax.ensure_compile_time_eval():
             param = jnp.ones(1)

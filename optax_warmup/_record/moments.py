@@ -66,7 +66,7 @@ class Layout:
     eps: float
     corrected: bool
     bits: int
-    steps: Sequence[int] | None
+    steps: tuple[int, ...] | None
     samples: int
     version: int = 1
 
@@ -106,7 +106,7 @@ def measure(
     """
     scalars = _scalars(layout, count)
     measured = [leaf for leaf, v in enumerate(nu) if v is not None]
-    leaves = []
+    leaves: list[dict[str, jax.Array]] = []
     for leaf in measured:
         # rmsprop has no first moment: its direction is made of the gradient, if known
         first = _of(gradients, leaf) if mu[leaf] is None else mu[leaf]

@@ -123,7 +123,7 @@ def record_moments(
     arXiv:1412.6980, algorithm 1 (the moments).
     """
     inner = _require_optimizer(inner)
-    columns = moments.FROM_MOMENTS
+    columns: tuple[str, ...] = moments.FROM_MOMENTS
     columns += moments.FROM_GRADIENTS if gradients else ()
     columns += moments.FROM_PARAMETERS if parameters else ()
     layout_of = partial(
@@ -211,6 +211,7 @@ def _place(
     layout: moments.Layout, state: RecordMomentsState, adam: Moments, tree: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Adam's count after this update, whether the update is due, and its row."""
+    before: Any
     if adam.count is None:  # rmsprop does not count
         count, before = state.updates + 1, state.updates
     else:

@@ -6,12 +6,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.schedule import Schedule, constant, require_schedule
+from optax_warmup._schedules.schedule import (
+    Schedule,
+    ScheduleLike,
+    constant,
+    require_schedule,
+)
 from optax_warmup._value import value
 
 _LARGEST = 2**24  # float32, which holds a schedule's values, is exact up to here
@@ -57,7 +61,7 @@ class growing_batch(Schedule):
     arXiv:2005.14165, appendix B (lengths in tokens while the batch size grows).
     """
 
-    schedule: Schedule | optax.Schedule | ArrayLike
+    schedule: ScheduleLike
     batch_size: Schedule | ArrayLike
     _: KW_ONLY
     base: ArrayLike

@@ -1,22 +1,20 @@
 """Continuing: another schedule from a step on, a second warmup, a longer run."""
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.ramps import ramp
-from optax_warmup._schedules.schedule import Schedule, require_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
 from optax_warmup._value import value
 from optax_warmup.shapes._powers import linear
-from optax_warmup.shapes._shape import as_shape
+from optax_warmup.shapes._shape import ShapeLike, as_shape
 
 _SAME = 1e-5  # relative; two ways to say a rate differ by some of float32's last digits
 
@@ -59,13 +57,13 @@ class branch(Schedule):
         [1.0, 1.0, 1.0, 2.0, 3.0, 3.0]
     """
 
-    old: Schedule | optax.Schedule | ArrayLike
-    new: Schedule | optax.Schedule | ArrayLike
+    old: ScheduleLike
+    new: ScheduleLike
     begin: ArrayLike
     _: KW_ONLY
     steps: ArrayLike = 0
     init_value: ArrayLike | None = None
-    shape: Callable[..., ArrayLike] = linear
+    shape: ShapeLike = linear
 
     def __post_init__(self) -> None:
         owner = "branch"
@@ -95,12 +93,12 @@ class branch(Schedule):
 
 
 def resume(
-    old: Schedule | optax.Schedule | ArrayLike,
-    new: Schedule | optax.Schedule | ArrayLike,
+    old: ScheduleLike,
+    new: ScheduleLike,
     begin: ArrayLike,
     *,
     steps: ArrayLike = 0,
-    shape: Callable[..., ArrayLike] = linear,
+    shape: ShapeLike = linear,
     allow_jump: bool = False,
 ) -> Schedule:
     """Goes on with another schedule from a step, and refuses a jump of the value.
@@ -155,12 +153,12 @@ def _check_continuous(schedule: Any) -> None:
 
 
 def rewarm(
-    schedule: Schedule | optax.Schedule | ArrayLike,
+    schedule: ScheduleLike,
     begin: ArrayLike,
     steps: ArrayLike,
     *,
     init_value: ArrayLike = 0.0,
-    shape: Callable[..., ArrayLike] = linear,
+    shape: ShapeLike = linear,
 ) -> Schedule:
     """A second warmup in the middle of a run, for instance after a resume.
 

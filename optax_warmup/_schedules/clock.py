@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from optax_warmup._check import MAX_STEP, is_traced
 
 
-def as_clock(step: ArrayLike) -> Any:
+def as_clock(step: Any) -> Any:
     """`step` as a clock: a step before the start is 0, one past 2**31 - 1 is that.
 
     Known steps are clamped in NumPy, which holds integers that JAX would wrap.

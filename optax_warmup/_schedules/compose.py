@@ -6,13 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.ramps import ramp
-from optax_warmup._schedules.schedule import Schedule, require_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
 from optax_warmup._value import value
 from optax_warmup.shapes._powers import linear
 from optax_warmup.shapes._shape import Shape, as_shape
@@ -60,7 +59,7 @@ class warmup(Schedule):
     Hour", 2017, arXiv:1706.02677, section 2.2 ("gradual warmup").
     """
 
-    schedule: Schedule | optax.Schedule | ArrayLike
+    schedule: ScheduleLike
     steps: ArrayLike
     _: KW_ONLY
     init_value: ArrayLike = 0.0
@@ -124,7 +123,7 @@ class cooldown(Schedule):
     Training Durations", 2024, arXiv:2405.18392, equation 1.
     """
 
-    schedule: Schedule | optax.Schedule | ArrayLike
+    schedule: ScheduleLike
     begin: ArrayLike
     steps: ArrayLike
     _: KW_ONLY
@@ -178,7 +177,7 @@ class multiply(Schedule):
 
     schedules: tuple[Schedule, ...]
 
-    def __init__(self, *schedules: Schedule | optax.Schedule | ArrayLike) -> None:
+    def __init__(self, *schedules: ScheduleLike) -> None:
         if not schedules:
             raise TypeError("multiply: give at least one schedule or number.")
         self._set(
@@ -228,8 +227,8 @@ class join(Schedule):
         [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
     """
 
-    phases: Sequence[tuple[ArrayLike, Schedule | optax.Schedule | ArrayLike]]
-    last: Schedule | optax.Schedule | ArrayLike
+    phases: Sequence[tuple[ArrayLike, ScheduleLike]]
+    last: ScheduleLike
 
     def __post_init__(self) -> None:
         phases = self.phases
@@ -247,7 +246,8 @@ class join(Schedule):
         self._set(phases=tuple(checked), last=last)
 
     def _at(self, clock: Any) -> jax.Array:
-        result, ended = None, True
+        result: Any = None
+        ended = jnp.asarray(True)
         for steps, schedule in self.phases:
             inside = schedule._at(clocks.until(clock, steps))
             result = inside if result is None else jnp.where(ended, inside, result)
@@ -291,7 +291,7 @@ class shift(Schedule):
         [0.0, 0.0, 0.25, 0.5, 0.75]
     """
 
-    schedule: Schedule | optax.Schedule | ArrayLike
+    schedule: ScheduleLike
     by: ArrayLike
 
     def __post_init__(self) -> None:

@@ -6,14 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._numerics import plus_product
+from optax_warmup._numerics import expm1, plus_product
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.modify import saturating_product, whole
-from optax_warmup._schedules.schedule import Schedule, require_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
 from optax_warmup._schedules.stretch import (
     LENGTHS,
     require_stretchable,
@@ -34,8 +33,9 @@ class cycle(Schedule):
     v = schedule((step - begin of cycle i) / period_multiplier**i)
 
     The first update of a cycle has the schedule's first value; its value at `period`
-    is seen only after the last cycle. For cycles of other lengths write them down in
-    `join`, for lengths that are fractions of an update see `compress`.
+    is seen only after the last cycle. Lengths that grow end at 2**31 - 1. For cycles of
+    other lengths write them down in `join`, for lengths that are fractions of an update
+    see `compress`.
 
     Args:
         schedule: one cycle, or a number (>= 0) for a constant. Where the cycles grow,
@@ -68,7 +68,7 @@ class cycle(Schedule):
     Restarts", 2017, arXiv:1608.03983, section 3.
     """
 
-    schedule: Schedule | optax.Schedule | ArrayLike
+    schedule: ScheduleLike
     period: ArrayLike
     _: KW_ONLY
     period_multiplier: ArrayLike | None = None
@@ -130,11 +130,17 @@ class cycle(Schedule):
         return self.schedule._start()
 
     def _scaled(self, value: jax.Array, index: jax.Array) -> jax.Array:
-        scale = clocks.as_value(self.scale) ** clocks.as_value(index)
-        floor = clocks.as_value(self.floor)
-        moved = plus_product(floor, scale, value - floor)
+        scale, index = clocks.as_value(self.scale), clocks.as_value(index)
+        floor, kept = clocks.as_value(self.floor), scale**index
+        above = plus_product(floor, kept, value - floor)
+        # Below the floor that difference would cancel: what is lost of it comes first.
+        least = float(jnp.finfo(kept.dtype).tiny)
+        lost = -expm1(index * jnp.log(jnp.clip(scale, least, 1)))
+        lost = jnp.where(kept > 0.5, jnp.where(scale > 1, 1 - kept, lost), 1 - kept)
+        lost = plus_product(jnp.zeros_like(floor), floor, lost)
+        moved = jnp.where(value < floor, plus_product(lost, kept, value), above)
         moved = jnp.clip(moved, 0, float(jnp.finfo(moved.dtype).max))
-        return jnp.where(scale == 1, value, moved)
+        return jnp.where(kept == 1, value, moved)
 
 
 LENGTHS[cycle] = ("period",)

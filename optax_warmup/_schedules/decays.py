@@ -91,6 +91,8 @@ class exponential_decay(Schedule):
         gone = jnp.where(remaining > 0.5, gone, 1 - remaining)
         rising = plus_product(start, limit - start, jnp.maximum(gone, 0))
         falling = plus_product(limit, start - limit, remaining)
+        falling = jnp.where(remaining < 1, jnp.minimum(falling, start), falling)
+        falling = jnp.where(remaining == 1, start, falling)
         falling = jnp.clip(falling, 0, _largest(rate))
         return jnp.where(limit > start, jnp.clip(rising, start, limit), falling)
 

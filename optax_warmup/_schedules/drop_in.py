@@ -92,7 +92,7 @@ def warmup_cosine_decay_schedule(
     steps = _check.difference(
         owner, "decay_steps", decay_steps, "warmup_steps", warmup_steps
     )
-    shape = shapes.cosine
+    shape: shapes.Shape = shapes.cosine
     if not isinstance(exponent, float) or exponent != 1:
         shape = shapes.warp(shapes.polynomial(exponent), shape)
     decay = transition(peak_value, end_value, steps, shape)

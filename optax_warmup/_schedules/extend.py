@@ -4,13 +4,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.schedule import Schedule, require_schedule
+from optax_warmup._schedules.ramps import ramp
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
 from optax_warmup._value import value
+from optax_warmup.shapes._powers import linear
 
 
 @value
@@ -47,7 +48,7 @@ class extend(Schedule):
         [1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0, 0.0]
     """
 
-    schedule: Schedule | optax.Schedule | ArrayLike
+    schedule: ScheduleLike
     begin: ArrayLike
     total_steps: ArrayLike
     new_total_steps: ArrayLike
@@ -73,9 +74,9 @@ class extend(Schedule):
         after = clocks.since(clock, self.new_total_steps)
         if jnp.issubdtype(elapsed.dtype, jnp.floating):
             ratio = clocks.as_value(left) / clocks.as_value(jnp.maximum(new_left, 1))
-            spread, part = elapsed * ratio.astype(elapsed.dtype), None
+            spread, rest = elapsed * ratio.astype(elapsed.dtype), None
         else:
-            spread, part = _times_ratio(elapsed, left, jnp.maximum(new_left, 1))
+            spread, rest = _times_ratio(elapsed, left, jnp.maximum(new_left, 1))
         # With no length to spread over, the schedule is past its end at once.
         spread = jnp.where(
             (new_left == 0) & (clocks.minus(clock, begin) >= 0),
@@ -87,18 +88,18 @@ class extend(Schedule):
         room = clocks.minus(_check.MAX_STEP, reached)
         reached = reached + clocks.until(after, room).astype(reached.dtype)
         value = self.schedule._at(reached)
-        if part is None:
+        if rest is None:
             return value
         next_value = self.schedule._at(
             clocks.minus(clocks.until(reached, _check.MAX_STEP - 1), -1)
         )
-        return jnp.where(part > 0, value + (next_value - value) * part, value)
+        return ramp(value, next_value, rest, jnp.maximum(new_left, 1), linear)
 
 
 def _times_ratio(
     n: jax.Array, numerator: jax.Array, denominator: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """n * numerator / denominator as a whole part and a fraction in [0, 1), exactly.
+    """n * numerator / denominator as a whole part and what remains, exactly.
 
     All are int32, 0 <= n <= denominator. The product has up to 62 bits, which int32 and
     float32 do not hold: it is formed bit by bit, as a quotient and a remainder.
@@ -115,5 +116,4 @@ def _times_ratio(
         more = rest + n * ((numerator >> bit) & 1)
         carry = (more >= denominator).astype(jnp.uint32)
         whole, rest = whole + carry, more - carry * denominator
-    part = clocks.as_value(rest) / clocks.as_value(denominator)
-    return whole.astype(jnp.int32), part
+    return whole.astype(jnp.int32), rest.astype(jnp.int32)

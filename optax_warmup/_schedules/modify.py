@@ -8,12 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.schedule import Schedule, require_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
 from optax_warmup._value import value
 
 
@@ -42,7 +41,7 @@ class staircase(Schedule):
         [1.0, 1.0, 0.5, 0.5, 0.0, 0.0]
     """
 
-    schedule: Schedule | optax.Schedule | ArrayLike
+    schedule: ScheduleLike
     steps: ArrayLike
 
     def __post_init__(self) -> None:
@@ -90,7 +89,7 @@ class compress(Schedule):
         [0.0, 0.5, 1.0, 1.0]
     """
 
-    schedule: Schedule | optax.Schedule | ArrayLike
+    schedule: ScheduleLike
     times: ArrayLike
 
     def __post_init__(self) -> None:
@@ -149,7 +148,7 @@ class clip(Schedule):
         [1.0, 0.75, 0.5, 0.25, 0.25, 0.25]
     """
 
-    schedule: Schedule | optax.Schedule | ArrayLike
+    schedule: ScheduleLike
     _: KW_ONLY
     minimum: ArrayLike = 0.0
     maximum: ArrayLike | None = None
@@ -201,7 +200,7 @@ class add(Schedule):
 
     schedules: tuple[Schedule, ...]
 
-    def __init__(self, *schedules: Schedule | optax.Schedule | ArrayLike) -> None:
+    def __init__(self, *schedules: ScheduleLike) -> None:
         if not schedules:
             raise TypeError("add: give at least one schedule or number.")
         self._set(

@@ -6,13 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._numerics import plus_product
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.schedule import Schedule, require_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
 from optax_warmup._value import value
 
 
@@ -46,7 +45,7 @@ class noise(Schedule):
         [1.0251, 1.0631, 0.9347]
     """
 
-    schedule: Schedule | optax.Schedule | ArrayLike
+    schedule: ScheduleLike
     amount: ArrayLike
     _: KW_ONLY
     seed: ArrayLike
@@ -60,10 +59,10 @@ class noise(Schedule):
 
     def _at(self, clock: Any) -> jax.Array:
         bits = _hash(_hash(_unsigned(self.seed)) ^ _unsigned(clock))
-        # 23 bits and a half, so that the mean is 0 and the ends are never reached.
-        centred = clocks.as_value((bits >> 9).astype(jnp.int32)) - (2.0**22 - 0.5)
+        # 23 bits and a half, so that the mean is 1 and the ends are never reached.
+        uniform = clocks.as_value((bits >> 9).astype(jnp.int32)) + 0.5
         amount = clocks.as_value(self.amount)
-        shaken = plus_product(jnp.ones_like(amount), amount, centred / 2.0**22)
+        shaken = plus_product(1 - amount, amount, uniform / 2.0**22)  # nothing cancels
         return self.schedule._at(clock) * shaken
 
 

@@ -85,8 +85,9 @@ def warmup_cosine_restarts(
         floor=end_value,
         num_cycles=num_cycles,
     )
-    decay = decay if isinstance(parts, int) and parts == 1 else compress(decay, parts)
-    return warmup(decay, warmup_steps, init_value=init_value, offset=offset)
+    whole = isinstance(parts, int) and parts == 1
+    restarts = decay if whole else compress(decay, parts)
+    return warmup(restarts, warmup_steps, init_value=init_value, offset=offset)
 
 
 def _parts(num_cycles: ArrayLike, multiplier: ArrayLike) -> ArrayLike:
@@ -225,7 +226,7 @@ def triangular(
         owner, "up_steps + down_steps", up_steps + down_steps, minimum=1
     )
     height = _minus(peak_value, base_value)
-    triangle = cycle(
+    triangle: Schedule = cycle(
         piecewise(0.0, [(up_steps, height), (down_steps, 0.0)]), period, scale=scale
     )
     if not isinstance(rate, float) or rate != 1:

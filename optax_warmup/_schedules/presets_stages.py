@@ -114,8 +114,8 @@ def power_law(
         timescale=hold_until,
         power=_check.number(owner, "power", power, minimum=0),
     )
-    tail = shift(tail, -hold)
-    return warmup(tail, warmup_steps, init_value=init_value, offset=offset)
+    held = shift(tail, -hold)
+    return warmup(held, warmup_steps, init_value=init_value, offset=offset)
 
 
 def tri_stage(
@@ -272,12 +272,13 @@ def spike(
     rise = piecewise(
         1.0,
         [
+            (begin, 1.0),
             (_check.length(owner, "up_steps", up_steps), factor),
             (_check.length(owner, "hold_steps", hold_steps), factor),
             (_check.length(owner, "down_steps", down_steps), 1.0),
         ],
     )
-    return multiply(schedule, shift(rise, -begin))
+    return multiply(schedule, rise)
 
 
 def lr_range_test(

@@ -1,6 +1,6 @@
 """Ramps: schedules that go from one value to another, and power laws."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY
 from typing import Any
 
@@ -14,7 +14,7 @@ from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup._value import value
 from optax_warmup.shapes._powers import linear
-from optax_warmup.shapes._shape import Shape, as_shape
+from optax_warmup.shapes._shape import Shape, ShapeLike, as_shape
 
 
 def ramp(
@@ -80,7 +80,7 @@ class transition(Schedule):
     init_value: ArrayLike
     end_value: ArrayLike
     steps: ArrayLike
-    shape: Callable[..., ArrayLike] = linear
+    shape: ShapeLike = linear
 
     def __post_init__(self) -> None:
         self._set(
@@ -134,7 +134,7 @@ class piecewise(Schedule):
         self._set(init_value=init_value, segments=_segments(self.segments))
 
     def _at(self, clock: Any) -> jax.Array:
-        start, reached = self.init_value, True
+        start, reached = self.init_value, jnp.asarray(True)
         result = jnp.broadcast_to(clocks.as_value(start), jnp.shape(clock))
         for steps, end, shape in self.segments:
             segment = ramp(start, end, clock, steps, shape)

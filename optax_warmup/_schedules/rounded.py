@@ -5,12 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.schedule import Schedule, require_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
 from optax_warmup._value import value
 
 
@@ -42,7 +41,7 @@ class rounded(Schedule):
         [32, 96, 160, 192, 256, 256]
     """
 
-    schedule: Schedule | optax.Schedule | ArrayLike
+    schedule: ScheduleLike
     _: KW_ONLY
     multiple: ArrayLike = 1
 

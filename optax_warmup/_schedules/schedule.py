@@ -3,12 +3,11 @@
 import abc
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
@@ -16,6 +15,10 @@ from optax_warmup._check import MAX_STEP
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._value import Static, Value, value
 from optax_warmup.shapes._shape import Shape
+
+# What is taken where a schedule is asked for: a Schedule, any optax.Schedule, or a
+# number for a constant. Fields so declared hold a Schedule once they are checked.
+ScheduleLike: TypeAlias = Any
 
 # A chain of a few hundred distinct structures is more than any program builds.
 _PROGRAMS = 512
@@ -29,7 +32,7 @@ class Schedule(Value, abc.ABC):
     it, it compares, hashes and pickles, and it may be an argument of a jitted function.
 
     Example:
-        >>> import jax, jax.numpy as jnp, optax_warmup as ow
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
         >>> schedule = ow.warmup(1e-3, steps=4)
         >>> schedule
         warmup(constant(0.001), steps=4)
@@ -41,7 +44,7 @@ class Schedule(Value, abc.ABC):
     """
 
     # What is compiled, and for which jax_enable_x64; not one of the dataclass' fields.
-    _program = (None, None)
+    _program: Any = (None, None)
 
     def __call__(self, step: ArrayLike) -> jax.Array:
         """The value at `step`.
@@ -65,9 +68,9 @@ class Schedule(Value, abc.ABC):
         else:
             clock = clocks.as_clock(step)
         wide, program = self._program
-        if wide is not jax.config.jax_enable_x64:
+        if wide is not _in_64_bits():
             program = _compiled(self)
-            self._set(_program=(jax.config.jax_enable_x64, program))
+            self._set(_program=(_in_64_bits(), program))
         return program(clock)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -87,6 +90,10 @@ class Schedule(Value, abc.ABC):
     def _start(self) -> jax.Array:
         """The value that a warmup in front of this schedule must meet."""
         return self._at(jnp.int32(0))
+
+
+def _in_64_bits() -> bool:
+    return jax.config.jax_enable_x64  # type: ignore[attr-defined]
 
 
 def _evaluate(schedule: Schedule, step: ArrayLike) -> jax.Array:
@@ -163,7 +170,7 @@ def _program(structure: Any, whole: tuple[bool, ...] | None) -> Any:
     return schedule
 
 
-def require_schedule(owner: str, name: str, x: Schedule | optax.Schedule | ArrayLike):
+def require_schedule(owner: str, name: str, x: ScheduleLike) -> Schedule:
     """`x` as a `Schedule`: a number is constant, any other callable is taken as is."""
     if isinstance(x, Schedule):
         return x

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
@@ -22,7 +21,12 @@ from optax_warmup._schedules.modify import add, clip, compress, staircase
 from optax_warmup._schedules.noise import noise
 from optax_warmup._schedules.ramps import inverse_power, piecewise, transition
 from optax_warmup._schedules.rounded import rounded
-from optax_warmup._schedules.schedule import Schedule, constant, require_schedule
+from optax_warmup._schedules.schedule import (
+    Schedule,
+    ScheduleLike,
+    constant,
+    require_schedule,
+)
 
 # The fields that are lengths, in steps; the schedules in the other fields follow suit.
 LENGTHS: dict[type[Schedule], tuple[str, ...]] = {
@@ -48,9 +52,7 @@ LENGTHS: dict[type[Schedule], tuple[str, ...]] = {
 }
 
 
-def stretch(
-    schedule: Schedule | optax.Schedule | ArrayLike, factor: ArrayLike
-) -> Schedule:
+def stretch(schedule: ScheduleLike, factor: ArrayLike) -> Schedule:
     """The same schedule with all its lengths multiplied, for a longer or shorter run.
 
     value(step) = schedule(step / factor)

@@ -24,7 +24,7 @@ class ScaleByLearningRateState(NamedTuple):
         0.5
     """
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     learning_rate: jax.Array
 
 

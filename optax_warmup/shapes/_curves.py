@@ -165,25 +165,24 @@ class tanh(Shape):
 def _tanh_rise(
     progress: jax.Array, left: jax.Array, lower: jax.Array, upper: jax.Array
 ) -> jax.Array:
-    """sinh(u) cosh(upper) / (sinh(width) cosh(x)), u = width * p, where width > 0.
+    """sinh(width p) cosh(upper) / (sinh(width) cosh(x)), where width > 0.
 
-    As products of exponentials below 1, so that nothing cancels and none overflows.
+    Written so that nothing cancels, and as one quotient whose numerator never falls and
+    whose denominator never rises with p: rounded, it is monotone too.
     """
     flat = upper == lower
     width = jnp.where(flat, 1.0, upper - lower)
     turned = width < 0  # the tangent is odd: the mirrored piece has the same shape
     upper, lower = jnp.where(turned, -upper, upper), jnp.where(turned, -lower, lower)
     width = jnp.abs(width)
-    x = jnp.where(
-        progress < 0.5,
-        plus_product(lower, width, progress),
-        plus_product(upper, -width, left),
-    )
-    x, upper = jnp.abs(x), jnp.abs(upper)
-    scale = jnp.exp(jnp.minimum(plus_product(upper - x, -width, left), 0))
-    rise = expm1(-2 * width * progress) * (1 + jnp.exp(-2 * upper))
-    rise /= expm1(-2 * width) * (1 + jnp.exp(-2 * x))
-    return jnp.where(flat, progress, scale * rise)
+    # Counted from the nearer end; the two halves meet at the middle.
+    middle = plus_product(lower, width, jnp.full_like(progress, 0.5))
+    near = plus_product(lower, width, jnp.minimum(progress, 0.5))
+    far = plus_product(upper, -width, jnp.minimum(left, 0.5))
+    x = jnp.where(progress < 0.5, jnp.minimum(near, middle), jnp.maximum(far, middle))
+    above = expm1(-2 * width * progress) * (1 + jnp.exp(-2 * upper))
+    below = expm1(-2 * width) * (1 + jnp.exp(-2 * x))
+    return jnp.where(flat, progress, above / below)
 
 
 def sigmoid(steepness: ArrayLike) -> Shape:
@@ -207,10 +206,10 @@ def sigmoid(steepness: ArrayLike) -> Shape:
         >>> round(float(shapes.sigmoid(10)(0.25)), 6)
         0.070104
     """
-    steepness = _check.number(
+    half = 0.25 * _check.number(
         "shapes.sigmoid", "steepness", steepness, minimum=-80, maximum=80
     )
-    return tanh(-steepness / 4, steepness / 4)
+    return tanh(-half, half)
 
 
 @value
@@ -240,10 +239,13 @@ class rex(Shape):
     def __post_init__(self) -> None:
         self._set(beta=_check.number(repr_name(self), "beta", self.beta, above=0))
 
+    # Written in the odds of what is left, which is monotone when rounded.
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
-        beta = jnp.asarray(self.beta, progress.dtype)
-        return beta * progress / plus_product(left, beta, progress)
+        beta, begun = jnp.asarray(self.beta, progress.dtype), progress > 0
+        odds = left / (beta * jnp.where(begun, progress, 1))
+        return jnp.where(begun, 1 / (1 + odds), 0)
 
     def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
-        beta = jnp.asarray(self.beta, left.dtype)
-        return left / plus_product(left, beta, progress)
+        beta, begun = jnp.asarray(self.beta, left.dtype), left > 0
+        odds = beta * progress / jnp.where(begun, left, 1)
+        return jnp.where(begun, 1 / (1 + odds), 0)

@@ -1,7 +1,5 @@
 """Lines, powers and the cosine, and the reverse of any shape."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +8,13 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._numerics import expm1
 from optax_warmup._value import value
-from optax_warmup.shapes._shape import Parameterless, Shape, as_shape, repr_name
+from optax_warmup.shapes._shape import (
+    Parameterless,
+    Shape,
+    ShapeLike,
+    as_shape,
+    repr_name,
+)
 
 
 @value
@@ -123,7 +127,7 @@ class reverse(Shape):
         0.75
     """
 
-    shape: Callable[..., ArrayLike]
+    shape: ShapeLike
 
     def __post_init__(self) -> None:
         self._set(shape=as_shape(repr_name(self), self.shape))

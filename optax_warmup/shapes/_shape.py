@@ -6,8 +6,7 @@ ones of this library are given what is left, 1 - progress, beside the progress, 
 """
 
 import abc
-from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup._value import Static, Value, value
+
+# What is taken where a shape is asked for: a Shape, or any function of progress. Fields
+# so declared hold a Shape once they are checked.
+ShapeLike: TypeAlias = Any
 
 
 class Shape(Value, abc.ABC):
@@ -69,7 +72,7 @@ class _function(Shape):
         return repr(self.function)
 
 
-def as_shape(owner: str, shape: Callable[..., ArrayLike]) -> Shape:
+def as_shape(owner: str, shape: ShapeLike) -> Shape:
     """`shape` as a `Shape`; a plain callable is checked at its two ends."""
     if isinstance(shape, Shape):
         return shape

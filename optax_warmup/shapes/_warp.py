@@ -1,15 +1,18 @@
 """One shape inside another, and the mirrored cosine."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from optax_warmup._numerics import plus_product
 from optax_warmup._value import value
-from optax_warmup.shapes._shape import Parameterless, Shape, as_shape, repr_name
+from optax_warmup.shapes._shape import (
+    Parameterless,
+    Shape,
+    ShapeLike,
+    as_shape,
+    repr_name,
+)
 
 
 @value
@@ -39,8 +42,8 @@ class warp(Shape):
     2020, arXiv:2004.05909.
     """
 
-    outer: Callable[..., ArrayLike]
-    inner: Callable[..., ArrayLike]
+    outer: ShapeLike
+    inner: ShapeLike
 
     def __post_init__(self) -> None:
         owner = repr_name(self)
