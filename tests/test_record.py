@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from flax.training.train_state import TrainState
 
 import optax_warmup as ow
 from optax_warmup._record import slots
@@ -338,10 +339,12 @@ def test_rmsprop_has_no_first_moment_and_no_correction():
         np.testing.assert_allclose(
             history.statistics["nu_hat_rms"][row, 1], wanted, rtol=1e-5
         )
-        wanted = np.sqrt((gradient["w"] ** 2 / (np.sqrt(nu) + EPS) ** 2).mean())
+        wanted = np.sqrt((gradient["w"] ** 2 / (nu + EPS)).mean())  # eps inside
         np.testing.assert_allclose(
             history.statistics["update_rms"][row, 1], wanted, rtol=1e-5
         )
+    dominated = (nu < EPS).mean()
+    assert history.statistics["eps_dominated"][-1, 1] == pytest.approx(dominated)
     without = recorder(optax.rmsprop(0.1, decay=B2, eps=EPS), gradients=False)
     history = ow.read_moments(run(without, grads))
     assert np.isnan(history.statistics["update_rms"]).all()
@@ -451,6 +454,32 @@ def test_under_accumulation_adams_own_steps_are_recorded():
     optimizer = recorder(optax.MultiSteps(optax.adam(0.1, B1, B2, EPS), 3))
     history = ow.read_moments(run(optimizer, gradients(9)))
     np.testing.assert_array_equal(history.steps, [0, 1, 2])
+
+
+def test_inside_a_linen_train_state():
+    """flax.training.train_state, as linen's examples use it."""
+    state = TrainState.create(apply_fn=None, params=as_arrays(PARAMS), tx=recorder())
+    for g in map(as_arrays, gradients(3)):
+        state = state.apply_gradients(grads=g)
+    history = ow.read_moments(state)
+    np.testing.assert_array_equal(history.steps, [0, 1, 2])
+    np.testing.assert_allclose(ow.learning_rate(state), RATE * 0.2, rtol=1e-6)
+
+
+def test_donated_states_are_reused_without_a_word():
+    optimizer, params = recorder(), as_arrays(PARAMS)
+
+    def step(params, state, grads):
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    donating = jax.jit(step, donate_argnums=(0, 1))
+    state, old = optimizer.init(params), params
+    for g in map(as_arrays, gradients(4)):  # warnings are errors here
+        old = params
+        params, state = donating(params, state, g)
+    assert all(x.is_deleted() for x in jax.tree.leaves(old))
+    np.testing.assert_array_equal(ow.read_moments(state).steps, np.arange(4))
 
 
 def test_inside_an_nnx_optimizer():

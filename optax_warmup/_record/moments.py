@@ -151,7 +151,9 @@ class _Operands(NamedTuple):
     later: Any  # 0 at the first update, 1 afterwards
     b1: Any
     b2: Any
-    eps: Any
+    eps: Any  # added to the root of nu_hat,
+    eps_inside: Any  # or under it, as rmsprop has it
+    threshold: Any  # of the root, below which eps dominates
     nothing: Any  # 0
     mu: Any = None
     nu: Any = None
@@ -170,7 +172,9 @@ def _scalars(layout: Layout, count: jax.Array) -> _Operands:
         later=later,
         b1=jnp.float32(layout.b1),
         b2=jnp.float32(layout.b2),
-        eps=jnp.float32(layout.eps),
+        eps=jnp.float32(layout.eps if layout.corrected else 0),
+        eps_inside=jnp.float32(0 if layout.corrected else layout.eps),
+        threshold=jnp.float32(layout.eps if layout.corrected else layout.eps**0.5),
         nothing=jnp.float32(0),
     )
 
@@ -202,8 +206,12 @@ def _root(x: _Operands) -> jax.Array:
     return jnp.sqrt(x.nu / x.nu_correction)
 
 
+def _denominator(x: _Operands) -> jax.Array:
+    return jnp.sqrt(x.nu / x.nu_correction + x.eps_inside) + x.eps
+
+
 def _direction(x: _Operands) -> jax.Array:
-    return x.mu / x.mu_correction / (_root(x) + x.eps)
+    return x.mu / x.mu_correction / _denominator(x)
 
 
 def _previous_direction(x: _Operands) -> jax.Array:
@@ -225,12 +233,14 @@ _TERMS: dict[str, Callable[[_Operands], jax.Array]] = {
     "nu": lambda x: x.nu,
     "mu_squared": lambda x: jnp.square(x.mu),
     "direction_squared": lambda x: jnp.square(_direction(x)),
-    "denominator": lambda x: _root(x) + x.eps,
+    "denominator": _denominator,
     # 1 where sqrt(nu_hat) < eps, else 0, without the comparison that XLA:CPU would not
     # fuse into the sum. The root is compared, since eps**2 would underflow.
-    "eps_dominated": lambda x: jnp.sign(jnp.maximum(x.eps - _root(x), x.nothing)),
+    "eps_dominated": lambda x: jnp.sign(jnp.maximum(x.threshold - _root(x), x.nothing)),
     "gradient_squared": lambda x: jnp.square(x.gradient),
-    "lag_squared": lambda x: jnp.square(x.gradient / jnp.maximum(_root(x), x.eps)),
+    "lag_squared": lambda x: jnp.square(
+        x.gradient / jnp.maximum(_root(x), x.threshold)
+    ),
     "gradient_times_previous": lambda x: x.gradient * _previous_direction(x),
     "previous_squared": lambda x: jnp.square(_previous_direction(x)),
     "parameter_squared": lambda x: jnp.square(x.parameter),
