@@ -69,7 +69,7 @@ BENT = [
 ]
 
 
-@pytest.mark.parametrize(("shape", "oracle"), BENT, ids=lambda x: repr(x)[:40])
+@pytest.mark.parametrize(("shape", "oracle"), BENT, ids=[repr(x)[:40] for x, _ in BENT])
 def test_bent_shapes(shape, oracle):
     p = POINTS
     exact = np.asarray(p, np.longdouble)
