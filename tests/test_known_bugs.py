@@ -20,10 +20,10 @@ def rates_used(schedule, updates, **wrap):
     optimizer = ow.scale_by_learning_rate(schedule)
     if wrap:
         optimizer = optax.MultiSteps(optimizer, **wrap)
-    state = optimizer.init(np.float32(0))
+    state, advance = optimizer.init(jnp.float32(0)), jax.jit(optimizer.update)
     used = []
     for _ in range(updates):
-        update, state = optimizer.update(np.float32(1), state)
+        update, state = advance(jnp.float32(1), state)
         used.append(-float(update))
     return used
 
