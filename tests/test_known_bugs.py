@@ -6,6 +6,7 @@ Every test names the thread where the bug was reported.
 import pickle
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
