@@ -15,19 +15,23 @@ from cases_more import MORE
 
 CASES = {
     "constant": Case(lambda m, n: m.constant(n.v0)),
-    "linear": Case(lambda m, n: m.transition(n.v0, n.v1, n.n0)),
+    "linear": Case(lambda m, n: m.transition(n.v0, n.v1, n.n0, m.shapes.linear)),
     "cosine": Case(lambda m, n: m.transition(n.v0, n.v1, n.n0, m.shapes.cosine)),
     "power": Case(lambda m, n: m.transition(n.v0, n.v1, n.n0, m.shapes.power(n.e))),
     "polynomial": Case(
         lambda m, n: m.transition(n.v0, n.v1, n.n0, m.shapes.polynomial(n.e))
     ),
+    # As for "reverse" below.
     "exponential": Case(
-        lambda m, n: m.transition(n.v0, n.v1, n.n0, m.shapes.exponential(n.r))
+        lambda m, n: m.transition(n.v0, n.v1, n.n0, m.shapes.exponential(n.r)),
+        tolerance=1.5e-6,
     ),
+    # The last bit of an exponent of up to log(1e4) moves its exponential by 5e-7.
     "reverse": Case(
         lambda m, n: m.transition(
             n.v0, n.v1, n.n0, m.shapes.reverse(m.shapes.exponential(n.r))
-        )
+        ),
+        tolerance=1.5e-6,
     ),
     "piecewise": Case(
         lambda m, n: m.piecewise(

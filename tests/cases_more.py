@@ -185,9 +185,7 @@ FACTORS = {
     "radam_warmup": curve(
         lambda m, n: m.radam_warmup(n.b), monotone=True, tolerance=1e-5
     ),
-    "rectification": curve(
-        lambda m, n: m.rectification(n.x + 2.5), monotone=True, tolerance=1e-5
-    ),
+    "rectification": curve(lambda m, n: m.rectification(n.x + 2.5), tolerance=1e-5),
 }
 
 PRESETS = {

@@ -237,3 +237,15 @@ def test_rounded_values_are_whole_numbers():
 def test_rounded_says_what_is_wrong(multiple):
     with pytest.raises((ValueError, TypeError), match="rounded: multiple"):
         ow.rounded(8.0, multiple=multiple)
+
+
+def test_stretched_with_the_phases_of_its_batch():
+    """Twice as long a run: the same values at every second step, to the last one."""
+    batch_size = ow.join([(3, 256), (5, 512)], last=1024)
+    schedule = ow.growing_batch(ow.transition(0.0, 1.0, 30), batch_size, base=256)
+    longer = ow.stretch(schedule, 2)
+    assert longer(2 * np.arange(20)).tolist() == schedule(np.arange(20)).tolist()
+    assert longer.batch_size == ow.join([(6, 256), (10, 512)], last=1024)
+    assert longer.base == 256
+    constant = ow.growing_batch(ow.transition(0.0, 1.0, 4), 512, base=256)
+    assert ow.stretch(constant, 2)(4) == constant(2) == 1.0

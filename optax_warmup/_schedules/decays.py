@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._numerics import expm1, plus_product
+from optax_warmup._numerics import expm1, plus_product, quotient
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.compose import join
 from optax_warmup._schedules.modify import staircase
@@ -82,9 +82,10 @@ class exponential_decay(Schedule):
         rate = clocks.as_value(self.rate)
         start, limit = clocks.as_value(self.init_value), clocks.as_value(self.limit)
         # A whole power is right to the last digit where exp(n log(rate)) is not.
-        whole, part = jnp.divmod(clocks.minus(clock, 0), steps.astype(jnp.int32))
+        clock = clocks.minus(clock, 0)
+        whole, part = jnp.divmod(clock, steps.astype(jnp.int32).astype(clock.dtype))
         whole, part = clocks.as_value(whole), clocks.as_value(part)
-        part = part / clocks.as_value(steps)
+        part = quotient(part, clocks.as_value(steps))
         remaining = jnp.minimum(rate**whole * rate**part, _largest(rate))
         # Near its start the rise to a limit is the small difference from 1.
         gone = -expm1((whole + part) * jnp.log(rate))

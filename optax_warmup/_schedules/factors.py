@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._numerics import expm1, plus_product
+from optax_warmup._numerics import expm1, plus_product, quotient
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.compose import shift, warmup
 from optax_warmup._schedules.decays import exponential_decay
@@ -201,7 +201,7 @@ class rectification(Schedule):
         n = clocks.as_value(room) + clocks.as_value(first)
         most = 2 / decay + _langevin(decay / 2)
         length = jnp.clip(_length(n, decay), 4 * (1 + jnp.finfo(n.dtype).eps), most)
-        factor = (length - 4) / (most - 4) * ((length - 2) / (most - 2))
+        factor = quotient(length - 4, most - 4) * quotient(length - 2, most - 2)
         return jnp.sqrt(jnp.minimum(factor * (most / length), 1))
 
 

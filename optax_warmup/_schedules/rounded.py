@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._numerics import quotient
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
 from optax_warmup._value import value
@@ -57,7 +58,7 @@ class rounded(Schedule):
     def _outermost(self, clock: Any) -> jax.Array:
         multiple = jnp.asarray(self.multiple).astype(jnp.int32)
         value = self.schedule._at(clock)
-        count = jnp.floor(value / multiple.astype(value.dtype) + 0.5)
+        count = jnp.floor(quotient(value, multiple.astype(value.dtype)) + 0.5)
         most = _check.MAX_STEP // multiple
         # Only counts below `most` are converted: float32 may round it up past int32.
         fits = count < most.astype(value.dtype)

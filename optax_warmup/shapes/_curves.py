@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._numerics import expm1, plus_product
+from optax_warmup._numerics import expm1, plus_product, quotient
 from optax_warmup._value import value
 from optax_warmup.shapes._shape import Shape, repr_name
 
@@ -50,7 +50,8 @@ def _geometric(progress: jax.Array, ratio: jax.Array) -> jax.Array:
     rate = jnp.log(ratio)
     flat = rate == 0
     rate = jnp.where(flat, 1.0, rate)  # keeps the unused branch finite for gradients
-    return jnp.where(flat, progress, expm1(progress * rate) / expm1(rate))
+    curve = quotient(expm1(progress * rate), expm1(rate))
+    return jnp.where(flat, progress, curve)
 
 
 @value
@@ -98,9 +99,8 @@ def _log_rise(progress: jax.Array, base: jax.Array) -> jax.Array:
     """log(1 + (base - 1) p) / log(base) for base >= 1."""
     flat = base <= 1
     excess = jnp.where(flat, 1.0, base - 1)
-    return jnp.where(
-        flat, progress, jnp.log1p(_product(excess, progress)) / jnp.log1p(excess)
-    )
+    curve = quotient(jnp.log1p(_product(excess, progress)), jnp.log1p(excess))
+    return jnp.where(flat, progress, curve)
 
 
 def _log_fall(progress: jax.Array, left: jax.Array, base: jax.Array) -> jax.Array:
@@ -108,7 +108,8 @@ def _log_fall(progress: jax.Array, left: jax.Array, base: jax.Array) -> jax.Arra
     flat = base <= 1
     excess = jnp.where(flat, 1.0, base - 1)
     ratio = excess / (1 + excess)
-    near = -jnp.log1p(_product(-ratio, jnp.minimum(left, 0.5))) / jnp.log1p(excess)
+    near = -jnp.log1p(_product(-ratio, jnp.minimum(left, 0.5)))
+    near = quotient(near, jnp.log1p(excess))
     far = 1 - _log_rise(progress, base)
     return jnp.where(flat, left, jnp.where(left < 0.5, near, far))
 
