@@ -1,6 +1,6 @@
 """What following Adam's moments costs, next to the ways in which people do it today.
 
-    python -m benchmarks.diagnostics_cost [--quick] [--output FILE.md]
+    python -m benchmarks.diagnostics_cost [--quick] [--rounds N] [--output FILE.md]
 
 Every variant trains its own copy of one model with donated state. The rounds alternate
 between the variants in a shuffled order, and each figure is the median over the rounds
@@ -211,9 +211,10 @@ def table(title: str, ratios: dict[str, tuple[float, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small, for a test")
+    parser.add_argument("--rounds", type=int, default=25, help="default: 25")
     parser.add_argument("--output", type=Path, help="Markdown file to write")
     options = parser.parse_args()
-    rounds = 3 if options.quick else 25
+    rounds = 3 if options.quick else options.rounds
     parts = []
     for make, steps in ((training_step, 3), (optimizer_alone, 5)):
         title, grads, params, batch = make(options.quick)
@@ -229,7 +230,8 @@ def main() -> None:
             "# What the record costs\n\nRatios to the plain step, medians over "
             f"{rounds} alternating rounds in one run, on {jax.devices()[0].device_kind}"
             f" with jax {jax.__version__}. Made by\n\n"
-            f"    python -m benchmarks.diagnostics_cost --output {options.output}\n\n"
+            f"    python -m benchmarks.diagnostics_cost --rounds {rounds} "
+            f"--output {options.output}\n\n"
         )
         options.output.write_text(head + "\n\n".join(parts) + "\n")
 

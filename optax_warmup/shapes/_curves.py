@@ -108,10 +108,11 @@ def _log_fall(progress: jax.Array, left: jax.Array, base: jax.Array) -> jax.Arra
     flat = base <= 1
     excess = jnp.where(flat, 1.0, base - 1)
     ratio = excess / (1 + excess)
-    near = -jnp.log1p(_product(-ratio, jnp.minimum(left, 0.5)))
+    # (With a great base the curve is close to its end long before progress is.)
+    near = -jnp.log1p(_product(-ratio, jnp.minimum(left, 0.9)))
     near = quotient(near, jnp.log1p(excess))
     far = 1 - _log_rise(progress, base)
-    return jnp.where(flat, left, jnp.where(left < 0.5, near, far))
+    return jnp.where(flat, left, jnp.where(left < 0.9, near, far))
 
 
 def _product(x: jax.Array, y: jax.Array) -> jax.Array:
