@@ -1,7 +1,6 @@
 """The record on four virtual devices: run by tests/test_record_sharded.py."""
 
 import re
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +105,7 @@ def by_hand(wanted):
 def main():
     assert jax.device_count() == 4
     optimizer = ow.record_moments(adam(), gradients=True, parameters=True)
-    update = partial(jax.jit(optimizer.update))
+    update = jax.jit(optimizer.update)
     wanted = train(optimizer, PARAMS, optimizer.init(PARAMS), update)
     fully_sharded(optimizer, wanted)
     by_hand(wanted)
