@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import optax_warmup as ow
-from optax_warmup._record.adam_state import moments_of
+from optax_warmup._adam import moments_of
 
 SIZE, STEPS, SCALE = 20_000, 400, 0.03
 

@@ -24,6 +24,8 @@ FLOORS = (
     "shapes",
     "_schedules",
     "_config",
+    "_find",
+    "_adam",
     "_transforms",
     "_state",
     "_record",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
-from optax_warmup._record.adam_state import moments_of
+from optax_warmup._adam import moments_of
 
 _OWNER = "sharpness"
 

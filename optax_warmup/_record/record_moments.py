@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
+from optax_warmup._adam import Moments, decays_of, moments_of
 from optax_warmup._record import moments, slots
-from optax_warmup._record.adam_state import Moments, decays_of, moments_of
 from optax_warmup._record.gate import measured_if
 from optax_warmup._state import learning_rates
 

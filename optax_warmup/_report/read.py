@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import optax
 
+from optax_warmup._find import bare, find
 from optax_warmup._record.moments import LOWEST_EXPONENT, Layout
 from optax_warmup._record.record_moments import RecordMomentsState
 from optax_warmup._report import storage
 from optax_warmup._report.history import MomentHistory
 from optax_warmup._report.statistics import effective_samples, noise_rms, statistics
-from optax_warmup._state import bare, find
 
 
 def read_moments(opt_state: optax.OptState) -> MomentHistory:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_warmup._state import bare, find
+from optax_warmup._find import bare, find
 
 # adam, adamw, nadam, radam, lamb and yogi keep the first; adabelief's nu is a variance
 # about mu, of which the same statistics can be taken.
@@ -34,7 +34,9 @@ class Moments(NamedTuple):
     corrected: bool
 
 
-def moments_of(inner_state: optax.OptState, tree: Any) -> Moments:
+def moments_of(
+    inner_state: optax.OptState, tree: Any, owner: str = "record_moments"
+) -> Moments:
     """The moments in an optimizer's state, for each leaf of `tree`.
 
     Several parts of an optimizer may hold moments (`optax.partition`), each of its own
@@ -44,7 +46,7 @@ def moments_of(inner_state: optax.OptState, tree: Any) -> Moments:
     mu: list[Any] = [None] * len(paths)
     nu: list[Any] = [None] * len(paths)
     nodes = find(inner_state, (*_CORRECTED, *_UNCORRECTED))
-    _require_one_kind(nodes)
+    _require_one_kind(nodes, owner)
     for node in nodes.values():
         first = getattr(node, "mu", None)
         firsts = mu if first is None else _aligned(paths, first)
@@ -54,7 +56,7 @@ def moments_of(inner_state: optax.OptState, tree: Any) -> Moments:
                 continue
             if nu[leaf] is not None:
                 raise ValueError(
-                    f"record_moments: two parts of the optimizer ({', '.join(nodes)}) "
+                    f"{owner}: two parts of the optimizer ({', '.join(nodes)}) "
                     "hold moments of the same parameter. Wrap one of them alone."
                 )
             mu[leaf], nu[leaf] = None if m is None else bare(m), bare(v)
@@ -74,15 +76,15 @@ def _aligned(paths: list[Any], moments: Any) -> list[Any]:
     return [under.get(path, optax.MaskedNode()) for path in paths]
 
 
-def _require_one_kind(nodes: dict[str, Any]) -> None:
+def _require_one_kind(nodes: dict[str, Any], owner: str) -> None:
     if not nodes:
         raise ValueError(
-            "record_moments: inner holds no Adam moments. Wrap an optimizer such as "
+            f"{owner}: inner holds no Adam moments. Wrap an optimizer such as "
             "optax.adam, or a chain with optax.scale_by_adam in it."
         )
     if len({isinstance(node, _CORRECTED) for node in nodes.values()}) > 1:
         raise ValueError(
-            f"record_moments: inner mixes Adam and rmsprop ({', '.join(nodes)}), whose "
+            f"{owner}: inner mixes Adam and rmsprop ({', '.join(nodes)}), whose "
             "second moments do not compare. Wrap them one by one, inside "
             "optax.partition."
         )
