@@ -25,6 +25,7 @@ from optax_warmup._report.history import load_moments as load_moments
 from optax_warmup._report.page import write_report as write_report
 from optax_warmup._report.read import read_moments as read_moments
 from optax_warmup._report.scalars import to_scalars as to_scalars
+from optax_warmup._schedules.batches import accumulation_steps as accumulation_steps
 from optax_warmup._schedules.batches import growing_batch as growing_batch
 from optax_warmup._schedules.branch import branch as branch
 from optax_warmup._schedules.branch import resume as resume
@@ -92,9 +93,35 @@ from optax_warmup._schedules.schedule import constant as constant
 from optax_warmup._schedules.stretch import stretch as stretch
 from optax_warmup._state import learning_rate as learning_rate
 from optax_warmup._state import learning_rates as learning_rates
+from optax_warmup._transforms.automatic import (
+    AutomaticWarmupState as AutomaticWarmupState,
+)
+from optax_warmup._transforms.automatic import automatic_warmup as automatic_warmup
+from optax_warmup._transforms.dampen import DampenState as DampenState
+from optax_warmup._transforms.dampen import dampen as dampen
 from optax_warmup._transforms.learning_rate import (
     ScaleByLearningRateState as ScaleByLearningRateState,
 )
 from optax_warmup._transforms.learning_rate import (
     scale_by_learning_rate as scale_by_learning_rate,
 )
+from optax_warmup._transforms.outliers import clip_outliers as clip_outliers
+from optax_warmup._transforms.plateau import (
+    ReduceOnPlateauState as ReduceOnPlateauState,
+)
+from optax_warmup._transforms.plateau import reduce_on_plateau as reduce_on_plateau
+from optax_warmup._transforms.restart import RestartIfState as RestartIfState
+from optax_warmup._transforms.restart import RestartOnSpikeState as RestartOnSpikeState
+from optax_warmup._transforms.restart import restart_if as restart_if
+from optax_warmup._transforms.restart import restart_on_spike as restart_on_spike
+from optax_warmup._transforms.second_moment import (
+    ClipBySecondMomentState as ClipBySecondMomentState,
+)
+from optax_warmup._transforms.second_moment import (
+    clip_by_second_moment as clip_by_second_moment,
+)
+from optax_warmup._transforms.second_moment import (
+    seed_second_moment as seed_second_moment,
+)
+from optax_warmup._transforms.skip import SkipNonfiniteState as SkipNonfiniteState
+from optax_warmup._transforms.skip import skip_nonfinite as skip_nonfinite

@@ -1,5 +1,6 @@
 """Adam's moments, found by type in the state of any optimizer."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,13 @@ _CORRECTED = (
     optax.ScaleByBeliefState,
 )
 _UNCORRECTED = (optax.ScaleByRmsState,)
+
+
+@functools.cache
+def _corrected() -> tuple[type, ...]:
+    """Those types, and that of rmsprop with a bias correction, which has no name."""
+    rmsprop = optax.scale_by_rms(bias_correction=True)
+    return (*_CORRECTED, type(jax.eval_shape(rmsprop.init, 0.0)))
 
 
 class Moments(NamedTuple):
@@ -45,12 +53,12 @@ def moments_of(
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
     mu: list[Any] = [None] * len(paths)
     nu: list[Any] = [None] * len(paths)
-    nodes = find(inner_state, (*_CORRECTED, *_UNCORRECTED))
+    nodes = find(inner_state, (*_corrected(), *_UNCORRECTED))
     _require_one_kind(nodes, owner)
     for node in nodes.values():
         first = getattr(node, "mu", None)
-        firsts = mu if first is None else _aligned(paths, first)
-        seconds = _aligned(paths, node.nu)
+        firsts = mu if first is None else aligned(paths, first)
+        seconds = aligned(paths, node.nu)
         for leaf, (m, v) in enumerate(zip(firsts, seconds, strict=True)):
             if isinstance(v, optax.MaskedNode):
                 continue
@@ -60,11 +68,11 @@ def moments_of(
                     "hold moments of the same parameter. Wrap one of them alone."
                 )
             mu[leaf], nu[leaf] = None if m is None else bare(m), bare(v)
-    corrected = isinstance(node, _CORRECTED)
+    corrected = isinstance(node, _corrected())
     return Moments(bare(node.count) if corrected else None, mu, nu, corrected)
 
 
-def _aligned(paths: list[Any], moments: Any) -> list[Any]:
+def aligned(paths: list[Any], moments: Any) -> list[Any]:
     """The leaf of `moments` at each path, a MaskedNode where there is none.
 
     A mask may cut off whole branches, and flax's variables add a key to each path.
@@ -82,11 +90,12 @@ def _require_one_kind(nodes: dict[str, Any], owner: str) -> None:
             f"{owner}: inner holds no Adam moments. Wrap an optimizer such as "
             "optax.adam, or a chain with optax.scale_by_adam in it."
         )
-    if len({isinstance(node, _CORRECTED) for node in nodes.values()}) > 1:
+    kinds = {(hasattr(n, "mu"), isinstance(n, _corrected())) for n in nodes.values()}
+    if len(kinds) > 1:
         raise ValueError(
-            f"{owner}: inner mixes Adam and rmsprop ({', '.join(nodes)}), whose "
-            "second moments do not compare. Wrap them one by one, inside "
-            "optax.partition."
+            f"{owner}: inner mixes Adam and rmsprop, or rmsprop with a bias correction "
+            f"and without ({', '.join(nodes)}), whose second moments do not compare. "
+            "Wrap them one by one, inside optax.partition."
         )
 
 
@@ -116,3 +125,16 @@ def decays_of(inner: optax.GradientTransformation) -> dict[str, float]:
     # Yogi does not forget, and adabelief remembers the deviation instead.
     known = not find(state, optax.ScaleByBeliefState) and 0 < ratios["b2"] < 1
     return ratios if known else {}
+
+
+def require_own_decays(
+    owner: str, inner: optax.GradientTransformation, **given: float
+) -> None:
+    """Refuses a b1 or b2 that is not the optimizer's own, where that shows."""
+    for name, own in decays_of(inner).items():
+        if name in given and abs(given[name] - own) > 0.05 * (1 - own) + 1e-6:
+            raise ValueError(
+                f"{owner}: {name} must be the wrapped optimizer's own, got "
+                f"{given[name]!r} where it uses {own:.6g}. Pass {name}={own:.6g} to "
+                f"{owner}."
+            )

@@ -26,6 +26,7 @@ FLOORS = (
     "_config",
     "_find",
     "_adam",
+    "_momentum",
     "_transforms",
     "_state",
     "_record",

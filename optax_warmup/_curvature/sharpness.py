@@ -119,7 +119,8 @@ def _inverse_root(params: Any, opt_state: Any, b1: float, b2: float, eps: float)
             f"part of the parameters that Adam trains, and a loss of it."
         )
     count = jnp.float32(1) if adam.count is None else adam.count.astype(jnp.float32)
-    first = 1 - b1**count if adam.corrected else 1.0
+    averaged = any(mu is not None for mu in adam.mu)  # rmsprop's gradients are not
+    first = 1 - b1**count if averaged else 1.0
     second = 1 - b2**count if adam.corrected else 1.0
 
     def root(nu: jax.Array) -> jax.Array:

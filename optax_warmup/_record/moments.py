@@ -3,88 +3,21 @@
 The sums are turned into statistics on the host, in float64 (see _report/statistics.py).
 """
 
-import dataclasses
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-# The columns of a row. Those that end in _max are maxima, all others sums.
-FROM_MOMENTS = (
-    "nu",
-    "nu_max",
-    "mu_squared",
-    "direction_squared",
-    "denominator",
-    "eps_dominated",
+from optax_warmup._record import sample
+from optax_warmup._record.layout import (
+    BINS,
+    LOWEST_EXPONENT,
+    OF_EVERY_COORDINATE,
+    Layout,
 )
-FROM_GRADIENTS = (
-    "gradient_squared",
-    "lag_squared",
-    "gradient_times_previous",
-    "previous_squared",
-)
-FROM_PARAMETERS = ("parameter_squared", "parameter_times_direction")
-
-# The histogram of log2(nu): 32 bins of two octaves, one octave of the gradient's size.
-# The first holds all below (sqrt(nu) < 2**-27: under the usual eps), the last all above
-# 2**8.
-BINS = 32
-LOWEST_EXPONENT = -56
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a record's axes and numbers mean.
-
-    It travels in the optimizer's state as an array of bytes. So a record explains
-    itself wherever it is restored, and the state stays a tree of arrays, which
-    `optax.tree.map_params` and checkpoints ask for.
-
-    Attributes:
-        groups: the names of the parameter groups, in the order of the rows.
-        sizes: the number of coordinates in each group that have a second moment.
-        columns: the names of the sums.
-        leaf_groups: for each parameter leaf, the index of its group.
-        b1, b2, eps: Adam's own; b1 is 0 for rmsprop.
-        corrected: whether the optimizer corrects the bias of its moments.
-        bits, steps: which steps are recorded, see slots.py.
-        samples: coordinates of each leaf that enter the histogram; 0: there is none.
-    """
-
-    groups: Sequence[str]
-    sizes: Sequence[int]
-    columns: Sequence[str]
-    leaf_groups: Sequence[int]
-    b1: float
-    b2: float
-    eps: float
-    corrected: bool
-    bits: int
-    steps: tuple[int, ...] | None
-    samples: int
-    version: int = 1
-
-    def encode(self) -> jax.Array:
-        """Its JSON, uint8, shape (bytes,)."""
-        text = json.dumps(dataclasses.asdict(self)).encode()
-        return jnp.asarray(np.frombuffer(text, np.uint8))
-
-    @classmethod
-    def decode(cls, code: np.ndarray) -> "Layout":
-        """The layout that `encode` wrote."""
-        fields = json.loads(np.asarray(code, np.uint8).tobytes())
-        if fields["version"] != cls.version:
-            raise ValueError(
-                f"read_moments: the record has version {fields['version']}, this is "
-                f"{cls.version}. Read it with the optax_warmup that wrote it."
-            )
-        return cls(**fields)
 
 
 def measure(
@@ -106,39 +39,24 @@ def measure(
     """
     scalars = _scalars(layout, count)
     measured = [leaf for leaf, v in enumerate(nu) if v is not None]
+    groups = np.array([layout.leaf_groups[leaf] for leaf in measured])
     leaves: list[dict[str, jax.Array]] = []
     for leaf in measured:
-        # rmsprop has no first moment: its direction is made of the gradient, if known
-        first = _of(gradients, leaf) if mu[leaf] is None else mu[leaf]
-        operands = scalars._replace(
-            mu=jnp.float32(jnp.nan) if first is None else _wide(first),
-            nu=_wide(nu[leaf]),
-            gradient=_wide(_of(gradients, leaf)),
-            parameter=_wide(_of(parameters, leaf)),
-        )
-        large = nu[leaf].size > _SMALL
-        leaves.append(
-            {
-                name: _column(
-                    name,
-                    _apart(operands, zero, len(leaves), index) if large else operands,
-                )
-                for index, name in enumerate(layout.columns)
-            }
-        )
-    groups = np.array([layout.leaf_groups[leaf] for leaf in measured])
+        arrays = {"nu": nu[leaf]}
+        if gradients is not None:  # of which rmsprop's direction is made, see below
+            arrays |= {"gradient": gradients[leaf], "mu": gradients[leaf]}
+        if parameters is not None:
+            arrays["parameter"] = parameters[leaf]
+        if mu[leaf] is not None:
+            arrays["mu"] = mu[leaf]
+        leaves.append(_columns(layout, scalars, arrays, zero, len(leaves)))
     sums = _by_group(layout, groups, leaves, axis_name)
-    if not layout.samples:
+    if not layout.histogram:
         return sums, jnp.zeros((len(layout.groups), 0), jnp.int32)
-    counts = jnp.zeros((len(layout.groups), BINS), jnp.float32)
-    sampled = [_histogram(nu[leaf], layout.samples) for leaf in measured]
-    counts = counts.at[groups].add(jnp.stack(sampled))
+    drawn = [_histogram(sample.draw(nu[leaf], layout.samples)) for leaf in measured]
+    counts = jnp.zeros((len(layout.groups), BINS)).at[groups].add(jnp.stack(drawn))
     counts = counts if axis_name is None else jax.lax.psum(counts, axis_name)
     return sums, counts.astype(jnp.int32)
-
-
-def _of(leaves: Sequence[Any] | None, index: int) -> Any:
-    return None if leaves is None else leaves[index]
 
 
 class _Operands(NamedTuple):
@@ -163,7 +81,8 @@ class _Operands(NamedTuple):
 
 def _scalars(layout: Layout, count: jax.Array) -> _Operands:
     """The operands that all leaves share."""
-    now, before, later = _wide(count), _wide(count) - 1, _wide(count > 1)
+    now, later = count.astype(jnp.float32), (count > 1).astype(jnp.float32)
+    before = now - 1
     return _Operands(
         mu_correction=_correction(layout, layout.b1, now),
         nu_correction=_correction(layout, layout.b2, now),
@@ -172,9 +91,9 @@ def _scalars(layout: Layout, count: jax.Array) -> _Operands:
         later=later,
         b1=jnp.float32(layout.b1),
         b2=jnp.float32(layout.b2),
-        eps=jnp.float32(layout.eps if layout.corrected else 0),
-        eps_inside=jnp.float32(0 if layout.corrected else layout.eps),
-        threshold=jnp.float32(layout.eps if layout.corrected else layout.eps**0.5),
+        eps=jnp.float32(layout.eps if layout.averaged else 0),
+        eps_inside=jnp.float32(0 if layout.averaged else layout.eps),
+        threshold=jnp.float32(layout.eps if layout.averaged else layout.eps**0.5),
         nothing=jnp.float32(0),
     )
 
@@ -193,6 +112,33 @@ def _apart(operands: _Operands, zero: jax.Array, *place: int) -> _Operands:
     leaf, column = place
     own = zero * float(1 + leaf * 64 + column)
     return jax.tree.map(lambda x: x + own, operands)
+
+
+def _columns(
+    layout: Layout,
+    scalars: _Operands,
+    arrays: dict[str, jax.Array],
+    zero: jax.Array,
+    leaf: int,
+) -> dict[str, jax.Array]:
+    """The columns of one leaf, scalars; those of a sample stand for the whole."""
+    some = {n: sample.draw(x, layout.samples) for n, x in arrays.items()}
+    narrow = any(x.dtype != jnp.float32 for x in arrays.values())
+    weight = arrays["nu"].size / some["nu"].size
+    columns = {}
+    for index, name in enumerate(layout.columns):
+        whole = name in OF_EVERY_COORDINATE
+        x = _with(scalars, arrays if whole else some)
+        # What reads float32 as it is has nothing to share with other columns.
+        if x.nu.size > _SMALL and (narrow or not whole):
+            x = _apart(x, zero, leaf, index)
+        columns[name] = _column(name, x) * (1 if whole else weight)
+    return columns
+
+
+def _with(scalars: _Operands, arrays: dict[str, jax.Array]) -> _Operands:
+    wide = {name: x.astype(jnp.float32) for name, x in arrays.items()}
+    return scalars._replace(**{"mu": jnp.float32(jnp.nan)} | wide)
 
 
 def _column(name: str, x: _Operands) -> jax.Array:
@@ -269,21 +215,16 @@ def _by_group(
     return jnp.stack(columns, axis=-1)
 
 
-def _histogram(nu: jax.Array, samples: int) -> jax.Array:
-    """Counts of the binary exponents of some of a leaf's coordinates, shape (BINS,).
+def _histogram(nu: jax.Array) -> jax.Array:
+    """Counts of the binary exponents of some coordinates, shape (BINS,).
 
     They are counted in float32, so that their collective joins that of the sums.
     """
-    flat = _wide(nu).reshape(-1)[:: max(1, math.ceil(nu.size / samples))]
     # The exponent is read off the bits: exact, and cheaper than a logarithm.
-    bits = jax.lax.bitcast_convert_type(flat, jnp.int32)
+    bits = jax.lax.bitcast_convert_type(nu.astype(jnp.float32), jnp.int32)
     exponent = jnp.bitwise_and(jnp.right_shift(bits, 23), 0xFF) - 127
     index = jnp.clip((exponent - LOWEST_EXPONENT) // 2, 0, BINS - 1)
     return jnp.zeros(BINS, jnp.float32).at[index].add(1)
-
-
-def _wide(x: Any) -> Any:
-    return None if x is None else jnp.asarray(x).astype(jnp.float32)
 
 
 def _correction(layout: Layout, decay: float, count: jax.Array) -> jax.Array:

@@ -10,10 +10,13 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
-from optax_warmup._adam import Moments, decays_of, moments_of
-from optax_warmup._record import moments, slots
+from optax_warmup._adam import Moments, moments_of, require_own_decays
+from optax_warmup._record import layout as layouts
+from optax_warmup._record import moments, sample, slots
 from optax_warmup._record.gate import measured_if
+from optax_warmup._record.layout import Layout
 from optax_warmup._state import learning_rates
+from optax_warmup._transforms.arguments import require_optimizer
 
 
 class RecordMomentsState(NamedTuple):
@@ -60,7 +63,9 @@ def record_moments(
     parameters: bool = False,
     groups: Callable[[str], str] | None = None,
     steps: Sequence[int] | None = None,
-    samples: int = 1024,
+    also: Sequence[int] = (),
+    samples: int | None = 4096,
+    histogram: bool = True,
     axis_name: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Wraps an optimizer and records how its Adam moments warm up.
@@ -71,9 +76,9 @@ def record_moments(
     device: `read_moments` does that whenever you like.
 
     With nu_hat = nu / (1 - b2**n) and mu_hat = mu / (1 - b1**n) after n updates, each
-    group's record holds sums of nu, mu**2, (mu_hat / (sqrt(nu_hat) + eps))**2,
-    sqrt(nu_hat) + eps, the largest nu, the count of sqrt(nu_hat) < eps, and a histogram
-    of log2(nu).
+    group's record holds sums of nu and mu**2 and the largest nu, and, from a sample of
+    each parameter, sums of (mu_hat / (sqrt(nu_hat) + eps))**2 and sqrt(nu_hat) + eps,
+    the count of sqrt(nu_hat) < eps, and a histogram of log2(nu).
 
     Recording can be left out of a step from outside: `optimizer.update(grads, state,
     params, record=False)` with Python's False compiles a step without any of it; with
@@ -95,7 +100,11 @@ def record_moments(
         groups: maps a parameter's path, such as "layers/0/kernel", to the name of its
             group; by default each parameter is a group.
         steps: the steps to record instead, whole numbers >= 0.
-        samples: coordinates of each parameter in the histogram; 0 leaves it out.
+        also: steps to record beside the usual ones, such as that at which the warmup
+            ends; each adds a row.
+        samples: coordinates of each parameter, about, in the statistics that would be
+            slow to take of all (see docs/diagnostics.md); None takes all.
+        histogram: whether to record one.
         axis_name: inside `shard_map` or `pmap`, the axis over which all moments are
             sharded; the state must have been made outside, from whole parameters.
 
@@ -122,10 +131,11 @@ def record_moments(
     Source: D. P. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization", 2015,
     arXiv:1412.6980, algorithm 1 (the moments).
     """
-    inner = _require_optimizer(inner)
-    columns: tuple[str, ...] = moments.FROM_MOMENTS
-    columns += moments.FROM_GRADIENTS if gradients else ()
-    columns += moments.FROM_PARAMETERS if parameters else ()
+    inner = require_optimizer(_OWNER, inner)
+    columns: tuple[str, ...] = layouts.FROM_MOMENTS
+    columns += layouts.FROM_GRADIENTS if gradients else ()
+    columns += layouts.FROM_PARAMETERS if parameters else ()
+    listed, beside = _listed(steps, also)
     layout_of = partial(
         _layout,
         groups,
@@ -134,18 +144,22 @@ def record_moments(
         b2=float(_check.number(_OWNER, "b2", b2, minimum=0, below=1)),
         eps=float(_check.number(_OWNER, "eps", eps, minimum=0)),
         bits=_BITS,
-        steps=_listed(steps),
-        samples=int(_check.length(_OWNER, "samples", samples)),
+        steps=listed,
+        also=beside,
+        samples=None
+        if samples is None
+        else int(_check.length(_OWNER, "samples", samples, minimum=1)),
+        histogram=bool(histogram),
     )
 
-    _require_own_decays(inner, b1, b2)
+    require_own_decays(_OWNER, inner, b1=b1, b2=b2)
 
     def init_fn(params: optax.Params) -> RecordMomentsState:
         inner_state = inner.init(params)
         layout = layout_of(params, moments_of(inner_state, params))
-        rows = slots.slot_count(layout.bits, layout.steps) + 1
+        rows = slots.slot_count(layout.bits, layout.steps, layout.also) + 1
         size = len(layout.groups)
-        bins = moments.BINS if layout.samples else 0
+        bins = layouts.BINS if layout.histogram else 0
         return RecordMomentsState(
             inner_state,
             layout.encode(),
@@ -208,7 +222,7 @@ _BITS = 5  # 448 rows cover every step of an int32; 128 of them the first 2000
 
 
 def _place(
-    layout: moments.Layout, state: RecordMomentsState, adam: Moments, tree: Any
+    layout: Layout, state: RecordMomentsState, adam: Moments, tree: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Adam's count after this update, whether the update is due, and its row."""
     before: Any
@@ -216,7 +230,7 @@ def _place(
         count, before = state.updates + 1, state.updates
     else:
         count, before = adam.count, moments_of(state.inner_state, tree).count
-    due, row = slots.slot(count - 1, layout.bits, layout.steps)
+    due, row = slots.slot(count - 1, layout.bits, layout.steps, layout.also)
     # Under gradient accumulation Adam may stand still: that step was recorded before.
     return count, due & (count > before), row
 
@@ -236,59 +250,58 @@ def _rate(inner_state: optax.OptState) -> jax.Array:
     return jnp.float32(rates[0]) if len(rates) == 1 else jnp.float32(jnp.nan)
 
 
-def _require_optimizer(inner: Any) -> optax.GradientTransformationExtraArgs:
-    if isinstance(inner, optax.MultiSteps):
-        inner = inner.gradient_transformation()
-    if not isinstance(inner, optax.GradientTransformation):
-        raise TypeError(
-            f"{_OWNER}: inner must be an optax optimizer such as optax.adam(1e-3), got "
-            f"{inner!r}."
-        )
-    return optax.with_extra_args_support(inner)
-
-
-def _require_own_decays(
-    inner: optax.GradientTransformation, b1: float, b2: float
-) -> None:
-    given = {"b1": b1, "b2": b2}
-    for name, own in decays_of(inner).items():
-        if abs(given[name] - own) > 0.05 * (1 - own) + 1e-6:
-            raise ValueError(
-                f"{_OWNER}: {name} must be the wrapped optimizer's own, got "
-                f"{given[name]!r} "
-                f"where it uses {own:.6g}. Pass {name}={own:.6g} to record_moments."
-            )
-
-
-def _listed(steps: Sequence[int] | None) -> tuple[int, ...] | None:
+def _listed(
+    steps: Sequence[int] | None, also: Sequence[int]
+) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
+    """Both lists in order, without what is recorded anyway."""
+    more = {int(_check.length(_OWNER, "also", step)) for step in also}
     if steps is None:
-        return None
-    listed = sorted({int(_check.length(_OWNER, "steps", step)) for step in steps})
+        unusual = {step for step in more if not slots.usual(step, _BITS)}
+        return None, tuple(sorted(unusual))
+    listed = more | {int(_check.length(_OWNER, "steps", step)) for step in steps}
     if not listed:
         raise ValueError(f"{_OWNER}: steps must not be empty; None records the usual.")
-    return tuple(listed)
+    return tuple(sorted(listed)), ()
 
 
 def _layout(
-    groups: Callable[[str], str] | None, tree: Any, adam: Moments, **fields: Any
-) -> moments.Layout:
+    groups: Callable[[str], str] | None,
+    tree: Any,
+    adam: Moments,
+    *,
+    b1: float,
+    samples: int | None,
+    **fields: Any,
+) -> Layout:
     """The layout for parameters, or updates, of some tree."""
     paths = _paths(tree)
     labels = [str(groups(path)) for path in paths] if groups else paths
     names = tuple(dict.fromkeys(labels))
     leaf_groups = tuple(names.index(label) for label in labels)
-    sizes = [0] * len(names)
+    sizes, sampled = [0] * len(names), [0] * len(names)
+    dtypes: list[list[jnp.dtype]] = [[] for _ in names]
     for group, v in zip(leaf_groups, adam.nu, strict=True):
-        sizes[group] += 0 if v is None else math.prod(v.shape)
-    if not adam.corrected:
-        fields["b1"] = 0.0
-    return moments.Layout(
+        if v is not None:
+            sizes[group] += math.prod(v.shape)
+            sampled[group] += sample.count(math.prod(v.shape), samples)
+            dtypes[group].append(v.dtype)
+    averaged = any(m is not None for m in adam.mu)
+    return Layout(
         groups=names,
         sizes=tuple(sizes),
+        sampled=tuple(sampled),
+        dtypes=tuple(_least_precise(some) for some in dtypes),
         leaf_groups=leaf_groups,
+        b1=b1 if averaged else 0.0,
         corrected=adam.corrected,
+        averaged=averaged,
+        samples=samples,
         **fields,
     )
+
+
+def _least_precise(dtypes: list[jnp.dtype]) -> str:
+    return str(max(dtypes, key=lambda d: float(jnp.finfo(d).eps))) if dtypes else ""
 
 
 def _paths(tree: Any) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from optax_warmup._curvature.critical import stability_threshold
 from optax_warmup._report.history import MomentHistory
 
 
@@ -96,6 +97,24 @@ class Evidence:
             rows[self.peak_row :] = True
             rows &= self.history.learning_rate >= 0.9 * self.peak
         return rows
+
+    @cached_property
+    def edge(self) -> np.ndarray:
+        """The measured sharpness as a share of what the rate allows, shape (S,).
+
+        The rate of a step that was not recorded lies between those around it, and after
+        the last record it is the last.
+        """
+        history = self.history
+        known = np.isfinite(history.learning_rate)
+        if not known.any():
+            return np.full(len(history.sharpness), np.nan)
+        rates = np.interp(
+            history.sharpness_steps,
+            history.steps[known],
+            history.learning_rate[known],
+        )
+        return history.sharpness * rates / stability_threshold(1.0, history.b1)
 
     @cached_property
     def nu_sum(self) -> np.ndarray:

@@ -31,9 +31,9 @@ def plot_moments(
 
     Panels that runs share have a curve for each, named at its end: loss, learning rate,
     effective samples, update size against that of pure noise, lag, update to weights,
-    alignment. Below, for each run: the distribution of sqrt(nu_hat) and its RMS by
-    group. What was not recorded has no panel. All lie over the updates done, on a
-    logarithmic axis.
+    sharpness where it was measured, alignment. Below, for each run: the distribution of
+    sqrt(nu_hat) and its RMS by group. What was not recorded has no panel. All lie over
+    the updates done, on a logarithmic axis.
 
     Args:
         runs: the history of a run, or a mapping of names to histories.
@@ -42,8 +42,9 @@ def plot_moments(
 
     Returns:
         The matplotlib figure, and its axes by name: `loss`, `learning_rate`,
-        `effective_samples`, `update_rms`, `lag`, `update_to_weight`, `alignment`, and
-        `distribution` and `groups`, followed by ` <name>` where there are several runs.
+        `effective_samples`, `update_rms`, `lag`, `update_to_weight`, `sharpness`,
+        `alignment`, and `distribution` and `groups`, followed by ` <name>` where there
+        are several runs.
 
     Raises:
         ImportError: matplotlib is not installed.

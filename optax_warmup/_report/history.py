@@ -12,6 +12,28 @@ from optax_warmup._report import storage, terminal
 from optax_warmup._schedules.schedule import Schedule
 
 
+class Statistics(dict[str, np.ndarray]):
+    """Arrays by name; the error about one that is missing says how to record it."""
+
+    def __missing__(self, name: str) -> np.ndarray:
+        for option, names in _OPTIONAL.items():
+            if name in names:
+                raise KeyError(
+                    f"{name} was not recorded: build the optimizer with "
+                    f"record_moments(..., {option}=True)."
+                )
+        raise KeyError(f"there is no {name}; recorded are {', '.join(sorted(self))}.")
+
+
+_OPTIONAL = {
+    "gradients": (
+        *("gradient_rms", "gradient_norm", "gradient_nonfinite"),
+        *("lag", "lag_ratio", "alignment"),
+    ),
+    "parameters": ("parameter_rms", "update_to_weight", "angular_update"),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class MomentHistory:
     """How Adam's moments warmed up: one row a recorded step, oldest first.
@@ -23,6 +45,8 @@ class MomentHistory:
         steps: indices of the recorded updates, 0 for the first, int64, shape (T,).
         groups: the names of the parameter groups, G of them.
         sizes: the coordinates with a second moment in each group, int64, shape (G,).
+        sampled: of those, the ones in the sampled statistics and the histogram. (G,).
+        dtypes: the dtype of nu in each group, "" where it has none.
         learning_rate: the rate each update used, NaN where none was remembered.
             float64, shape (T,).
         effective_samples: how many gradients nu_hat is worth,
@@ -45,7 +69,8 @@ class MomentHistory:
             with no bins where it was left out.
         histogram_edges: the exponents of 2 between the bins, shape (bins + 1,); the
             first and the last bin take all that is smaller, or larger.
-        b1, b2, eps: Adam's own.
+        sharpness_steps, sharpness: what `read_moments` was given, shapes (S,).
+        b1, b2, eps: Adam's own; b1 is 0 for rmsprop.
         corrected: whether the optimizer divides nu by its `bias_correction`; rmsprop
             does not, and its nu_hat is nu.
         meta: where the record comes from: `optax_warmup`, `jax`, `optax` and `numpy`
@@ -66,15 +91,19 @@ class MomentHistory:
     steps: np.ndarray
     groups: tuple[str, ...]
     sizes: np.ndarray
+    sampled: np.ndarray
+    dtypes: tuple[str, ...]
     learning_rate: np.ndarray
     effective_samples: np.ndarray
     relative_error: np.ndarray
     bias_correction: np.ndarray
     noise_rms: np.ndarray
-    statistics: dict[str, np.ndarray]
-    overall: dict[str, np.ndarray]
+    statistics: Statistics
+    overall: Statistics
     histogram: np.ndarray
     histogram_edges: np.ndarray
+    sharpness_steps: np.ndarray
+    sharpness: np.ndarray
     b1: float
     b2: float
     eps: float
@@ -141,7 +170,7 @@ def _identity(schedule: object) -> dict[str, str]:
         return text  # it holds functions without a name; no reason to lose a record
 
 
-_META = ("groups", "b1", "b2", "eps", "corrected")
+_META = ("groups", "dtypes", "b1", "b2", "eps", "corrected")
 _BY_STEP = (
     "learning_rate",
     "effective_samples",
@@ -149,7 +178,10 @@ _BY_STEP = (
     "bias_correction",
     "noise_rms",
 )
-_ARRAYS = ("steps", "sizes", "histogram", "histogram_edges", *_BY_STEP)
+_ARRAYS = (
+    *("steps", "sizes", "sampled", "histogram", "histogram_edges"),
+    *("sharpness_steps", "sharpness", *_BY_STEP),
+)
 
 
 def load_moments(path: str | Path) -> MomentHistory:
@@ -179,9 +211,10 @@ def load_moments(path: str | Path) -> MomentHistory:
         fields: dict[str, Any] = {name: meta[name] for name in _META}
         fields |= {name: arrays[name] for name in _ARRAYS}
         fields["groups"] = tuple(meta["groups"])
+        fields["dtypes"] = tuple(meta["dtypes"])
         history = MomentHistory(
-            statistics=_under(arrays, "statistics/"),
-            overall=_under(arrays, "overall/"),
+            statistics=Statistics(_under(arrays, "statistics/")),
+            overall=Statistics(_under(arrays, "overall/")),
             meta=meta["meta"],
             **fields,
         )
@@ -197,10 +230,11 @@ def load_moments(path: str | Path) -> MomentHistory:
 def _require_one_length(history: MomentHistory) -> None:
     """Raises ValueError with the name of an array that does not fit the others."""
     rows, groups = len(history.steps), len(history.groups)
-    shapes: dict[str, tuple[int, ...]] = {"sizes": (groups,)}
+    shapes: dict[str, tuple[int, ...]] = {"sizes": (groups,), "sampled": (groups,)}
     shapes |= {f"statistics/{name}": (rows, groups) for name in history.statistics}
     shapes |= {f"overall/{name}": (rows,) for name in history.overall}
     shapes |= dict.fromkeys(_BY_STEP, (rows,))
+    shapes["sharpness"] = history.sharpness_steps.shape
     for name, shape in shapes.items():
         where, _, key = name.partition("/")
         array = getattr(history, where)

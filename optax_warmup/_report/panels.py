@@ -110,6 +110,18 @@ def charts(
                 lambda e, r: share(e.history.overall["update_to_weight"][r]),
             ),
         )
+    edges = [
+        Line(e.history.sharpness_steps + 1.0, e.edge, i, names[i])
+        for i, e in enumerate(evidence)
+    ]
+    if _any(edges):
+        yield Chart(
+            "sharpness",
+            "Sharpness against its edge",
+            "The preconditioned sharpness where it was measured, as a share of what "
+            "the rate allows: beyond 1 full-batch training is unstable.",
+            [_flat(edges, 1.0, "edge"), *edges],
+        )
     turned = [_of(e, "alignment", i, names[i]) for i, e in enumerate(evidence)]
     if _any(turned):
         yield Chart(

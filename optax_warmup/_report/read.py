@@ -1,23 +1,32 @@
 """Reading a record on the host: statistics in float64, from the device's raw sums."""
 
+from collections.abc import Mapping, Sequence
+
 import jax
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 
+from optax_warmup import _check
 from optax_warmup._find import bare, find
-from optax_warmup._record.moments import LOWEST_EXPONENT, Layout
+from optax_warmup._record.layout import LOWEST_EXPONENT, Layout
 from optax_warmup._record.record_moments import RecordMomentsState
 from optax_warmup._report import storage
-from optax_warmup._report.history import MomentHistory
+from optax_warmup._report.history import MomentHistory, Statistics
 from optax_warmup._report.statistics import effective_samples, noise_rms, statistics
 
 
-def read_moments(opt_state: optax.OptState) -> MomentHistory:
+def read_moments(
+    opt_state: optax.OptState, *, sharpness: Mapping[int, ArrayLike] | None = None
+) -> MomentHistory:
     """Fetches the record that `record_moments` keeps in an optimizer's state.
 
     Args:
         opt_state: the state of an optimizer with `record_moments` in it, in any
             nesting, or a flax `nnx.Optimizer`.
+        sharpness: what `sharpness` found on the way, if you asked it: its value with
+            the optimizer's state, by the number of updates done before. The history
+            keeps it, and advice and pictures set it against the edge of stability.
 
     Returns:
         A `MomentHistory`, with no rows before the first update.
@@ -41,6 +50,7 @@ def read_moments(opt_state: optax.OptState) -> MomentHistory:
             f"the part of the state with the record that you want."
         )
     (state,) = found.values()
+    measured = _by_step(sharpness or {})
     record = jax.device_get([bare(getattr(state, name)) for name in _RECORDED])
     if record[0].ndim != 1:
         raise ValueError(
@@ -50,20 +60,33 @@ def read_moments(opt_state: optax.OptState) -> MomentHistory:
     rows = np.flatnonzero(record[0][:-1] >= 0)
     rows = rows[np.argsort(record[0][rows])]
     layout = Layout.decode(jax.device_get(bare(state.layout)))
-    return _history(layout, *(table[rows] for table in record))
+    return _history(layout, [table[rows] for table in record], *measured)
 
 
 _RECORDED = ("steps", "learning_rate", "sums", "histogram")
 
 
+def _by_step(values: Mapping[int, ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of a mapping, in the order of the steps."""
+    owner = "read_moments"
+    found = {
+        int(_check.length(owner, "a step of sharpness", step)): float(
+            _check.number(owner, f"sharpness[{step}]", jax.device_get(value))
+        )
+        for step, value in values.items()
+    }
+    steps = sorted(found)
+    return np.array(steps, np.int64), np.array([found[s] for s in steps], np.float64)
+
+
 def _history(
     layout: Layout,
-    steps: np.ndarray,
-    rate: np.ndarray,
-    sums: np.ndarray,
-    histogram: np.ndarray,
+    record: Sequence[np.ndarray],
+    sharpness_steps: np.ndarray,
+    sharpness: np.ndarray,
 ) -> MomentHistory:
     """The history of the rows of a record, in the order of their steps."""
+    steps, rate, sums, histogram = record
     steps, count = steps.astype(np.int64), steps + 1.0
     rate, sums = rate.astype(np.float64), sums.astype(np.float64)
     sizes = np.array(layout.sizes, np.int64)
@@ -79,15 +102,21 @@ def _history(
         steps=steps,
         groups=tuple(layout.groups),
         sizes=sizes,
+        sampled=np.array(layout.sampled, np.int64),
+        dtypes=tuple(layout.dtypes),
         learning_rate=rate,
         effective_samples=samples,
         relative_error=np.sqrt(2 / samples),
         bias_correction=bias,
         noise_rms=noise_rms(layout.b1, count) if layout.corrected else bias**-0.5,
-        statistics=statistics(layout, count[:, None], rate[:, None], columns, sizes),
-        overall=statistics(layout, count, rate, totals, sizes.sum()),
+        statistics=Statistics(
+            statistics(layout, count[:, None], rate[:, None], columns, sizes)
+        ),
+        overall=Statistics(statistics(layout, count, rate, totals, sizes.sum())),
         histogram=histogram.astype(np.int64),
         histogram_edges=LOWEST_EXPONENT + 2 * np.arange(bins + 1 if bins else 0),
+        sharpness_steps=sharpness_steps,
+        sharpness=sharpness,
         b1=layout.b1,
         b2=layout.b2,
         eps=layout.eps,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from optax_warmup._record.moments import Layout
+from optax_warmup._record.layout import Layout
 
 
 def effective_samples(b2: float, count: np.ndarray) -> np.ndarray:
@@ -37,7 +37,7 @@ def statistics(
     `count` and `rate` have shape (T, 1) beside sums of shape (T, G) and sizes (G,).
     """
     correction = 1 - layout.b2**count if layout.corrected else np.ones_like(count)
-    momentum = 1 - layout.b1**count if layout.corrected else np.ones_like(count)
+    momentum = 1 - layout.b1**count if layout.averaged else np.ones_like(count)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = {name: x / np.where(size > 0, size, np.nan) for name, x in sums.items()}
         nu_hat = mean["nu"] / correction
@@ -61,9 +61,13 @@ def statistics(
                 "lag": np.sqrt(mean["lag_squared"]),
                 "lag_ratio": mean["gradient_squared"] / nu_hat,
                 # rmsprop keeps no mean of which the step before could be known
-                "alignment": sums["gradient_times_previous"]
-                / np.sqrt(sums["gradient_squared"] * sums["previous_squared"])
-                * (1 if layout.corrected else np.nan),
+                "alignment": np.clip(
+                    sums["gradient_times_previous"]
+                    / np.sqrt(sums["gradient_squared"] * sums["previous_squared"]),
+                    -1,
+                    1,
+                )
+                * (1 if layout.averaged else np.nan),
             }
         if "parameter_squared" in mean:
             result |= _of_parameters(mean, rate)

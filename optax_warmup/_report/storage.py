@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 KIND = "optax_warmup moments"
-FORMAT = 2  # 2: whether moments are corrected and whether they have a mean; versions
+FORMAT = 3  # 2: whether moments are corrected; versions. 3: samples and dtypes
 _PACKAGES = ("optax_warmup", "jax", "optax", "numpy")
 
 

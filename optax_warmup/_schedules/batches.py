@@ -10,6 +10,8 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.compose import join
+from optax_warmup._schedules.rounded import rounded
 from optax_warmup._schedules.schedule import (
     Schedule,
     ScheduleLike,
@@ -71,15 +73,7 @@ class growing_batch(Schedule):
         schedule = require_schedule(owner, "schedule", self.schedule)
         base = _check.length(owner, "base", self.base, minimum=1)
         phases, last = sizes_of(owner, self.batch_size)
-        for size in (*(size for _, size in phases), last):
-            if _check.is_traced(size) or _check.is_traced(base):
-                continue
-            if np.any(np.asarray(size) % np.asarray(base)):
-                raise ValueError(
-                    f"{owner}: base must divide every batch size, got base={base!r} "
-                    f"and a batch size of {size}; their greatest common divisor is "
-                    f"{np.gcd(size, base)}."
-                )
+        _require_divisor(owner, "base", base, phases, last)
         batch_size = require_schedule(owner, "batch_size", self.batch_size)
         self._set(schedule=schedule, batch_size=batch_size, base=base)
 
@@ -102,6 +96,62 @@ class growing_batch(Schedule):
 
     def _start(self) -> jax.Array:
         return self.schedule._start()
+
+
+def accumulation_steps(
+    batch_size: Schedule | ArrayLike, *, microbatch_size: ArrayLike
+) -> Schedule:
+    """How many gradients to accumulate for each update, as the batch size grows.
+
+    value(step) = batch_size(step) / microbatch_size
+
+    It is what `optax.MultiSteps(optimizer, every_k_schedule=...)` asks for; its step
+    counts the updates made, as a learning rate's does, not the gradients. A value of 0,
+    with which MultiSteps trains nothing and says nothing, cannot come about. With
+    `growing_batch` and the same `batch_size` a schedule follows the data.
+
+    Args:
+        batch_size: the examples in each update, a whole number up to 2**24 or a `join`
+            of such, each divisible by `microbatch_size`.
+        microbatch_size: the examples in each gradient, a whole number >= 1.
+
+    Returns:
+        A `Schedule` with int32 values, 1 at least.
+
+    Raises:
+        TypeError: an argument has the wrong type, or `batch_size` is not a `join` of
+            numbers.
+        ValueError: a size is not a whole number from 1 to 2**24, or `microbatch_size`
+            does not divide it.
+
+    Example:
+        >>> import optax, optax_warmup as ow
+        >>> batch_size = ow.join([(2, 256), (2, 512)], last=1024)
+        >>> every_k = ow.accumulation_steps(batch_size, microbatch_size=256)
+        >>> [every_k(step).item() for step in range(6)]
+        [1, 1, 2, 2, 4, 4]
+        >>> optimizer = optax.MultiSteps(optax.adam(1e-3), every_k)
+    """
+    owner, name = "accumulation_steps", "microbatch_size"
+    micro = _check.length(owner, name, microbatch_size, minimum=1)
+    phases, last = sizes_of(owner, batch_size)
+    _require_divisor(owner, name, micro, phases, last)
+    counts = [(steps, size // micro) for steps, size in phases]
+    return rounded(join(counts, last // micro) if counts else last // micro)
+
+
+def _require_divisor(
+    owner: str, name: str, divisor: Any, phases: list[tuple[Any, Any]], last: Any
+) -> None:
+    for size in (*(size for _, size in phases), last):
+        if _check.is_traced(size) or _check.is_traced(divisor):
+            continue
+        if np.any(np.asarray(size) % np.asarray(divisor)):
+            raise ValueError(
+                f"{owner}: {name} must divide every batch size, got {name}={divisor!r} "
+                f"and a batch size of {size}; their greatest common divisor is "
+                f"{np.gcd(size, divisor)}."
+            )
 
 
 def sizes_of(owner: str, batch_size: Any) -> tuple[list[tuple[Any, Any]], Any]:

@@ -1,5 +1,6 @@
 """The transform that applies a schedule and remembers the rate it used."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from optax_warmup._schedules.schedule import require_schedule
+from optax_warmup._schedules.schedule import Schedule, require_schedule
 
 
 class ScaleByLearningRateState(NamedTuple):
@@ -69,24 +70,35 @@ def scale_by_learning_rate(
         "scale_by_learning_rate", "learning_rate", learning_rate
     )
     sign = -1 if flip_sign else 1
+    return scaling(schedule, sign, ScaleByLearningRateState)
 
-    def init_fn(params: Any) -> ScaleByLearningRateState:
+
+def scaling(
+    schedule: Schedule, sign: int, remember: Callable[[jax.Array, jax.Array], Any]
+) -> optax.GradientTransformationExtraArgs:
+    """Multiplies updates by sign * schedule(count), and remembers count and value."""
+
+    def init_fn(params: Any) -> Any:
         del params
         count = jnp.zeros((), jnp.int32)
-        return ScaleByLearningRateState(count, schedule(count))
+        return remember(count, schedule(count))
 
     def update_fn(
-        updates: Any, state: ScaleByLearningRateState, params: Any = None, **extra: Any
-    ) -> tuple[Any, ScaleByLearningRateState]:
+        updates: Any, state: Any, params: Any = None, **extra: Any
+    ) -> tuple[Any, Any]:
         del params, extra
-        rate = schedule(state.count)
-        updates = jax.tree.map(lambda u: _scaled(u, sign * rate), updates)
-        count = optax.safe_increment(state.count)
-        return updates, ScaleByLearningRateState(count, rate)
+        value = schedule(state.count)
+        updates = scaled(updates, sign * value)
+        return updates, remember(optax.safe_increment(state.count), value)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _scaled(update: ArrayLike, factor: jax.Array) -> jax.Array:
-    update = jnp.asarray(update)
-    return update * factor.astype(update.dtype)
+def scaled(updates: Any, factor: jax.Array) -> Any:
+    """Updates times a number, in their own types."""
+
+    def times(update: ArrayLike) -> jax.Array:
+        update = jnp.asarray(update)
+        return update * factor.astype(update.dtype)
+
+    return jax.tree.map(times, updates)

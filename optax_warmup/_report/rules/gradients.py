@@ -28,7 +28,7 @@ def spikes(e: Evidence) -> Iterator[Advice]:
     history = e.history
     excess, value = _lag(e) if e.by_group("lag") is not None else _growth(e)
     # The lag of a few coordinates scatters by itself, as chi / sqrt(size) does.
-    allowed = 1 + 4 / np.sqrt(2 * np.maximum(history.sizes, 1))
+    allowed = 1 + 4 / np.sqrt(2 * np.maximum(history.sampled, 1))
     # What happens at a rate that is still near 0 does no harm.
     rate = history.learning_rate
     matters = np.isnan(rate) | (rate >= 0.1 * e.peak)

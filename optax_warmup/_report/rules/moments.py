@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import jax.numpy as jnp
 import numpy as np
 
 from optax_warmup._report.evidence import Advice, Evidence, listed
@@ -65,12 +66,23 @@ def eps(e: Evidence) -> Iterator[Advice]:
         )
 
 
+_MORE_BITS = "Keep the second moments in float32, or lower b2 to 0.95."
+
+
+def _least_fall(dtype: str) -> float:
+    """The least relative fall that some number of a dtype does not round away."""
+    return float(jnp.finfo(dtype).eps) / 4 if dtype else 0.0
+
+
 def frozen(e: Evidence) -> Iterator[Advice]:
-    """moments-frozen."""
+    """moments-frozen: seen, or certain from the dtype of nu."""
+    # A fall by less than a quarter of eps is rounded away whatever the mantissa.
+    least = np.array([_least_fall(dtype) for dtype in e.history.dtypes])
+    certain = (1 - e.history.b2 < least) & (e.history.sizes > 0)
     nu = e.nu_sum
     with np.errstate(divide="ignore", invalid="ignore"):
         still = np.abs(nu[1:] / nu[:-1] - 1) < 1e-6
-    still &= nu[1:] > 0
+    still &= (nu[1:] > 0) & certain
     ratio = e.by_group("lag_ratio")
     if ratio is not None:
         # A nu that equals the squared gradient has no reason to move.
@@ -83,6 +95,17 @@ def frozen(e: Evidence) -> Iterator[Advice]:
         # nu without a gradient would have lost a quarter of itself meanwhile.
         if rows >= 6 and e.history.b2**updates < 0.75:
             hit[group], begin[group] = True, (stretch.start, updates)
+    if certain.any() and not hit.any():
+        group = int(np.argmax(certain))
+        yield Advice(
+            "moments-frozen",
+            "warning",
+            f"nu of {listed(e.names(certain))} is kept in {e.history.dtypes[group]}: "
+            f"with b2 = {e.history.b2:g} it can rise but never fall, as every fall "
+            f"({share(1 - e.history.b2)} at most) is rounded away.",
+            _MORE_BITS,
+            groups=e.names(certain),
+        )
     if not hit.any():
         return
     worst = max(begin, key=lambda group: begin[group][1])
@@ -95,9 +118,10 @@ def frozen(e: Evidence) -> Iterator[Advice]:
         "moments-frozen",
         "problem",
         f"nu of {listed(e.names(hit))} did not change in a single bit for "
-        f"{updates:,} updates from step {e.history.steps[row]:,} on{seen}: with b2 = "
-        f"{e.history.b2:g} a change of nu is smaller than the rounding of bfloat16.",
-        "Keep the second moments in float32, or lower b2 to 0.95.",
+        f"{updates:,} updates from step {e.history.steps[row]:,} on{seen}: it is kept "
+        f"in {e.history.dtypes[worst]}, where with b2 = {e.history.b2:g} it can never "
+        f"fall.",
+        _MORE_BITS,
         groups=e.names(hit),
         steps=e.steps_of(slice(row, None)),
     )

@@ -156,8 +156,31 @@ def too_high(e: Evidence) -> Iterator[Advice]:
     )
 
 
+_OVERSHOOTS = (
+    "If the loss has stopped falling, lower the peak; warming up longer lets the "
+    "network move to where the loss is less curved."
+)
+
+
 def beyond_stability(e: Evidence) -> Iterator[Advice]:
-    """beyond-stability."""
+    """beyond-stability: measured if it was, or else by its signs."""
+    # Before momentum has its length the threshold, of a steady state, does not hold.
+    settled = e.history.sharpness_steps * (1 - e.history.b1) >= 1
+    over = settled & (e.edge > 1)
+    if over.any():
+        worst = int(np.argmax(np.where(over, e.edge, 0)))
+        yield Advice(
+            "beyond-stability",
+            "warning",
+            f"At step {e.history.sharpness_steps[worst]:,} the preconditioned "
+            f"sharpness was {number(e.history.sharpness[worst])}, "
+            f"{number(e.edge[worst])} times the most that the rate there allows; it "
+            f"lay beyond the edge of stability at {over.sum()} of the "
+            f"{settled.sum()} steps at which it was measured.",
+            _OVERSHOOTS,
+            steps=tuple(int(step) for step in e.history.sharpness_steps[over]),
+        )
+        return
     alignment = e.overall("alignment")
     if alignment is None:
         return
@@ -172,6 +195,12 @@ def beyond_stability(e: Evidence) -> Iterator[Advice]:
     rows = rows[first : len(over) - int(np.argmax(over[::-1])) + _WINDOW - 1]
     by_group = mean(e.history.statistics["alignment"][rows])
     turned = float(np.mean(alignment[rows] < 0))
+    measured = (
+        f" (Where the sharpness was measured, it was {share(np.max(e.edge[settled]))} "
+        f"at most of what the rate allows.)"
+        if np.isfinite(e.edge[settled]).any()
+        else ""
+    )
     yield Advice(
         "beyond-stability",
         "warning",
@@ -179,9 +208,8 @@ def beyond_stability(e: Evidence) -> Iterator[Advice]:
         f"the peak rate of {number(e.peak)}, the gradient pointed against the step "
         f"before at {share(turned)} of {len(rows)} records "
         f"(alignment {np.mean(alignment[rows]):.2f}): the updates overshoot, which is "
-        f"what a rate at or beyond the edge of stability looks like.",
-        "If the loss has stopped falling, lower the peak; warming up longer lets the "
-        "network move to where the loss is less curved.",
+        f"what a rate at or beyond the edge of stability looks like.{measured}",
+        _OVERSHOOTS,
         groups=e.names(by_group < _OVERSHOT),
         steps=e.steps_of(rows),
     )

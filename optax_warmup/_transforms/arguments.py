@@ -1,0 +1,64 @@
+"""What wrappers share: their arguments checked, zeros to begin with, and a choice."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+# Squares of what lies within fit float32 with room to spare.
+LARGEST_VALUE = 1e18
+
+
+def require_optimizer(owner: str, inner: Any) -> optax.GradientTransformationExtraArgs:
+    """`inner` as a transform that takes any extra argument."""
+    if isinstance(inner, optax.MultiSteps):
+        inner = inner.gradient_transformation()
+    if not isinstance(inner, optax.GradientTransformation):
+        raise TypeError(
+            f"{owner}: inner must be an optax optimizer such as optax.adam(1e-3), got "
+            f"{inner!r}."
+        )
+    return optax.with_extra_args_support(inner)
+
+
+def require_params(owner: str, params: Any) -> None:
+    """Refuses an update without the parameters."""
+    if params is None:
+        raise ValueError(
+            f"{owner}: update needs params, as in optimizer.update(grads, state, "
+            "params)."
+        )
+
+
+def require_value(owner: str, value: ArrayLike | None) -> tuple[jax.Array, jax.Array]:
+    """A loss as a finite float32, and whether it is what was given."""
+    if value is None:
+        raise ValueError(
+            f"{owner}: update needs the loss, as in optimizer.update(grads, state, "
+            "params, value=loss)."
+        )
+    value = jnp.asarray(value, jnp.float32)
+    if value.shape != ():
+        raise ValueError(
+            f"{owner}: value must be one number, the loss of the whole batch, got "
+            f"shape {value.shape}; take its mean."
+        )
+    finite = jnp.isfinite(value)
+    value = jnp.clip(jnp.where(finite, value, 0.0), -LARGEST_VALUE, LARGEST_VALUE)
+    return value, finite
+
+
+def zeros(count: int, dtype: Any = jnp.int32) -> list[jax.Array]:
+    """Scalars to begin with, each in a buffer of its own: they may be donated."""
+    return [jnp.zeros((), dtype) for _ in range(count)]
+
+
+def chosen(condition: jax.Array, yes: Any, no: Any) -> Any:
+    """The one tree or the other, without a branch.
+
+    It costs nothing where one of them is a constant: XLA fuses the choice into what
+    uses the leaves, as it could not do with a conditional.
+    """
+    return jax.tree.map(lambda y, n: jnp.where(condition, y, n), yes, no)

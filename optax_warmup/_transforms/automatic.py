@@ -1,0 +1,201 @@
+"""A warmup without a length: it grows while gradients agree, and holds when not."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optax_warmup import _check
+from optax_warmup._momentum import momentum_decays_of, momentum_of
+from optax_warmup._transforms.arguments import require_optimizer, require_params
+from optax_warmup._transforms.learning_rate import scaled
+
+OWNER = "automatic_warmup"
+
+# Coherence above the threshold at which the factor grows at full pace.
+_FULL_PACE = 0.3
+# Root mean square below which weights count as this large (Adafactor's floor): a model
+# that starts at zero could never take a step of one per cent of itself.
+_SMALLEST_RMS = 1e-3
+
+
+class AutomaticWarmupState(NamedTuple):
+    """The state of `automatic_warmup`.
+
+    Attributes:
+        inner_state: the state of the wrapped optimizer, whole.
+        factor: what the last update was multiplied by, in (0, 1], float32, shape ();
+            0 before the first update. It never falls.
+        coherence: of the last gradients, float32, shape (): above 1 they agree, 1 is
+            noise, below 1 each takes back what the one before did. The factor grew if
+            it was above the threshold.
+        decay: of each leaf's momentum, float32, shape (leaves,), NaN without one.
+        noise: what the square of each leaf's momentum would be, were its gradients
+            uncorrelated, float32, shape (leaves,).
+
+    Example:
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
+        >>> ow.automatic_warmup(optax.adam(1e-3)).init(jnp.ones(3)).factor.item()
+        0.0
+    """
+
+    inner_state: optax.OptState
+    factor: jax.Array
+    coherence: jax.Array
+    decay: jax.Array
+    noise: jax.Array
+
+
+def automatic_warmup(
+    inner: optax.GradientTransformation,
+    *,
+    start: float = 0.01,
+    growth: float = 0.02,
+    threshold: float = 0.87,
+) -> optax.GradientTransformationExtraArgs:
+    """Warms any optimizer with momentum up by itself, without a length to choose.
+
+    updates = factor * inner's updates
+    factor(0) = min(1, start * |params| / |inner's updates|)
+    factor(t) = min(1, factor(t-1) * (1 + growth * clip((c - threshold) / 0.3, 0, 1)))
+
+    The first update moves the parameters by at most `start` of their norm. From then on
+    the factor grows for as long as successive gradients agree, and holds when they do
+    not. The sign is the coherence c of the gradients g that the momentum m averages:
+
+    c**2 = |m(t)|**2 / n(t)
+    n(t) = b**2 * n(t-1) + |m(t) - b * m(t-1)|**2
+
+    where n is what |m|**2 would be if these gradients were uncorrelated. So c is 1 for
+    noise, whatever its size and however sparse; sqrt((1 + b) / (1 - b)) at most, when
+    all gradients are the same; and below 1 when each takes back what the last step did,
+    which is how a rate beyond what the loss surface bears shows. The factor never
+    falls: in the noise that training ends in, a low coherence is normal.
+
+    Give it a schedule without a warmup: the peak from the first step on, then whatever
+    decay. A peak that is far too high is not reached: the run then trains at the rate
+    that it bears. `MultiSteps` belongs outside of it, and so does `skip_nonfinite`.
+
+    It needs no memory beyond some numbers a leaf, since the gradients are recovered
+    from the momentum before and after the update. Groups of parameters warm up on their
+    own if each is wrapped on its own, inside `optax.partition`.
+
+    Args:
+        inner: a complete optimizer, learning rate included, that keeps a momentum:
+            Adam and its relatives, Lion, Muon, SGD with momentum.
+        start: the largest first update, relative to the norm of the parameters, > 0.
+        growth: of the factor in an update at full pace, > 0.
+        threshold: coherence up to which the factor holds, >= 0.
+
+    Returns:
+        A transform with state `AutomaticWarmupState`. Updates keep their types; an
+        update needs the parameters.
+
+    Raises:
+        TypeError: `inner` is not an optimizer, or another argument is not a number.
+        ValueError: an argument is out of its range; at `init`, where `inner` keeps no
+            momentum, or a gradient does not reach it at every update.
+
+    Example:
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
+        >>> optimizer = ow.automatic_warmup(optax.adam(1e-1))
+        >>> params = jnp.ones(4)
+        >>> state = optimizer.init(params)
+        >>> updates, state = optimizer.update(params, state, params)
+        >>> round(state.factor.item(), 3), round(updates[0].item(), 3)
+        (0.1, -0.01)
+
+    Source: this library; its tests against tuned warmups are in docs/automatic.md.
+    """
+    inner = require_optimizer(OWNER, inner)
+    start, growth = (
+        _check.number(OWNER, name, value, above=0)
+        for name, value in (("start", start), ("growth", growth))
+    )
+    threshold = _check.number(OWNER, "threshold", threshold, minimum=0)
+
+    def init_fn(params: optax.Params) -> AutomaticWarmupState:
+        inner_state = inner.init(params)
+        decay = _decays(inner, inner_state, params)
+        return AutomaticWarmupState(
+            inner_state,
+            factor=jnp.zeros((), jnp.float32),
+            coherence=jnp.ones((), jnp.float32),
+            decay=decay,
+            noise=jnp.zeros_like(decay),
+        )
+
+    def update_fn(
+        updates: optax.Updates,
+        state: AutomaticWarmupState,
+        params: optax.Params | None = None,
+        **extra: Any,
+    ) -> tuple[optax.Updates, AutomaticWarmupState]:
+        require_params(OWNER, params)
+        before = momentum_of(state.inner_state, params, OWNER)
+        updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
+        after = momentum_of(inner_state, params, OWNER)
+        power, noise = _powers(before, after, state)
+        ratio = jnp.sum(power) / jnp.sum(noise)
+        finite = jnp.isfinite(ratio)
+        coherence = jnp.where(finite, jnp.sqrt(ratio), state.coherence)
+        agreement = jnp.clip((coherence - threshold) / _FULL_PACE, 0, 1)
+        grown = state.factor * (1 + growth * jnp.where(finite, agreement, 0))
+        first = start * _size(params, _SMALLEST_RMS) / _size(updates)
+        begun = state.factor > 0
+        factor = jnp.minimum(1, jnp.where(begun, grown, first))
+        # Until a first update is neither zero nor NaN, there is nothing to scale.
+        factor = jnp.where(begun | jnp.isfinite(first), factor, 0)
+        return scaled(updates, factor), AutomaticWarmupState(
+            inner_state,
+            factor,
+            coherence,
+            state.decay,
+            jnp.where(finite, noise, state.noise),
+        )
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _decays(inner: Any, inner_state: Any, params: Any) -> jax.Array:
+    """Each leaf's decay of momentum; refuses an optimizer that shows none."""
+    if not any(m is not None for m in momentum_of(inner_state, params, OWNER)):
+        raise ValueError(
+            f"{OWNER}: inner keeps no momentum, by which alone it is seen whether "
+            "gradients agree. Wrap an optimizer that does, such as optax.adam(1e-3) or "
+            "optax.sgd(0.1, momentum=0.9)."
+        )
+    decays = momentum_decays_of(inner, params, OWNER)
+    known = [float("nan") if decay is None else decay for decay in decays]
+    if any(decay is not None and not 0 <= decay < 1 for decay in decays):
+        raise ValueError(
+            f"{OWNER}: the momentum of inner does not follow its gradients (decays "
+            f"{sorted(set(known))}). Put {OWNER} inside of optax.MultiSteps and of "
+            "whatever else withholds gradients, around the optimizer itself."
+        )
+    return jnp.asarray(known, jnp.float32)
+
+
+def _powers(
+    before: list[Any], after: list[Any], state: AutomaticWarmupState
+) -> tuple[jax.Array, jax.Array]:
+    """|m|**2 of each leaf, and what it would be for uncorrelated gradients."""
+    power, news = [], []
+    for leaf, (old, new) in enumerate(zip(before, after, strict=True)):
+        if new is None:
+            power.append(jnp.zeros(()))
+            news.append(jnp.zeros(()))
+            continue
+        old, new = (jnp.asarray(m, jnp.float32) for m in (old, new))
+        power.append(jnp.sum(jnp.square(new)))
+        news.append(jnp.sum(jnp.square(new - state.decay[leaf] * old)))
+    remembered = jnp.nan_to_num(jnp.square(state.decay)) * state.noise
+    return jnp.stack(power), remembered + jnp.stack(news)
+
+
+def _size(tree: Any, smallest_rms: float = 0.0) -> jax.Array:
+    """The norm of all leaves together, at least that of a smallest RMS."""
+    leaves = [jnp.asarray(leaf, jnp.float32) for leaf in jax.tree.leaves(tree)]
+    total = sum(leaf.size for leaf in leaves) * smallest_rms**2
+    return jnp.sqrt(jnp.maximum(sum(jnp.sum(jnp.square(x)) for x in leaves), total))

@@ -1,0 +1,252 @@
+"""Wrappers that begin again what they wrap: a warmup, Adam's moments, or both."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._transforms.arguments import (
+    chosen,
+    require_optimizer,
+    require_params,
+    require_value,
+    zeros,
+)
+
+
+class RestartIfState(NamedTuple):
+    """The state of `restart_if`.
+
+    Attributes:
+        inner_state: the state of the wrapped transform, whole.
+        count: updates done, int32, shape ().
+        restarts: restarts so far, int32, shape ().
+        last_restart: the step of the last restart, int32, shape (); 0 as long as there
+            was none. So count - last_restart is the age of what is wrapped.
+
+    Example:
+        >>> import jax.numpy as jnp, optax_warmup as ow
+        >>> optimizer = ow.restart_if(ow.dampen(0.5), lambda state, **extra: False)
+        >>> optimizer.init(jnp.ones(3)).restarts.item()
+        0
+    """
+
+    inner_state: optax.OptState
+    count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
+    restarts: jax.Array
+    last_restart: jax.Array
+
+
+def restart_if(
+    inner: optax.GradientTransformation, condition: Callable[..., ArrayLike]
+) -> optax.GradientTransformationExtraArgs:
+    """Begins the wrapped transform again, from `init`, whenever a condition holds.
+
+    What is wrapped is what begins again: `dampen(factor)` alone for another warmup,
+    `optax.chain(optax.adamw(schedule), dampen(factor))` for fresh moments as well.
+    The update for which the condition holds is the first of the fresh state.
+
+        lambda state, **extra: state.count - state.last_restart >= 500  # periodic
+        lambda state, *, resumed=False, **extra: resumed                # on demand
+
+    and on a spike of the loss with `restart_on_spike`.
+
+    Args:
+        inner: the transform that begins again.
+        condition: condition(state, **extra) with the `RestartIfState` before the update
+            and the extra arguments of `update`; gives one bool, which may be traced.
+
+    Returns:
+        A transform with state `RestartIfState`.
+
+    Raises:
+        TypeError: `inner` is not a gradient transformation, or `condition` is not
+            callable or gives something else than one bool.
+        ValueError: at `update`, `params` is missing.
+
+    Example:
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
+        >>> optimizer = ow.restart_if(
+        ...     ow.dampen(ow.warmup(1.0, 4)),
+        ...     lambda state, *, resumed=False, **extra: resumed,
+        ... )
+        >>> params = jnp.ones(2)
+        >>> state = optimizer.init(params)
+        >>> for step in range(6):
+        ...     updates, state = optimizer.update(
+        ...         params, state, params, resumed=step == 3
+        ...     )
+        >>> state.inner_state.factor.item()
+        0.5
+        >>> state.restarts.item(), state.last_restart.item()
+        (1, 3)
+
+    Source: T. Huang et al., "SPAM: Spike-Aware Adam with Momentum Reset for Stable LLM
+    Training", 2025, arXiv:2501.06842 (moments that begin again, and a warmup after it).
+    """
+    owner = "restart_if"
+    inner = require_optimizer(owner, inner)
+    if not callable(condition):
+        raise TypeError(
+            f"{owner}: condition must be a function such as lambda state, **extra: "
+            f"state.count == 500, got {condition!r}."
+        )
+
+    def init_fn(params: optax.Params) -> RestartIfState:
+        return RestartIfState(inner.init(params), *zeros(3))
+
+    def update_fn(
+        updates: optax.Updates,
+        state: RestartIfState,
+        params: optax.Params | None = None,
+        **extra: Any,
+    ) -> tuple[optax.Updates, RestartIfState]:
+        due = _one_bool(owner, condition(state, **extra))
+        updates, fields = _restarted(owner, inner, due, updates, state, params, extra)
+        return updates, RestartIfState(**fields)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+class RestartOnSpikeState(NamedTuple):
+    """The state of `restart_on_spike`.
+
+    Attributes:
+        inner_state: the state of the wrapped transform, whole.
+        count: updates done, int32, shape ().
+        restarts: restarts so far, int32, shape ().
+        last_restart: the step of the last restart, int32, shape (); 0 as long as there
+            was none.
+        mean: moving average of the loss, float32, shape ().
+        variance: moving variance of the loss, float32, shape ().
+        samples: losses in them, since the last restart, int32, shape ().
+
+    Example:
+        >>> import jax.numpy as jnp, optax_warmup as ow
+        >>> ow.restart_on_spike(ow.dampen(0.5)).init(jnp.ones(3)).samples.item()
+        0
+    """
+
+    inner_state: optax.OptState
+    count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
+    restarts: jax.Array
+    last_restart: jax.Array
+    mean: jax.Array
+    variance: jax.Array
+    samples: jax.Array
+
+
+def restart_on_spike(
+    inner: optax.GradientTransformation, *, threshold: float = 6.0, decay: float = 0.99
+) -> optax.GradientTransformationExtraArgs:
+    """Begins the wrapped transform again, from `init`, when the loss jumps up.
+
+    A spike is a loss above mean + threshold * sqrt(variance), with the moving mean and
+    variance of the losses before it; of the first 1 / (1 - decay) losses all count
+    alike, and none of them is a spike.
+
+    What is wrapped is what begins again, as with `restart_if`. A spike does not enter
+    the mean, and after it the statistics begin again too: so a loss that stays high is
+    the new normal, and there is at most one restart in 1 / (1 - decay) updates. Only
+    differences of losses matter, so they may be negative. A loss that is NaN or
+    infinite is passed over.
+
+    Args:
+        inner: the transform that begins again.
+        threshold: in standard deviations, > 0.
+        decay: of the mean and the variance, 0 <= decay < 1; 0.99 remembers 100 losses.
+
+    Returns:
+        A transform with state `RestartOnSpikeState`, whose update takes `value=loss`:
+        one number, the same in all processes. Beyond 1e18 losses are taken as 1e18.
+
+    Raises:
+        TypeError: `inner` is not a gradient transformation, or a number is none.
+        ValueError: a number is out of its range; at `update`, `params` or `value` is
+            missing, or `value` is not one number.
+
+    Example:
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
+        >>> optimizer = ow.restart_on_spike(ow.dampen(ow.warmup(1.0, 50)), decay=0.9)
+        >>> params = jnp.ones(2)
+        >>> state = optimizer.init(params)
+        >>> for loss in [-1.0, -1.1] * 30 + [5.0, -1.1]:
+        ...     updates, state = optimizer.update(params, state, params, value=loss)
+        >>> state.last_restart.item(), round(state.inner_state.factor.item(), 2)
+        (60, 0.02)
+    """
+    owner = "restart_on_spike"
+    inner = require_optimizer(owner, inner)
+    threshold = float(_check.number(owner, "threshold", threshold, above=0))
+    decay = float(_check.number(owner, "decay", decay, minimum=0, below=1))
+    memory = math.ceil(1 / (1 - decay) - 1e-6)
+
+    def init_fn(params: optax.Params) -> RestartOnSpikeState:
+        statistics = *zeros(2, jnp.float32), *zeros(1)
+        return RestartOnSpikeState(inner.init(params), *zeros(3), *statistics)
+
+    def update_fn(
+        updates: optax.Updates,
+        state: RestartOnSpikeState,
+        params: optax.Params | None = None,
+        *,
+        value: ArrayLike | None = None,
+        **extra: Any,
+    ) -> tuple[optax.Updates, RestartOnSpikeState]:
+        loss, finite = require_value(owner, value)
+        above = loss - state.mean
+        # What is left of a constant loss is its rounding.
+        noise = threshold * jnp.sqrt(state.variance) + 1e-6 * jnp.abs(state.mean)
+        spike = finite & (state.samples >= memory) & (above > noise)
+        extra["value"] = value
+        updates, fields = _restarted(owner, inner, spike, updates, state, params, extra)
+        weight = jnp.maximum(1 - decay, 1 / (state.samples.astype(jnp.float32) + 1))
+        learnt = {
+            "mean": state.mean + weight * above,
+            "variance": (1 - weight) * (state.variance + weight * jnp.square(above)),
+            "samples": optax.safe_increment(state.samples),
+        }
+        old = {name: getattr(state, name) for name in learnt}
+        fresh = jax.tree.map(jnp.zeros_like, old)
+        fields |= chosen(spike, fresh, chosen(finite, learnt, old))
+        return updates, RestartOnSpikeState(**fields)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _restarted(
+    owner: str,
+    inner: optax.GradientTransformationExtraArgs,
+    due: jax.Array,
+    updates: optax.Updates,
+    state: Any,
+    params: optax.Params | None,
+    extra: dict[str, Any],
+) -> tuple[optax.Updates, dict[str, Any]]:
+    """The updates, and the fields of the state that both wrappers have."""
+    require_params(owner, params)
+    inner_state = chosen(due, inner.init(params), state.inner_state)
+    updates, inner_state = inner.update(updates, inner_state, params, **extra)
+    return updates, {
+        "inner_state": inner_state,
+        "count": optax.safe_increment(state.count),
+        "restarts": jnp.where(
+            due, optax.safe_increment(state.restarts), state.restarts
+        ),
+        "last_restart": jnp.where(due, state.count, state.last_restart),
+    }
+
+
+def _one_bool(owner: str, answer: ArrayLike) -> jax.Array:
+    found = jnp.asarray(answer)
+    if found.dtype != jnp.bool_ or found.shape != ():
+        raise TypeError(
+            f"{owner}: condition must give one bool, got {found.dtype} of shape "
+            f"{found.shape}; compare, or reduce with jnp.any."
+        )
+    return found

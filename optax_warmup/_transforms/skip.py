@@ -1,0 +1,97 @@
+"""A guard against gradients that are not finite."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optax_warmup._transforms.arguments import require_optimizer, zeros
+
+
+class SkipNonfiniteState(NamedTuple):
+    """The state of `skip_nonfinite`.
+
+    Attributes:
+        inner_state: the state of the wrapped optimizer, whole.
+        skipped: steps skipped so far, int32, shape ().
+        skipped_in_a_row: steps skipped since the last that was not, int32, shape ().
+
+    Example:
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
+        >>> ow.skip_nonfinite(optax.adam(1e-3)).init(jnp.ones(3)).skipped.item()
+        0
+    """
+
+    inner_state: optax.OptState
+    skipped: jax.Array
+    skipped_in_a_row: jax.Array
+
+
+def skip_nonfinite(
+    inner: optax.GradientTransformation | optax.MultiSteps,
+) -> optax.GradientTransformationExtraArgs:
+    """Skips every step whose gradient is not finite, as if it had not been.
+
+    A NaN or an infinity anywhere in the gradient gives updates of zero and leaves the
+    whole state of `inner` as it was, to the last bit: moments, counts, schedules. It
+    never gives up, unlike `optax.apply_if_finite`, which after some bad steps lets the
+    next one through and so ruins all parameters for good. Stopping is yours: look at
+    `skipped_in_a_row` whenever you log.
+
+    With gradient accumulation it belongs outside, `skip_nonfinite(optax.MultiSteps(...,
+    4))`: the bad gradient never reaches the sum, and the next good one takes its place.
+    Inside it would be too late, since the sum stays NaN.
+
+    Under `jit` every process sees the same whole gradient. Inside `shard_map` or `pmap`
+    average the gradients first, or one replica skips what another does not.
+
+    Args:
+        inner: any optimizer, in which all that is to be protected lies.
+
+    Returns:
+        A transform with state `SkipNonfiniteState`.
+
+    Raises:
+        TypeError: `inner` is not a gradient transformation.
+
+    Example:
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
+        >>> optimizer = ow.skip_nonfinite(optax.adam(1e-3))
+        >>> state = optimizer.init(jnp.ones(2))
+        >>> updates, state = optimizer.update(jnp.array([1.0, jnp.nan]), state)
+        >>> updates.tolist(), state.skipped.item(), state.inner_state[0].count.item()
+        ([0.0, 0.0], 1, 0)
+    """
+    inner = require_optimizer("skip_nonfinite", inner)
+
+    def init_fn(params: optax.Params) -> SkipNonfiniteState:
+        return SkipNonfiniteState(inner.init(params), *zeros(2))
+
+    def update_fn(
+        updates: optax.Updates,
+        state: SkipNonfiniteState,
+        params: optax.Params | None = None,
+        **extra: Any,
+    ) -> tuple[optax.Updates, SkipNonfiniteState]:
+        def update() -> Any:
+            return inner.update(updates, state.inner_state, params, **extra)
+
+        def skip() -> Any:
+            nothing = jax.tree.map(
+                lambda u: jnp.zeros(u.shape, u.dtype), jax.eval_shape(update)[0]
+            )
+            return nothing, state.inner_state
+
+        leaves = jax.tree.leaves(updates)
+        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in leaves]))
+        # A choice without a branch would hold two more copies of the moments.
+        new_updates, inner_state = jax.lax.cond(finite, update, skip)
+        more = optax.safe_increment
+        return new_updates, SkipNonfiniteState(
+            inner_state,
+            jnp.where(finite, state.skipped, more(state.skipped)),
+            jnp.where(finite, 0, more(state.skipped_in_a_row)),
+        )
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
