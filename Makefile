@@ -9,12 +9,14 @@ BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint quality bench-gpu clean
 
 help:
 	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes)"
 	@echo "make test   run every test (under 10 minutes on two cores)"
 	@echo "make lint   ruff and mypy"
+	@echo "make quality    compare warmup methods over peak rates and tasks (hours; may be stopped, goes on)"
+	@echo "make bench-gpu  every GPU measurement, with the packages that this machine has (8 minutes)"
 	@echo "make clean  remove the environment, the caches and the runs"
 
 $(BIN)/python:
@@ -44,6 +46,12 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+quality: $(VENV)/.examples
+	@$(BIN)/python -m benchmarks.warmup_quality run $(ARGS)
+
+bench-gpu:
+	@PYTHONPATH=. $(PYTHON) -m benchmarks.gpu $(ARGS)
 
 clean:
 	rm -rf $(VENV) .cache runs build dist *.egg-info

@@ -1,9 +1,11 @@
 """Reading the learning rate from optimizer state, in any nesting."""
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from optax_warmup._find import bare, find
+from optax_warmup._transforms.automatic import AutomaticWarmupState
 from optax_warmup._transforms.learning_rate import ScaleByLearningRateState
 
 
@@ -17,7 +19,8 @@ def learning_rates(opt_state: optax.OptState) -> dict[str, jax.Array]:
         A dictionary from the path of a state to the rate it remembers, an array of
         shape () (with the axes of a vmap, if there are any). It is empty where no rate
         is remembered. Rates are remembered by `scale_by_learning_rate` and by
-        `optax.inject_hyperparams`.
+        `optax.inject_hyperparams`; inside of `automatic_warmup` they are what its
+        factor left of them.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -34,11 +37,17 @@ def learning_rates(opt_state: optax.OptState) -> dict[str, jax.Array]:
         inner_states/body/inner_state 0.5
         inner_states/head/inner_state 0.25
     """
-    types = (ScaleByLearningRateState, *_INJECTED)
+    types = (ScaleByLearningRateState, AutomaticWarmupState, *_INJECTED)
     rates = {}
     for path, node in find(opt_state, types).items():
         if isinstance(node, ScaleByLearningRateState):
             rates[path] = bare(node.learning_rate)
+        elif isinstance(node, AutomaticWarmupState):
+            factor = jnp.where(bare(node.factor) > 0, bare(node.factor), 1)
+            inner = learning_rates(node.inner_state)
+            rates |= {
+                f"{path}/inner_state/{place}": factor * r for place, r in inner.items()
+            }
         elif "learning_rate" in node.hyperparams:
             rates[path] = bare(node.hyperparams["learning_rate"])
         else:  # other hyperparameters were injected; the rate may lie inside

@@ -37,6 +37,9 @@ TRANSFORMS = {
         optax.chain(adam(), ow.dampen(FACTOR)), decay=0.5
     ),
     "plateau": lambda: optax.chain(adam(), ow.reduce_on_plateau(0.5, 2)),
+    "automatic": lambda: ow.automatic_warmup(
+        optax.chain(adam(), ow.scale_by_learning_rate(0.5)), threshold=0.5
+    ),
     "everything": lambda: ow.skip_nonfinite(
         optax.chain(
             optax.clip_by_global_norm(1.0),
@@ -51,7 +54,7 @@ TRANSFORMS = {
     ),
 }
 each = pytest.mark.parametrize("name", TRANSFORMS)
-composed = pytest.mark.parametrize("name", ["restart_if", "everything"])
+composed = pytest.mark.parametrize("name", ["restart_if", "automatic", "everything"])
 
 
 def gradients(dtype=jnp.float32, seed=0):

@@ -14,7 +14,11 @@ from optax_warmup._transforms.learning_rate import scaled
 OWNER = "automatic_warmup"
 
 # Coherence above the threshold at which the factor grows at full pace.
-_FULL_PACE = 0.3
+_WIDTH = 0.3
+# Gradients explode where n grows this much in one update, though they take each other
+# back: where curvature is fixed, as in regression, nothing else would stop them.
+_EXPLOSION = 2.0
+_SETTLED = 10  # updates after which n says something about the one before
 # Root mean square below which weights count as this large (Adafactor's floor): a model
 # that starts at zero could never take a step of one per cent of itself.
 _SMALLEST_RMS = 1e-3
@@ -25,8 +29,9 @@ class AutomaticWarmupState(NamedTuple):
 
     Attributes:
         inner_state: the state of the wrapped optimizer, whole.
+        count: updates since the first that was not zero, int32, shape ().
         factor: what the last update was multiplied by, in (0, 1], float32, shape ();
-            0 before the first update. It never falls.
+            0 before the first update.
         coherence: of the last gradients, float32, shape (): above 1 they agree, 1 is
             noise, below 1 each takes back what the one before did. The factor grew if
             it was above the threshold.
@@ -41,6 +46,7 @@ class AutomaticWarmupState(NamedTuple):
     """
 
     inner_state: optax.OptState
+    count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     factor: jax.Array
     coherence: jax.Array
     decay: jax.Array
@@ -52,13 +58,15 @@ def automatic_warmup(
     *,
     start: float = 0.01,
     growth: float = 0.02,
-    threshold: float = 0.87,
+    power: float = 1.5,
+    threshold: float = 0.75,
 ) -> optax.GradientTransformationExtraArgs:
     """Warms any optimizer with momentum up by itself, without a length to choose.
 
     updates = factor * inner's updates
     factor(0) = min(1, start * |params| / |inner's updates|)
-    factor(t) = min(1, factor(t-1) * (1 + growth * clip((c - threshold) / 0.3, 0, 1)))
+    factor(t) = min(1, factor(t-1) * (1 + pace(t) * clip((c - threshold) / 0.3, 0, 1)))
+    pace(t) = min(growth, power / t)
 
     The first update moves the parameters by at most `start` of their norm. From then on
     the factor grows for as long as successive gradients agree, and holds when they do
@@ -70,8 +78,11 @@ def automatic_warmup(
     where n is what |m|**2 would be if these gradients were uncorrelated. So c is 1 for
     noise, whatever its size and however sparse; sqrt((1 + b) / (1 - b)) at most, when
     all gradients are the same; and below 1 when each takes back what the last step did,
-    which is how a rate beyond what the loss surface bears shows. The factor never
-    falls: in the noise that training ends in, a low coherence is normal.
+    which is how a rate beyond what the loss surface bears shows. It grows by
+    ever smaller parts of itself, like t**power at most, since a high rate is found out
+    late. It does not fall with a low coherence, which is normal in the noise that
+    training ends in; but it is halved where c is below the threshold and n has doubled
+    in one update: gradients explode.
 
     Give it a schedule without a warmup: the peak from the first step on, then whatever
     decay. A peak that is far too high is not reached: the run then trains at the rate
@@ -85,7 +96,8 @@ def automatic_warmup(
         inner: a complete optimizer, learning rate included, that keeps a momentum:
             Adam and its relatives, Lion, Muon, SGD with momentum.
         start: the largest first update, relative to the norm of the parameters, > 0.
-        growth: of the factor in an update at full pace, > 0.
+        growth: of the factor in an early update at full pace, > 0.
+        power: of the number of updates, as which the factor grows at most, > 0.
         threshold: coherence up to which the factor holds, >= 0.
 
     Returns:
@@ -109,10 +121,9 @@ def automatic_warmup(
     Source: this library; its tests against tuned warmups are in docs/automatic.md.
     """
     inner = require_optimizer(OWNER, inner)
-    start, growth = (
-        _check.number(OWNER, name, value, above=0)
-        for name, value in (("start", start), ("growth", growth))
-    )
+    start = _check.number(OWNER, "start", start, above=0)
+    growth = _check.number(OWNER, "growth", growth, above=0)
+    power = _check.number(OWNER, "power", power, above=0)
     threshold = _check.number(OWNER, "threshold", threshold, minimum=0)
 
     def init_fn(params: optax.Params) -> AutomaticWarmupState:
@@ -120,6 +131,7 @@ def automatic_warmup(
         decay = _decays(inner, inner_state, params)
         return AutomaticWarmupState(
             inner_state,
+            count=jnp.zeros((), jnp.int32),
             factor=jnp.zeros((), jnp.float32),
             coherence=jnp.ones((), jnp.float32),
             decay=decay,
@@ -136,12 +148,17 @@ def automatic_warmup(
         before = momentum_of(state.inner_state, params, OWNER)
         updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
         after = momentum_of(inner_state, params, OWNER)
-        power, noise = _powers(before, after, state)
-        ratio = jnp.sum(power) / jnp.sum(noise)
+        squares, noise = _powers(before, after, state)
+        ratio = jnp.sum(squares) / jnp.sum(noise)
         finite = jnp.isfinite(ratio)
         coherence = jnp.where(finite, jnp.sqrt(ratio), state.coherence)
-        agreement = jnp.clip((coherence - threshold) / _FULL_PACE, 0, 1)
-        grown = state.factor * (1 + growth * jnp.where(finite, agreement, 0))
+        agreement = jnp.clip((coherence - threshold) / _WIDTH, 0, 1)
+        pace = jnp.minimum(growth, power / jnp.maximum(state.count, 1))
+        grown = state.factor * (1 + pace * jnp.where(finite, agreement, 0))
+        exploded = (jnp.sum(noise) > _EXPLOSION * jnp.sum(state.noise)) & (
+            (coherence < threshold) & (state.count >= _SETTLED)
+        )
+        grown = jnp.where(finite & exploded, 0.5 * state.factor, grown)
         first = start * _size(params, _SMALLEST_RMS) / _size(updates)
         begun = state.factor > 0
         factor = jnp.minimum(1, jnp.where(begun, grown, first))
@@ -149,6 +166,7 @@ def automatic_warmup(
         factor = jnp.where(begun | jnp.isfinite(first), factor, 0)
         return scaled(updates, factor), AutomaticWarmupState(
             inner_state,
+            jnp.where(factor > 0, optax.safe_increment(state.count), 0),
             factor,
             coherence,
             state.decay,
@@ -160,7 +178,9 @@ def automatic_warmup(
 
 def _decays(inner: Any, inner_state: Any, params: Any) -> jax.Array:
     """Each leaf's decay of momentum; refuses an optimizer that shows none."""
-    if not any(m is not None for m in momentum_of(inner_state, params, OWNER)):
+    momentum = momentum_of(inner_state, params, OWNER)
+    # No leaves: optax.tree.map_params asks what a state looks like around parameters.
+    if momentum and not any(m is not None for m in momentum):
         raise ValueError(
             f"{OWNER}: inner keeps no momentum, by which alone it is seen whether "
             "gradients agree. Wrap an optimizer that does, such as optax.adam(1e-3) or "

@@ -10,6 +10,8 @@ import optax
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+import optax_warmup as ow
+
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from test_transforms_modes import TRANSFORMS  # noqa: E402
 
@@ -37,9 +39,8 @@ def train(optimizer, params, state, **places):
     return params, state
 
 
-def main():
-    assert jax.device_count() == 4
-    optimizer = TRANSFORMS["everything"]()
+def sharded_as_alone(optimizer):
+    """The state after training on four devices, which equals that on one."""
     wanted = train(optimizer, PARAMS, optimizer.init(PARAMS))
     sharding = jax.tree.map(lambda spec: NamedSharding(MESH, spec), SPECS)
     replicated = NamedSharding(MESH, P())
@@ -59,7 +60,15 @@ def main():
     )
     assert not params["w"].sharding.is_fully_replicated
     chex.assert_trees_all_close((params, state), wanted, rtol=1e-5)
+    return state
+
+
+def main():
+    assert jax.device_count() == 4
+    state = sharded_as_alone(TRANSFORMS["everything"]())
     assert state.skipped == 1 and state.inner_state[4].restarts == 1
+    state = sharded_as_alone(ow.skip_nonfinite(TRANSFORMS["automatic"]()))
+    assert state.skipped == 1 and 0 < state.inner_state.factor < 1
     print("ok")
 
 

@@ -1,0 +1,1 @@
+"""How good warmup methods are: loss against peak learning rate, paired by seed."""
