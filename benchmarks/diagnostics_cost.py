@@ -6,15 +6,14 @@ Every variant trains its own copy of one model with donated state. The rounds al
 between the variants in a shuffled order, and each figure is the median over the rounds
 of the variant's time divided by the plain step's in the same round: the machine may be
 shared. Times are of the process (all threads), which others disturb less, and of the
-clock.
+clock. The error is that of the median of the process times, from the quartiles.
 """
 
 import argparse
 import random
-import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,14 @@ import optax
 
 import optax_warmup as ow
 from examples.transformer.config import Config
-from examples.transformer.sharding import data_mesh
+from examples.transformer.sharding import make_mesh
 from examples.transformer.train_step import init_params, loss_of
 
 NEVER = [2**30]  # a step that no run here reaches
 ALWAYS = range(100_000)
 B2 = 0.95
 Step = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
+Ratios = dict[str, tuple[float, float, float]]
 
 
 def adamw() -> optax.GradientTransformation:
@@ -99,6 +99,7 @@ def variants(grads: Callable) -> dict[str, tuple[Any, Step, Callable | None]]:
     ours("plain adamw again (the noise)", adamw())
     ours("record_moments, step not due", recorded(steps=NEVER))
     ours("record_moments, step due", recorded(steps=ALWAYS))
+    ours("... of all coordinates, due", recorded(steps=ALWAYS, samples=None))
     ours("... switched off by the host", recorded(), record=False)
     ours("... with gradients, not due", recorded(steps=NEVER, gradients=True))
     ours("... with gradients, due", recorded(steps=ALWAYS, gradients=True))
@@ -112,15 +113,12 @@ def variants(grads: Callable) -> dict[str, tuple[Any, Step, Callable | None]]:
     return rows
 
 
-def measure(
-    rows: dict, params: Any, batch: Any, rounds: int, steps: int
-) -> dict[str, tuple[float, float]]:
-    """name -> median ratio of process time and of wall time to the first row's."""
+def measure(rows: dict, params: Any, batch: Any, rounds: int, steps: int) -> Ratios:
+    """name -> median ratio of process time to the first row's, its error, wall time."""
     running = {}
     for name, (optimizer, step, host) in rows.items():
-        copy = jax.tree.map(jnp.copy, params)
         jitted = jax.jit(step, donate_argnums=(0, 1))
-        running[name] = [jitted, host, copy, jax.jit(optimizer.init)(copy)]
+        running[name] = [jitted, host, *fresh(params, optimizer)]
         advance(running[name], batch, 2)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
     order = list(rows)
@@ -132,14 +130,14 @@ def measure(
             ended = time.process_time(), time.perf_counter()
             times[name].append((ended[0] - began[0], ended[1] - began[1]))
         progress(f"round {done + 1}/{rounds}")
-    base = times[next(iter(rows))]
-    return {
-        name: tuple(
-            statistics.median(t[kind] / b[kind] for t, b in zip(own, base, strict=True))
-            for kind in (0, 1)
-        )
-        for name, own in times.items()
-    }
+    base = np.array(times[next(iter(rows))])
+    ratios = {name: np.array(own) / base for name, own in times.items()}
+    result = {}
+    for name, ratio in ratios.items():
+        low, cpu, high = np.quantile(ratio[:, 0], (0.25, 0.5, 0.75))
+        error = 0.93 * (high - low) / rounds**0.5
+        result[name] = float(cpu), float(error), float(np.median(ratio[:, 1]))
+    return result
 
 
 def advance(running: list, batch: Any, steps: int) -> None:
@@ -162,7 +160,7 @@ def training_step(quick: bool) -> tuple[str, Callable, Any, Any]:
         length=128, width=128 if quick else 256, layers=2 if quick else 4, heads=4,
         mlp_width=1024, batch_size=8,
     )  # fmt: skip
-    graphdef, params = init_params(config, data_mesh(config.batch_size))
+    graphdef, params = init_params(config, make_mesh(config))
     rng = np.random.default_rng(0)
     batch = jnp.asarray(rng.integers(0, 256, (8, config.length + 1), np.int32))
     size = sum(x.size for x in jax.tree.leaves(params))
@@ -180,7 +178,61 @@ def optimizer_alone(quick: bool) -> tuple[str, Callable, Any, Any]:
     return name, lambda params, batch: batch, params, params
 
 
-def replicas(rounds: int, steps: int) -> dict[str, tuple[float, float]]:
+def large(quick: bool, rounds: int) -> tuple[str, Ratios]:
+    """The optimizer alone on a large tree: about 7 GiB for all copies."""
+    width = 1024 if quick else 5000
+    params = {f"w{i}": jnp.full((width, width), 0.1) for i in range(4)}
+    rows = variants(lambda params, batch: batch)
+    kept = ("plain adamw", "record_moments, step not due", "record_moments, step due")
+    size = sum(x.size for x in params.values())
+    name = f"the optimizer alone: {size / 1e6:.0f} M parameters in 4 matrices"
+    chosen = {n: rows[n] for n in kept}
+    return name, measure(chosen, params, params, max(rounds // 2, 3), 1)
+
+
+def whole_run(quick: bool) -> str:
+    """The first updates of a run, where records are dense, added up."""
+    _, grads, params, batch = training_step(quick=True)
+    updates = 40 if quick else 320
+    rows = {"plain": adamw(), "recorded": ow.record_moments(adamw(), b2=B2)}
+    running = {}
+    for name, optimizer in rows.items():
+        jitted = jax.jit(plain(grads, optimizer), donate_argnums=(0, 1))
+        warm = [jitted, None, *fresh(params, optimizer)]
+        advance(warm, batch, 1)
+        running[name] = [jitted, None, *fresh(params, optimizer)]
+    spent = dict.fromkeys(rows, 0.0)
+    for done in range(updates // 4):
+        for name in sorted(rows, reverse=bool(done % 2)):
+            began = time.process_time()
+            advance(running[name], batch, 4)
+            spent[name] += time.process_time() - began
+    recorded = len(ow.read_moments(running["recorded"][3]).steps)
+    size = sum(x.size for x in jax.tree.leaves(params))
+    return (
+        f"A run of {updates} updates, of which {recorded} were recorded (a transformer "
+        f"of {size / 1e6:.1f} M parameters), took "
+        f"{spent['recorded'] / spent['plain']:.3f} times the process time of one "
+        "without a record."
+    )
+
+
+def fresh(params: Any, optimizer: optax.GradientTransformation) -> tuple[Any, Any]:
+    copy = jax.tree.map(jnp.copy, params)
+    return copy, jax.jit(optimizer.init)(copy)
+
+
+def amortised(ratios: Ratios) -> str:
+    """What a step costs on average: few of a long run are recorded."""
+    idle, due = (ratios[f"record_moments, step {x}"][0] for x in ("not due", "due"))
+    means = []
+    for updates, recorded in ((2_000, 128), (10_000, 164), (100_000, 217)):
+        mean = idle + (due - idle) * recorded / updates
+        means.append(f"{mean:.4f} in the first {updates:,} ({recorded} recorded)")
+    return f"The average over a run follows from the two: {'; '.join(means)}."
+
+
+def replicas(rounds: int, steps: int) -> Ratios:
     """64 replicas under vmap, each with its own optimizer state."""
     params = {f"w{i}": jnp.full((64, 64, 64), 0.1) for i in range(8)}
     rows = {}
@@ -195,17 +247,38 @@ def replicas(rounds: int, steps: int) -> dict[str, tuple[float, float]]:
     return measure(rows, params, params, rounds, steps)
 
 
-def table(title: str, ratios: dict[str, tuple[float, float]]) -> str:
+def table(title: str, ratios: Ratios) -> str:
     lines = [
         f"### {title}",
         "",
-        "| variant | process time | wall time |",
-        "|---|---|---|",
+        "| variant | process time | error | wall time |",
+        "|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {cpu:.3f} | {wall:.3f} |" for name, (cpu, wall) in ratios.items()
+        f"| {name} | {cpu:.3f} | {error:.3f} | {wall:.3f} |"
+        for name, (cpu, error, wall) in ratios.items()
     ]
     return "\n".join(lines)
+
+
+def report(quick: bool, rounds: int) -> Iterator[str]:
+    """The tables and sentences of the page, printed as they come."""
+
+    def told(part: str) -> str:
+        print(f"\r{part}\n", flush=True)
+        return part
+
+    for make, steps in ((training_step, 1), (optimizer_alone, 2)):
+        title, grads, params, batch = make(quick)
+        progress(title)
+        ratios = measure(variants(grads), params, batch, rounds, steps)
+        yield told(table(title, ratios))
+        if make is training_step:
+            yield told(amortised(ratios))
+            yield told(whole_run(quick))
+    yield told(table(*large(quick, rounds)))
+    title = "64 replicas under vmap, 32,768 parameters each, the optimizer alone"
+    yield told(table(title, replicas(rounds, 3)))
 
 
 def main() -> None:
@@ -215,16 +288,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="Markdown file to write")
     options = parser.parse_args()
     rounds = 3 if options.quick else options.rounds
-    parts = []
-    for make, steps in ((training_step, 3), (optimizer_alone, 5)):
-        title, grads, params, batch = make(options.quick)
-        progress(title)
-        ratios = measure(variants(grads), params, batch, rounds, steps)
-        parts.append(table(title, ratios))
-        print(f"\r{parts[-1]}\n")
-    parts.append(table("64 replicas under vmap, 32,768 parameters each, the optimizer "
-                       "alone", replicas(rounds, 3)))  # fmt: skip
-    print(f"\r{parts[-1]}\n")
+    parts = list(report(options.quick, rounds))
     if options.output:
         head = (
             "# What the record costs\n\nRatios to the plain step, medians over "

@@ -1,5 +1,6 @@
 """Each rule of advice on a training that has its illness, and on healthy ones."""
 
+import dataclasses
 import functools
 import re
 from pathlib import Path
@@ -108,6 +109,31 @@ def test_oscillation_at_the_edge_of_stability():
     assert "beyond-stability" not in codes(trainings.quadratic(1e-4))
 
 
+def test_a_rate_measured_beyond_the_edge():
+    history, losses = trainings.measured_quadratic(0.1)
+    advice = advice_on((history, losses), "beyond-stability")
+    assert advice.severity == "warning"
+    allowed = 38 / 0.1  # (2 + 2 b1) / (1 - b1) / rate
+    over = history.sharpness_steps[history.sharpness > allowed]
+    assert len(history.sharpness) == 15 and advice.steps == tuple(over.tolist())
+    ratio = history.sharpness.max() / allowed
+    assert 1 < ratio < 2 and f"{ratio:.3g} times the most" in advice.finding
+    assert f"at {len(over)} of the 15 steps" in advice.finding
+
+
+def test_a_rate_measured_below_the_edge():
+    history, losses = trainings.measured_quadratic(1e-4)
+    assert (history.sharpness * 1e-4 < 0.9 * 38).all()
+    assert "beyond-stability" not in codes((history, losses))
+    # Before momentum is settled nothing is said: after one update nu is one gradient.
+    early = dataclasses.replace(
+        history, sharpness_steps=np.array([1]), sharpness=np.array([1e9])
+    )
+    assert "beyond-stability" not in codes((early, losses))
+    late = dataclasses.replace(early, sharpness_steps=np.array([100]))
+    assert "beyond-stability" in codes((late, losses))
+
+
 @pytest.mark.parametrize("gradients", [True, False])
 def test_spikes_are_found_and_the_loss_that_followed(gradients):
     history, losses = trainings.jumping_targets(gradients)
@@ -172,7 +198,15 @@ def test_second_moments_in_bfloat16_freeze():
     assert advice.severity == "problem"
     assert len(advice.groups) == 6
     assert 100 <= min(advice.steps) <= 128
-    assert codes(trainings.low_precision(jnp.float32)) == set()
+    assert "bfloat16" in advice.finding
+    history, losses = trainings.low_precision(jnp.float32)
+    assert codes((history, losses)) == set()
+    # The dtype alone tells before it is seen; with b2 = 0.95 nu moves in bfloat16 too.
+    narrow = dataclasses.replace(history, dtypes=("bfloat16",) * 6)
+    early = advice_on((narrow, losses), "moments-frozen")
+    assert (early.severity, len(early.groups)) == ("warning", 6)
+    assert "can rise but never fall" in early.finding
+    assert codes((dataclasses.replace(narrow, b2=0.95), losses)) == set()
 
 
 def test_one_huge_gradient_freezes_a_coordinate():

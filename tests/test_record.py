@@ -5,12 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint
 import pytest
 from flax import nnx
 from flax.training.train_state import TrainState
 
 import optax_warmup as ow
-from optax_warmup._record import slots
+from optax_warmup._record import sample, slots
 
 B1, B2, EPS, RATE = 0.9, 0.95, 1e-3, 0.25
 
@@ -285,6 +286,27 @@ def test_a_resumed_run_continues_the_record():
         np.testing.assert_array_equal(values, resumed.statistics[name])
 
 
+def test_a_checkpoint_on_disk_continues_the_record(tmp_path):
+    """Interrupted where no step is due, and restored into a fresh process' state."""
+    optimizer, grads = recorder(also=[35]), gradients(40)
+    whole = ow.read_moments(run(optimizer, grads))
+    checkpointer = orbax.checkpoint.StandardCheckpointer()
+    checkpointer.save(tmp_path / "state", run(optimizer, grads[:34]))
+    checkpointer.wait_until_finished()
+    fresh = recorder(also=[35]).init(as_arrays(PARAMS))
+    target = jax.tree.map(orbax.checkpoint.utils.to_shape_dtype_struct, fresh)
+    restored = checkpointer.restore(tmp_path / "state", target)
+    checkpointer.close()
+    assert jax.tree.structure(restored) == jax.tree.structure(fresh)
+    resumed = ow.read_moments(run(optimizer, grads[34:], state=restored))
+    wanted = [*range(32), 32, 34, 35, 36, 38]
+    np.testing.assert_array_equal(resumed.steps, wanted)
+    np.testing.assert_array_equal(whole.steps, wanted)
+    for name, values in whole.statistics.items():
+        np.testing.assert_array_equal(values, resumed.statistics[name], err_msg=name)
+    np.testing.assert_array_equal(whole.histogram, resumed.histogram)
+
+
 def nestings():
     """(name, optimizer): three emitted Adam steps on w, and on b unless it is said."""
     adamw = optax.adamw(0.1, B1, B2, EPS)
@@ -351,6 +373,61 @@ def test_rmsprop_has_no_first_moment_and_no_correction():
     assert np.isfinite(history.statistics["nu_hat_rms"]).all()
 
 
+def test_rmsprop_with_a_bias_correction():
+    grads = gradients(6)
+    build = optax.inject_hyperparams(optax.rmsprop, static_args=("bias_correction",))
+    optimizer = recorder(build(0.1, decay=B2, eps=EPS, bias_correction=True))
+    history = ow.read_moments(run(optimizer, grads))
+    np.testing.assert_array_equal(history.steps, np.arange(6))
+    nu = np.zeros((3, 4))
+    for row, gradient in enumerate(grads):
+        nu = B2 * nu + (1 - B2) * gradient["w"] ** 2
+        nu_hat = nu / (1 - B2 ** (row + 1))
+        wanted = {
+            "nu_hat_rms": np.sqrt(nu_hat.mean()),
+            "update_rms": np.sqrt((gradient["w"] ** 2 / (nu_hat + EPS)).mean()),
+            "lag_ratio": (gradient["w"] ** 2).mean() / nu_hat.mean(),
+        }
+        for name, value in wanted.items():
+            got = history.statistics[name][row, 1]
+            np.testing.assert_allclose(got, value, rtol=1e-5, err_msg=name)
+    assert history.corrected and history.b1 == 0
+    np.testing.assert_allclose(history.noise_rms, 1)
+    assert np.isnan(history.overall["alignment"]).all()
+    parts = {
+        name: optax.rmsprop(0.1, bias_correction=name == "w") for name in ("w", "b")
+    }
+    with pytest.raises(ValueError, match="with a bias correction and without"):
+        recorder(optax.partition(parts, {"w": "w", "b": "b"})).init(as_arrays(PARAMS))
+
+
+def test_what_was_not_recorded_is_named():
+    state = run(recorder(gradients=False, parameters=False), gradients(2))
+    history = ow.read_moments(state)
+    with pytest.raises(KeyError, match=r"lag was not recorded.*gradients=True"):
+        history.overall["lag"]
+    with pytest.raises(KeyError, match=r"update_to_weight .*parameters=True"):
+        history.statistics["update_to_weight"]
+    with pytest.raises(KeyError, match=r"there is no laag; recorded are .*nu_hat_rms"):
+        history.statistics["laag"]
+    assert "lag" not in history.overall and history.overall.get("lag") is None
+
+
+def test_the_record_knows_the_dtype_of_nu():
+    params = {"w": jnp.ones(3), "b": jnp.ones(2, jnp.bfloat16), "s": jnp.ones(1)}
+    optimizer = recorder(
+        optax.partition(
+            {"adam": optax.adam(0.1, B1, B2), "sgd": optax.sgd(0.1)},
+            {"w": "adam", "b": "adam", "s": "sgd"},
+        )
+    )
+    assert ow.read_moments(optimizer.init(params)).dtypes == (
+        *("bfloat16", "", "float32"),
+    )
+    one = recorder(groups=lambda path: "all").init(params)
+    assert ow.read_moments(one).dtypes == ("bfloat16",)  # the least precise
+
+
 def test_adam_and_rmsprop_do_not_share_a_record():
     mixed = optax.partition(
         {"adam": optax.adam(0.1), "rms": optax.rmsprop(0.1)}, {"w": "adam", "b": "rms"}
@@ -376,6 +453,40 @@ def test_steps_can_be_listed():
     ]:
         with pytest.raises(ValueError, match=f"record_moments: steps must {message}"):
             recorder(steps=bad)
+
+
+def test_more_steps_can_be_listed_beside_the_usual():
+    usual = [*range(32), *range(32, 64, 2), *range(64, 100, 4)]
+    optimizer = recorder(also=[65, 8, 33, 97, 33, 500])
+    grads = gradients(100)
+    state = run(optimizer, grads)
+    assert state.steps.shape == (448 + 4 + 1,)  # 8 is a usual step
+    history = ow.read_moments(state)
+    np.testing.assert_array_equal(history.steps, sorted([*usual, 33, 65, 97]))
+    without = ow.read_moments(run(recorder(), grads))
+    kept = np.isin(history.steps, usual)
+    for name in ("lag", "nu_hat_rms", "alignment"):
+        values = history.statistics[name]
+        np.testing.assert_array_equal(values[kept], without.statistics[name])
+        assert np.isfinite(values[~kept]).all()
+    saved = jax.tree.map(np.asarray, run(optimizer, grads[:65]))
+    resumed = ow.read_moments(run(optimizer, grads[65:], state=saved))
+    np.testing.assert_array_equal(resumed.steps, history.steps)
+    listed = ow.read_moments(run(recorder(steps=[3], also=[1, 3]), grads[:5]))
+    np.testing.assert_array_equal(listed.steps, [1, 3])
+    with pytest.raises(ValueError, match=r"record_moments: also must be .* -1"):
+        recorder(also=[-1])
+
+
+def test_more_steps_beside_the_usual_have_slots_of_their_own():
+    also = (33, 1001, 2**30 + 1)
+    steps = jnp.asarray([*range(3000), *also[2:]], jnp.int32)
+    due, row = jax.vmap(lambda s: slots.slot(s, 5, None, also))(steps)
+    usual = [slots.usual(int(step), 5) for step in steps]
+    np.testing.assert_array_equal(due, usual | np.isin(steps, also))
+    used = np.asarray(row)[np.asarray(due)]
+    assert len(set(used)) == len(used)
+    assert used.max() == slots.slot_count(5, None, also) - 1 == 448 + 2
 
 
 def test_recording_is_switched_from_outside():
@@ -406,9 +517,50 @@ def test_the_histogram_counts_the_sampled_coordinates():
     index = list(history.histogram_edges).index(-6)
     assert of_w[index] == of_w.sum() == len(range(0, 64 * 64, 41))
     assert of_b.sum() == 5 and of_b[0] == 2 and of_b[-1] == 1
-    assert ow.record_moments(optax.adam(1e-3), samples=0).init(
+    assert ow.record_moments(optax.adam(1e-3), histogram=False).init(
         params
     ).histogram.shape == (449, 2, 0)
+
+
+def test_a_sample_runs_through_all_rows_and_columns():
+    for shape, samples in [((64, 64), 100), ((1024, 512), 4096), ((3, 3, 8, 32), 300)]:
+        x = jnp.arange(np.prod(shape)).reshape(shape)
+        drawn = np.asarray(sample.draw(x, samples))
+        assert len(drawn) == len(set(drawn.tolist())) == sample.count(x.size, samples)
+        assert 0.6 * samples < len(drawn) <= samples
+        for axis, index in enumerate(np.unravel_index(drawn, shape)):
+            seen = np.bincount(index, minlength=shape[axis])
+            assert np.ptp(seen) <= 1 + 0.3 * seen.mean(), (shape, axis)
+    assert sample.draw(x, None) is x and sample.draw(x, x.size) is x
+
+
+def test_what_is_sampled_stands_for_the_whole():
+    """A matrix whose rows, and columns, differ by far, as those of networks do."""
+    rng = np.random.default_rng(0)
+    scale = np.exp(rng.normal(size=(256, 1)) + rng.normal(size=(1, 192)))
+    params = {"w": rng.normal(size=scale.shape), "b": rng.normal(size=5)}
+    grads = [
+        {"w": scale * rng.normal(size=scale.shape), "b": rng.normal(size=5)}
+        for _ in range(6)
+    ]
+    whole = ow.read_moments(run(recorder(samples=None), grads, params))
+    history = ow.read_moments(run(recorder(samples=4096), grads, params))
+    np.testing.assert_array_equal(whole.sampled, [5, 256 * 192])
+    assert 3700 < history.sampled[1] <= 4096 and history.sampled[0] == 5
+    expected = oracle(grads, params)
+    for name, values in whole.statistics.items():
+        wanted = [[row[group][name] for group in "bw"] for row in expected]
+        atol = {"drift": 3e-6, "alignment": 5e-3, "angular_update": 1e-7}.get(name, 0)
+        np.testing.assert_allclose(values, wanted, rtol=3e-5, atol=atol, err_msg=name)
+        sampled = history.statistics[name]
+        np.testing.assert_allclose(sampled[:, 0], values[:, 0], rtol=1e-5)
+        exact = {"denominator", "update_rms", "eps_dominated", "lag", "alignment"}
+        exact |= {"update_to_weight", "angular_update"}
+        if name in exact:
+            np.testing.assert_allclose(sampled, values, rtol=0.05, atol=0.03)
+        else:
+            np.testing.assert_allclose(sampled, values, rtol=1e-5, atol=1e-5)
+    assert history.histogram[0, 1].sum() == history.sampled[1]
 
 
 def test_groups_without_moments_are_nan_and_shown():
@@ -504,11 +656,16 @@ def test_options_leave_out_what_they_name():
 
 
 def test_saved_and_loaded(tmp_path):
-    history = ow.read_moments(run(recorder(), gradients(5)))
+    sharpness = {4: jnp.float32(5), 2: 7.0}
+    history = ow.read_moments(run(recorder(), gradients(5)), sharpness=sharpness)
     path = history.save(tmp_path / "moments")
     assert path == tmp_path / "moments.npz"
     loaded = ow.load_moments(path)
     assert (loaded.groups, loaded.b1, loaded.b2) == (history.groups, B1, B2)
+    assert loaded.dtypes == ("float32", "float32")
+    np.testing.assert_array_equal(loaded.sampled, history.sampled)
+    np.testing.assert_array_equal(loaded.sharpness_steps, [2, 4])
+    np.testing.assert_array_equal(loaded.sharpness, [7.0, 5.0])
     for name, values in history.statistics.items():
         np.testing.assert_array_equal(loaded.statistics[name], values)
         np.testing.assert_array_equal(loaded.overall[name], history.overall[name])
@@ -577,3 +734,6 @@ def test_a_state_without_one_record_is_refused():
     state = recorder().init(params)
     with pytest.raises(ValueError, match="it holds 2, at first, second"):
         ow.read_moments({"first": state, "second": state})
+    for wrong in ({-1: 1.0}, {1: float("nan")}):
+        with pytest.raises(ValueError, match="read_moments: .*sharpness.* must be"):
+            ow.read_moments(state, sharpness=wrong)

@@ -43,14 +43,18 @@ def record_bytes(optimizer):
     return sum(x.nbytes for x in own)
 
 
-@pytest.mark.parametrize("gradients", [False, True])
-def test_nothing_as_large_as_a_parameter_is_kept_or_copied(gradients):
+@pytest.mark.parametrize(
+    ("gradients", "samples"), [(False, 4096), (True, 4096), (True, None)]
+)
+def test_nothing_as_large_as_a_parameter_is_kept_or_copied(gradients, samples):
     plain = compiled(optax.adamw(1e-3))
-    optimizer = ow.record_moments(optax.adamw(1e-3), gradients=gradients)
+    options = {"gradients": gradients, "histogram": samples is not None}
+    optimizer = ow.record_moments(optax.adamw(1e-3), samples=samples, **options)
     program = compiled(optimizer)
     assert " conditional(" in program.as_text()
     assert copies(program) == copies(plain) == 0
-    assert temporary(program) <= temporary(plain) + record_bytes(optimizer)
+    drawn = 2 * 4 * 3 * (samples or 0)  # two arrays of each of three parameters
+    assert temporary(program) <= temporary(plain) + record_bytes(optimizer) + drawn
     aliased = program.memory_analysis().alias_size_in_bytes
     assert aliased >= 3 * SIZE + record_bytes(optimizer) * 0.99
 

@@ -127,7 +127,7 @@ def test_files_that_do_not_fit_are_refused(healthy, tmp_path):
     with np.load(path) as file:
         meta = json.loads(str(file["meta"]))
     change(path, meta=np.array(json.dumps(meta | {"format": 99})))
-    with pytest.raises(ValueError, match=r"has format 99, this optax_warmup reads 2"):
+    with pytest.raises(ValueError, match=r"has format 99, this optax_warmup reads 3"):
         ow.load_moments(path)
     change(path, meta=np.array("[1, 2]"))
     with pytest.raises(ValueError, match="its arrays are something else"):
@@ -176,6 +176,24 @@ def test_the_page_of_one_run_stands_alone(healthy, tmp_path):
     assert "NaN" not in text and ">nan" not in text
     assert path.stat().st_size < 200_000
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_measured_sharpness_has_a_picture(tmp_path):
+    history, _ = trainings.measured_quadratic(0.1)
+    path = ow.write_report(tmp_path / "report.html", history)
+    assert "<b>Sharpness against its edge</b>" in path.read_text()
+    assert "beyond-stability" in path.read_text()
+    _, axes = ow.plot_moments(history)
+    (edge, curve) = axes["sharpness"].lines
+    assert set(edge.get_ydata()) == {1.0}
+    np.testing.assert_allclose(curve.get_xdata(), history.sharpness_steps + 1)
+    np.testing.assert_allclose(
+        curve.get_ydata(), history.sharpness * 0.1 / 38, rtol=1e-5
+    )
+    again = ow.load_moments(history.save(tmp_path / "moments"))
+    assert ow.advise(again) == ow.advise(history)
+    without, _ = trainings.quadratic(0.1)
+    assert "sharpness" not in ow.plot_moments(without)[1]
 
 
 def test_the_page_of_several_runs_has_advice_for_each(healthy, tmp_path):

@@ -44,18 +44,24 @@ def program(make_optimizer, loss_fn):
     return init, run
 
 
-def train(make_optimizer, schedule, params, steps, loss_fn=None, **events):
-    """(history, losses). Events are numbers for each step that the loss is told."""
+def train(make_optimizer, schedule, params, steps, loss_fn=None, look=None, **events):
+    """(history, losses). Events are numbers for each step that the loss is told.
+
+    `look` tells the sharpness of parameters and a state; it is asked every CHUNK steps.
+    """
     every = np.arange(LONGEST)
     rates = jnp.asarray(jax.vmap(schedule)(jnp.asarray(every)), jnp.float32)
     given = {"scale": 1.0, "targets": 1.0, "pulse": 0.0} | events
     given = {k: jnp.broadcast_to(jnp.float32(v), LONGEST) for k, v in given.items()}
     init, run = program(make_optimizer, loss_fn or regression)
-    carry, losses = init(params, rates), []
+    carry, losses, sharpness = init(params, rates), [], {}
     for start in range(0, steps, CHUNK):
         carry, some = run(carry, start, rates, given)
         losses.append(np.asarray(some, np.float64))
-    return ow.read_moments(carry[1]), np.concatenate(losses)
+        if look is not None:
+            sharpness[start + CHUNK] = look(*carry)
+    history = ow.read_moments(carry[1], sharpness=sharpness)
+    return history, np.concatenate(losses)
 
 
 def at(steps, value, otherwise):
@@ -273,6 +279,19 @@ def quadratic(rate):
     """
     params = {"w": jax.random.normal(jax.random.key(0), (30,))}
     return train(adam(0.95), ramp(rate, 50), params, 1500, bowl)
+
+
+@functools.cache
+def measured_quadratic(rate):
+    """The same, with its sharpness."""
+
+    @jax.jit
+    def look(params, state):
+        loss = functools.partial(bowl, key=None, now=None)
+        return ow.sharpness(loss, params, state, b2=0.95, iterations=30).value
+
+    params = {"w": jax.random.normal(jax.random.key(0), (30,))}
+    return train(adam(0.95), ramp(rate, 50), params, 1500, bowl, look)
 
 
 @functools.cache
