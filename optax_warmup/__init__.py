@@ -15,6 +15,8 @@ from optax_warmup._look.describe import Description as Description
 from optax_warmup._look.describe import describe as describe
 from optax_warmup._look.plot import plot as plot
 from optax_warmup._look.simulate import simulate as simulate
+from optax_warmup._precompile import Precompiled as Precompiled
+from optax_warmup._precompile import precompile as precompile
 from optax_warmup._record.record_moments import RecordMomentsState as RecordMomentsState
 from optax_warmup._record.record_moments import record_moments as record_moments
 from optax_warmup._report.advice import advise as advise
@@ -93,6 +95,12 @@ from optax_warmup._schedules.schedule import constant as constant
 from optax_warmup._schedules.stretch import stretch as stretch
 from optax_warmup._state import learning_rate as learning_rate
 from optax_warmup._state import learning_rates as learning_rates
+from optax_warmup._sweep.points import grid as grid
+from optax_warmup._sweep.points import log_space as log_space
+from optax_warmup._sweep.points import random_search as random_search
+from optax_warmup._sweep.rank import Ranked as Ranked
+from optax_warmup._sweep.rank import rank as rank
+from optax_warmup._sweep.sweep import sweep as sweep
 from optax_warmup._transforms.automatic import (
     AutomaticWarmupState as AutomaticWarmupState,
 )

@@ -56,6 +56,14 @@ def learning_rates(opt_state: optax.OptState) -> dict[str, jax.Array]:
     return rates
 
 
+def automatic_warmup_of(opt_state: optax.OptState) -> jax.Array:
+    """Factor and coherence of the one automatic warmup in a state, NaN without one."""
+    nodes = list(find(opt_state, AutomaticWarmupState).values())
+    if len(nodes) != 1:
+        return jnp.full(2, jnp.nan, jnp.float32)
+    return jnp.stack([bare(nodes[0].factor), bare(nodes[0].coherence)])
+
+
 _INJECTED = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from matplotlib import pyplot
 
 import optax_warmup as ow
 
@@ -245,15 +246,28 @@ def test_accumulated_gradients_count_once():
     )
 
 
-def test_it_serves_flax_and_is_recorded():
-    optimizer = ow.record_moments(ow.automatic_warmup(optax.adam(0.1)))
+def test_it_serves_flax_and_its_decisions_are_recorded():
+    warm = ow.automatic_warmup(
+        optax.chain(optax.scale_by_adam(), ow.scale_by_learning_rate(0.5))
+    )
     model = nnx.Linear(8, 4, rngs=nnx.Rngs(0))
-    holder = nnx.Optimizer(model, optimizer, wrt=nnx.Param)
+    holder = nnx.Optimizer(model, ow.record_moments(warm), wrt=nnx.Param)
+    factors, signs = [], []
     for step in range(3):
         x = jax.random.normal(jax.random.key(step), (16, 8))
         grads = nnx.grad(lambda m, x=x: jnp.mean(jnp.square(m(x) - 1)))(model)
         holder.update(model, grads)
-    assert len(ow.read_moments(holder.opt_state).steps) == 3
+        state = nnx.as_pure(holder.opt_state).inner_state
+        factors.append(state.factor)
+        signs.append(state.coherence)
+    history = ow.read_moments(holder.opt_state)
+    np.testing.assert_array_equal(history.warmup_factor, factors)
+    np.testing.assert_array_equal(history.coherence, signs)
+    np.testing.assert_allclose(history.learning_rate, 0.5 * np.array(factors))
+    figure, axes = ow.plot_moments(history)
+    pyplot.close(figure)
+    assert {"warmup_factor", "coherence"} <= set(axes)
+    assert ow.to_scalars(history)["moments/warmup_factor"] == factors[-1]
 
 
 @pytest.mark.parametrize(

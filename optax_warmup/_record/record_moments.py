@@ -15,7 +15,7 @@ from optax_warmup._record import layout as layouts
 from optax_warmup._record import moments, sample, slots
 from optax_warmup._record.gate import measured_if
 from optax_warmup._record.layout import Layout
-from optax_warmup._state import learning_rates
+from optax_warmup._state import automatic_warmup_of, learning_rates
 from optax_warmup._transforms.arguments import require_optimizer
 
 
@@ -32,6 +32,8 @@ class RecordMomentsState(NamedTuple):
         steps: the step of each row, -1 where it is empty, int32, shape (rows + 1,).
         learning_rate: the rate used at that step, NaN where none was remembered,
             float32, shape (rows + 1,).
+        warmup: the factor and the coherence of `automatic_warmup`, NaN without one,
+            float32, shape (rows + 1, 2).
         sums: the sums over each group's coordinates, float32, shape
             (rows + 1, groups, columns).
         histogram: counts of sampled coordinates of nu in bins of two octaves, int32,
@@ -49,6 +51,7 @@ class RecordMomentsState(NamedTuple):
     updates: jax.Array
     steps: jax.Array
     learning_rate: jax.Array
+    warmup: jax.Array
     sums: jax.Array
     histogram: jax.Array
 
@@ -166,6 +169,7 @@ def record_moments(
             updates=jnp.zeros((), jnp.int32),
             steps=jnp.full(rows, -1, jnp.int32),
             learning_rate=jnp.full(rows, jnp.nan, jnp.float32),
+            warmup=jnp.full((rows, 2), jnp.nan, jnp.float32),
             sums=jnp.zeros((rows, size, len(columns)), jnp.float32),
             histogram=jnp.zeros((rows, size, bins), jnp.int32),
         )
@@ -210,6 +214,7 @@ def record_moments(
         return new_updates, new._replace(
             steps=_write(state.steps, jnp.where(due, count - 1, -1), row),
             learning_rate=_write(state.learning_rate, _rate(inner_state), row),
+            warmup=_write(state.warmup, automatic_warmup_of(inner_state), row),
             sums=_write(state.sums, sums, row),
             histogram=_write(state.histogram, histogram, row),
         )

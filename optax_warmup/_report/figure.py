@@ -31,7 +31,8 @@ def plot_moments(
 
     Panels that runs share have a curve for each, named at its end: loss, learning rate,
     effective samples, update size against that of pure noise, lag, update to weights,
-    sharpness where it was measured, alignment. Below, for each run: the distribution of
+    sharpness where it was measured, alignment; factor and coherence of an automatic
+    warmup. Below, for each run: the distribution of
     sqrt(nu_hat) and its RMS by group. What was not recorded has no panel. All lie over
     the updates done, on a logarithmic axis.
 
@@ -42,9 +43,9 @@ def plot_moments(
 
     Returns:
         The matplotlib figure, and its axes by name: `loss`, `learning_rate`,
-        `effective_samples`, `update_rms`, `lag`, `update_to_weight`, `sharpness`,
-        `alignment`, and `distribution` and `groups`, followed by ` <name>` where there
-        are several runs.
+        `warmup_factor`, `coherence`, `effective_samples`, `update_rms`, `lag`,
+        `update_to_weight`, `sharpness`, `alignment`, and `distribution` and `groups`,
+        followed by ` <name>` where there are several runs.
 
     Raises:
         ImportError: matplotlib is not installed.

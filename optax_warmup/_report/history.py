@@ -49,6 +49,8 @@ class MomentHistory:
         dtypes: the dtype of nu in each group, "" where it has none.
         learning_rate: the rate each update used, NaN where none was remembered.
             float64, shape (T,).
+        warmup_factor, coherence: what `automatic_warmup` multiplied each update by, and
+            the agreement of the gradients that it went by; NaN without one. (T,).
         effective_samples: how many gradients nu_hat is worth,
             (1 + b2) / (1 - b2) * (1 - b2**n) / (1 + b2**n). Shape (T,).
         relative_error: sqrt(2 / effective_samples), the standard error of nu_hat as a
@@ -94,6 +96,8 @@ class MomentHistory:
     sampled: np.ndarray
     dtypes: tuple[str, ...]
     learning_rate: np.ndarray
+    warmup_factor: np.ndarray
+    coherence: np.ndarray
     effective_samples: np.ndarray
     relative_error: np.ndarray
     bias_correction: np.ndarray
@@ -173,6 +177,8 @@ def _identity(schedule: object) -> dict[str, str]:
 _META = ("groups", "dtypes", "b1", "b2", "eps", "corrected")
 _BY_STEP = (
     "learning_rate",
+    "warmup_factor",
+    "coherence",
     "effective_samples",
     "relative_error",
     "bias_correction",

@@ -94,6 +94,7 @@ def charts(
             log=far_apart,
             bounds=None if far_apart else (0.0, 0.0),
         )
+    yield from _automatic(names, evidence)
     yield _samples(names, evidence)
     yield _update(names, evidence)
     yield from _lag(names, evidence)
@@ -198,6 +199,28 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _by_length(evidence: list[Evidence]) -> list[Evidence]:
     return sorted(evidence, key=lambda e: len(e.history.steps))
+
+
+def _automatic(names: list[str], evidence: list[Evidence]) -> Iterator[Chart]:
+    """What an automatic warmup decided, and by what."""
+    factors, signs = (
+        [Line(_updates(e), of(e.history), i, names[i]) for i, e in enumerate(evidence)]
+        for of in (lambda h: h.warmup_factor, lambda h: h.coherence)
+    )
+    if _any(factors):
+        yield Chart(
+            "warmup_factor",
+            "Automatic warmup",
+            "What each update was multiplied by; 1 is the schedule's own rate.",
+            factors,
+        )
+        yield Chart(
+            "coherence",
+            "Why it grew or held",
+            "Whether successive gradients agree: 1 in noise, more where they do; below "
+            "0.75, where each takes back the one before, the factor holds.",
+            [_flat(signs, 1.0, "noise"), *signs],
+        )
 
 
 def _samples(names: list[str], evidence: list[Evidence]) -> Chart:

@@ -63,7 +63,7 @@ def read_moments(
     return _history(layout, [table[rows] for table in record], *measured)
 
 
-_RECORDED = ("steps", "learning_rate", "sums", "histogram")
+_RECORDED = ("steps", "learning_rate", "warmup", "sums", "histogram")
 
 
 def _by_step(values: Mapping[int, ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +86,7 @@ def _history(
     sharpness: np.ndarray,
 ) -> MomentHistory:
     """The history of the rows of a record, in the order of their steps."""
-    steps, rate, sums, histogram = record
+    steps, rate, warmup, sums, histogram = record
     steps, count = steps.astype(np.int64), steps + 1.0
     rate, sums = rate.astype(np.float64), sums.astype(np.float64)
     sizes = np.array(layout.sizes, np.int64)
@@ -105,6 +105,8 @@ def _history(
         sampled=np.array(layout.sampled, np.int64),
         dtypes=tuple(layout.dtypes),
         learning_rate=rate,
+        warmup_factor=warmup[:, 0].astype(np.float64),
+        coherence=warmup[:, 1].astype(np.float64),
         effective_samples=samples,
         relative_error=np.sqrt(2 / samples),
         bias_correction=bias,

@@ -1,0 +1,172 @@
+"""Model warm-up: a jitted function compiled and run once before its first real call."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# A fixed number: with one that depended on the clock, processes that sum over all
+# devices would wait for each other for ever.
+_STEADY_CALLS = 3
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Precompiled:
+    """What `precompile` returns: the compiled function, and what its start took.
+
+    Call it as the jitted function, without its static arguments: their values are
+    compiled in. Arguments of another structure, shape, dtype or place raise a TypeError
+    or ValueError that says which differ.
+
+    Attributes:
+        name: the function's.
+        compiled: the `jax.stages.Compiled` behind it, with all that it tells.
+        trace_seconds: to trace the function and lower it. No cache saves this.
+        compile_seconds: to compile it, or to fetch it from the persistent cache.
+        first_call_seconds: the first call, on zeros, until its results are there.
+        steady_seconds: the median of the next ones.
+        flops: of one call, as XLA counts them (the body of a loop once, a kernel that
+            is not XLA's not at all), or None where the platform does not say.
+        bytes_accessed: the operands and results of one call's operations, counted so.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax_warmup as ow
+        >>> warm = ow.precompile(jax.jit(lambda x: 2 * x), jnp.zeros(3))
+        >>> warm(jnp.array([1.0, 2.0, 3.0]))
+        Array([2., 4., 6.], dtype=float32)
+        >>> warm.flops
+        3.0
+    """
+
+    name: str
+    compiled: jax.stages.Compiled
+    trace_seconds: float
+    compile_seconds: float
+    first_call_seconds: float
+    steady_seconds: float
+    flops: float | None
+    bytes_accessed: float | None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.compiled(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        counts = [
+            _in_units(count, unit)
+            for count, unit in ((self.flops, "FLOP"), (self.bytes_accessed, "B"))
+            if count is not None
+        ]
+        return (
+            f"{self.name}: traced in {_in_units(self.trace_seconds, 's')}, "
+            f"compiled in {_in_units(self.compile_seconds, 's')}; "
+            f"first call {_in_units(self.first_call_seconds, 's')}, "
+            f"then {_in_units(self.steady_seconds, 's')}"
+            + (f" ({', '.join(counts)})" if counts else "")
+        )
+
+
+def precompile(
+    function: jax.stages.Wrapped, /, *args: Any, **kwargs: Any
+) -> Precompiled:
+    """Compiles a jitted function ahead of time, and runs it on zeros.
+
+    So whatever happens only once has happened before the first real call: tracing,
+    compilation (or its fetch from JAX's persistent cache, which is filled where
+    `jax_compilation_cache_dir` names one), and the device's own first-time work. Use
+    what it returns: JAX does not promise that `function` finds its program again.
+
+    The zeros are the function's own, with the shapes and shardings of the arguments,
+    and live during the calls; arguments that the function donates are left alone.
+    Callbacks inside it are called, too. Where `function` needs a mesh
+    (`jax.set_mesh`), `precompile` needs it as well, and all its processes together.
+
+    Args:
+        function: from `jax.jit`, with whatever static or donated arguments.
+        *args: its arguments, or `jax.ShapeDtypeStruct`s in place of arrays, with a
+            `sharding` where that matters (`jax.eval_shape` makes a tree of them);
+            static arguments as they will be.
+        **kwargs: its keyword arguments, likewise.
+
+    Returns:
+        A `Precompiled`, which is called like `function`, less its static arguments.
+
+    Raises:
+        TypeError: `function` is not jitted; an argument is neither an array nor a
+            `ShapeDtypeStruct` nor static.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax_warmup as ow
+        >>> step = jax.jit(lambda w, x: w - 0.1 * x, donate_argnums=0)
+        >>> shape = jax.ShapeDtypeStruct((3,), jnp.float32)
+        >>> warm = ow.precompile(step, shape, shape)
+        >>> warm  # doctest: +ELLIPSIS
+        <lambda>: traced in ...s, compiled in ...s; first call ...s, then ...s (...)
+        >>> warm(jnp.ones(3), jnp.ones(3))
+        Array([0.9, 0.9, 0.9], dtype=float32)
+
+    Source: JAX, "Ahead-of-time lowering and compilation",
+    https://docs.jax.dev/en/latest/aot.html
+    """
+    _require(isinstance(function, jax.stages.Wrapped), function)
+    began = time.perf_counter()
+    lowered = function.lower(*args, **kwargs)
+    _require(isinstance(lowered, jax.stages.Lowered), function)
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+    ended = time.perf_counter()
+    first, *others = _calls(compiled)
+    costs = compiled.cost_analysis() or {}
+    return Precompiled(
+        name=getattr(function, "__name__", repr(function)),
+        compiled=compiled,
+        trace_seconds=traced - began,
+        compile_seconds=ended - traced,
+        first_call_seconds=first,
+        steady_seconds=float(np.median(others)),
+        flops=_count(costs.get("flops")),
+        bytes_accessed=_count(costs.get("bytes accessed")),
+    )
+
+
+def _require(jitted: bool, function: Any) -> None:
+    if not jitted:
+        raise TypeError(
+            f"precompile: function must be jitted by jax.jit, got {function!r}; "
+            "pass jax.jit(function), with its static and donated arguments."
+        )
+
+
+def _calls(compiled: jax.stages.Compiled) -> list[float]:
+    """Seconds of each of the first calls, on zeros."""
+    zeros = jax.jit(
+        lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), compiled.args_info),
+        out_shardings=compiled.input_shardings,
+    )
+    seconds = []
+    # Zeros may well give NaN, about which these calls should not complain.
+    with jax.debug_nans(False), jax.debug_infs(False):
+        for _ in range(1 + _STEADY_CALLS):
+            # New ones each time, since the function may take what it is given.
+            args, kwargs = jax.block_until_ready(zeros())
+            began = time.perf_counter()
+            jax.block_until_ready(compiled(*args, **kwargs))
+            seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def _count(x: float | None) -> float | None:
+    """XLA says -1 where it does not know."""
+    return None if x is None or x < 0 else float(x)
+
+
+def _in_units(x: float, unit: str) -> str:
+    """Three digits and a prefix: 0.0213 s is 21.3 ms."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if x >= factor and unit != "s":
+            return f"{x / factor:.3g} {prefix}{unit}"
+    if unit != "s" or x >= 1:
+        return f"{x:.3g} {unit}"
+    return f"{x * 1e3:.3g} ms" if x >= 1e-3 else f"{x * 1e6:.3g} us"
