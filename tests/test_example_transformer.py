@@ -5,89 +5,54 @@ standard library's.
 """
 
 import dataclasses
-import io
+import itertools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import transformer_runs as runs
 from flax import nnx
-from jax.experimental.compilation_cache import compilation_cache
-from rich.console import Console
+from transformer_runs import (
+    OPTIONS,
+    TEXT,
+    TINY,
+    TRAIN,
+    compile_once,
+    finish,
+    run,
+    start,
+    write_text,
+)  # fmt: skip
 
 import optax_warmup as ow
-from examples.transformer import data, demo, train
+from examples.transformer import data, demo, loop, train
 from examples.transformer.command_line import config_from, make_parser
-from examples.transformer.config import PRESETS, Config, InputError
+from examples.transformer.config import Config
 from examples.transformer.model import Transformer
+from examples.transformer.option import InputError
+from examples.transformer.presets import PRESETS
 from examples.transformer.result import load_result
 from examples.transformer.run_folder import RunFolder
-from examples.transformer.sharding import data_mesh
+from examples.transformer.sharding import make_mesh
 from examples.transformer.train_step import init_params, loss_of
-
-TINY = Config(
-    length=16,
-    width=16,
-    layers=1,
-    heads=2,
-    mlp_width=32,
-    batch_size=4,
-    total_steps=12,
-    warmup_steps=4,
-    eval_every=5,
-    eval_sequences=8,
-)
-TEXT = "the quick brown fox jumps over the lazy dog. " * 100
-
-
-# TINY, on a command line.
-OPTIONS = """
-    --length 16 --width 16 --layers 1 --heads 2 --mlp-width 32 --batch-size 4
-    --total-steps 12 --warmup-steps 4 --eval-every 5 --eval-sequences 8
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compile_once(tmp_path_factory):
-    """Most tests train the same program, which takes longer to compile than to run."""
-    if jax.config.jax_compilation_cache_dir:  # as under make
+def programs(tmp_path_factory):
+    with compile_once(tmp_path_factory):
         yield
-        return
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    configure(settings)
-    yield
-    configure(before)
-
-
-def configure(settings):
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()  # it reads its settings once
 
 
 @pytest.fixture
 def text(tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_text(TEXT)
-    return str(path)
+    return write_text(tmp_path)
 
 
 @pytest.fixture
 def quiet():
-    return Console(file=io.StringIO())
-
-
-def run(config, folder, console, **changes):
-    return train.train(config.replace(run_dir=str(folder), **changes), console=console)
+    return runs.quiet()
 
 
 # Training.
@@ -97,6 +62,7 @@ def test_a_run_leaves_a_whole_folder(text, tmp_path, quiet):
     result = run(TINY, tmp_path / "run", quiet, data=text)
     names = {path.name for path in result.folder.iterdir()}
     assert names == {
+        "checkpoints",
         "config.json",
         "environment.json",
         "metrics.jsonl",
@@ -138,13 +104,13 @@ def test_the_same_seed_gives_the_same_run(text, tmp_path, quiet):
 def test_an_interrupted_run_is_not_left_as_a_finished_one(
     text, tmp_path, quiet, monkeypatch
 ):
-    def stop_at_seven(corpus, config, step):
-        if step == 7:
+    def put_seven(*arguments):
+        if next(batches) == 7 + 2:  # two of them are held out
             raise KeyboardInterrupt
-        return batch(corpus, config, step)
+        return put_batch(*arguments)
 
-    batch = data.training_batch
-    monkeypatch.setattr(train, "training_batch", stop_at_seven)
+    batches, put_batch = itertools.count(), loop.put_batch
+    monkeypatch.setattr(loop, "put_batch", put_seven)
     with pytest.raises(KeyboardInterrupt):
         run(TINY, tmp_path / "run", quiet, data=text)
     assert not (tmp_path / "run").exists()
@@ -189,13 +155,14 @@ def test_causality(tied):
     at positions above i and not zero at positions up to i.
     """
     config = TINY.replace(tied_embedding=tied, length=8, layers=2)
-    graphdef, params = init_params(config, data_mesh(jax.device_count()))
+    graphdef, params = init_params(config, make_mesh(config))
     model = nnx.merge(graphdef, params)
     x_BxLxD = model.embed(jnp.arange(8)[None])
 
     def weighted_logits_L(x_BxLxD):
         weights_V = jnp.sin(jnp.arange(config.vocab_size))  # so that nothing cancels
-        return (nnx.merge(graphdef, params).decode(x_BxLxD) @ weights_V)[0]
+        model = nnx.merge(graphdef, params)
+        return (model.unembed(model.decode(x_BxLxD)) @ weights_V)[0]
 
     jacobian_LxLxD = jax.jit(jax.jacrev(weighted_logits_L))(x_BxLxD)[:, 0]
     depends_LxL = np.any(np.asarray(jacobian_LxLxD) != 0, axis=-1)
@@ -203,14 +170,15 @@ def test_causality(tied):
 
 
 def test_an_untrained_model_knows_nothing():
-    graphdef, params = init_params(TINY, data_mesh(jax.device_count()))
+    graphdef, params = init_params(TINY, make_mesh(TINY))
     tokens_BxL = jax.random.randint(jax.random.key(0), (4, 17), 0, 256)
     loss = jax.jit(loss_of(graphdef))(params, tokens_BxL)
     assert loss == pytest.approx(np.log(256), abs=0.1)
 
 
 @pytest.mark.parametrize(
-    ("preset", "millions"), [("demo", 0.12), ("small", 10.8), ("gpt2", 124.4)]
+    ("preset", "millions"),
+    [("demo", 0.12), ("small", 10.8), ("gpt2", 124.4), ("1b", 1014)],
 )
 def test_the_presets_have_the_size_they_promise(preset, millions):
     model = nnx.eval_shape(lambda: Transformer(PRESETS[preset], rngs=nnx.Rngs(0)))
@@ -313,14 +281,11 @@ def test_settings_that_will_not_do(changes, message):
 
 def test_a_batch_must_divide_over_the_devices(tmp_path):
     """In a process of its own, since the number of devices is fixed at start."""
-    command = [
-        sys.executable, "-m", "examples.transformer.train",
-        "--batch-size", "5", "--run-dir", str(tmp_path / "run"),
-    ]  # fmt: skip
-    done = in_a_process(command, XLA_FLAGS="--xla_force_host_platform_device_count=2")
-    assert done.returncode == 2
-    assert "batch_size=5 does not divide over 2 devices" in done.stderr
-    assert "Traceback" not in done.stderr
+    command = [*TRAIN, "--batch-size", "5", "--run-dir", str(tmp_path / "run")]
+    code, _, errors = finish(start(command, devices=2))
+    assert code == 2
+    assert "batch_size=5 does not divide over 2 devices" in errors
+    assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())
 
 
@@ -328,15 +293,15 @@ def test_a_batch_must_divide_over_the_devices(tmp_path):
 
 
 def test_help_explains_every_setting():
-    done = in_a_process([sys.executable, "-m", "examples.transformer.train", "--help"])
-    assert done.returncode == 0
+    code, out, _ = finish(start([*TRAIN, "--help"]))
+    assert code == 0
     for field in dataclasses.fields(Config):
-        assert "--" + field.name.replace("_", "-") in done.stdout
-    assert "{demo,small,gpt2}" in done.stdout
+        assert "--" + field.name.replace("_", "-") in out
+    assert "{demo,small,gpt2,1b}" in out
 
 
 def test_command_line_trains(text, tmp_path, capsys):
-    arguments = [*OPTIONS.split(), "--data", text, "--run-dir", str(tmp_path / "run")]
+    arguments = [*OPTIONS, "--data", text, "--run-dir", str(tmp_path / "run")]
     assert train.main(arguments) == 0
     assert "held-out loss" in capsys.readouterr().out
     trained = load_result(tmp_path / "run").config
@@ -356,7 +321,7 @@ def test_command_line_overrides_a_preset():
 def test_overwrite_leaves_alone_what_is_not_a_run(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
-    with pytest.raises(InputError, match="is not a run.*leaves it alone"):
+    with pytest.raises(InputError, match="is not a run.*leave it alone"):
         RunFolder(tmp_path / "thesis", overwrite=True)
     assert (tmp_path / "thesis" / "chapter.txt").exists()
 
@@ -374,7 +339,7 @@ def test_what_is_not_a_finished_run_cannot_be_loaded(tmp_path):
 
 def test_demo_compares_two_runs_and_draws_them(text, tmp_path, capsys):
     home = tmp_path / "demo"
-    assert demo.main([*OPTIONS.split(), "--data", text, "--run-dir", str(home)]) == 0
+    assert demo.main([*OPTIONS, "--data", text, "--run-dir", str(home)]) == 0
     printed = capsys.readouterr().out
     assert "no warmup" in printed
     assert "held-out loss" in printed
@@ -382,15 +347,3 @@ def test_demo_compares_two_runs_and_draws_them(text, tmp_path, capsys):
     without, with_ = (load_result(home / folder).config for folder in demo.FOLDERS)
     assert with_.warmup_steps == 4
     assert without == with_.replace(warmup_steps=0, run_dir=without.run_dir)
-
-
-def in_a_process(command, **environment):
-    root = Path(__file__).parents[1]
-    return subprocess.run(
-        command,
-        cwd=root,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )

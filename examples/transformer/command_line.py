@@ -5,7 +5,9 @@ import dataclasses
 import typing
 from typing import Any
 
-from .config import PRESETS, Config
+from . import processes
+from .config import Config
+from .presets import PRESETS
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -41,6 +43,23 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         )
     parser.epilog = "In square brackets: the value of the demo preset."
     return parser
+
+
+def add_resume_options(parser: argparse.ArgumentParser) -> None:
+    """What training alone can do, and not the demo, which trains twice."""
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the newest checkpoint in RUN_DIR, or start where there is "
+        "none: the same command again after an interruption",
+    )
+    parser.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="resume although model, data, schedule or another part of the training is "
+        "not what it was",
+    )
+    processes.add_options(parser)
 
 
 def parsing(hint: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import Config, InputError
+from .config import Config
+from .option import InputError
 
 # Test suites and installed packages differ from machine to machine far more than the
 # library itself, and would triple the text.
@@ -107,14 +108,22 @@ def read_text(path: Path) -> bytes:
     return text
 
 
-def training_batch(corpus: Corpus, config: Config, step: int) -> np.ndarray:
-    """Random crops [batch_size, length + 1]; the last token is only a target."""
+def training_batch(
+    corpus: Corpus, config: Config, step: int, rows: np.ndarray | None = None
+) -> np.ndarray:
+    """Random crops [batch_size, length + 1]; the last token is only a target.
+
+    With `rows`, those rows of the batch and no others: a process's own.
+    """
     rng = np.random.default_rng([config.seed, step])
     starts_B = rng.integers(len(corpus.train) - config.length, size=config.batch_size)
-    return crops(corpus.train, starts_B, config.length + 1)
+    starts_R = starts_B if rows is None else starts_B[rows]
+    return crops(corpus.train, starts_R, config.length + 1)
 
 
-def heldout_batches(corpus: Corpus, config: Config) -> list[np.ndarray]:
+def heldout_batches(
+    corpus: Corpus, config: Config, rows: np.ndarray | None = None
+) -> list[np.ndarray]:
     """The same sequences at every evaluation, spread evenly over the held-out text.
 
     Whole batches only (rounded up), since each must divide over the devices.
@@ -123,9 +132,9 @@ def heldout_batches(corpus: Corpus, config: Config) -> list[np.ndarray]:
     starts_N = np.linspace(
         0, len(corpus.heldout) - config.length - 1, count * config.batch_size
     ).astype(int)
-    return [
-        crops(corpus.heldout, s, config.length + 1) for s in np.split(starts_N, count)
-    ]
+    starts_NxB = starts_N.reshape(count, config.batch_size)
+    starts_NxR = starts_NxB if rows is None else starts_NxB[:, rows]
+    return [crops(corpus.heldout, s, config.length + 1) for s in starts_NxR]
 
 
 def crops(tokens_N: np.ndarray, starts_B: np.ndarray, length: int) -> np.ndarray:

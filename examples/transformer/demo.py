@@ -18,7 +18,8 @@ from rich.table import Table
 import optax_warmup as ow
 
 from .command_line import config_from, make_parser
-from .config import Config, InputError
+from .config import Config
+from .option import InputError
 from .result import Result
 from .train import train
 

@@ -6,23 +6,33 @@ from typing import Any
 
 import jax
 
+from . import attention, loader
 from .config import Config
 from .data import Corpus
 from .optimizer import make_schedule
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "optax_warmup", "numpy")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "optax_warmup",
+    "orbax-checkpoint",
+    "numpy",
+)
 
 
 def describe(config: Config, corpus: Corpus) -> dict[str, Any]:
     """Versions, devices, corpus and schedule, ready for JSON."""
     return {
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in PACKAGES},
+        "versions": versions(),
         "platform": platform.platform(),
         "devices": {
             "kind": jax.devices()[0].device_kind,
             "count": jax.device_count(),
             "processes": jax.process_count(),
+            "attention": attention.choose(config)[1],
+            "loader": loader.choose(config.loader),
         },
         "corpus": {
             "name": corpus.name,
@@ -32,6 +42,11 @@ def describe(config: Config, corpus: Corpus) -> dict[str, Any]:
         },
         "schedule": repr(make_schedule(config)),
     }
+
+
+def versions() -> dict[str, str]:
+    packages = {package: version(package) for package in PACKAGES}
+    return {"python": platform.python_version()} | packages
 
 
 def version(package: str) -> str:

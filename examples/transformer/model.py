@@ -4,12 +4,20 @@ Shapes are in the names: B batch, L length, V vocabulary, D width, H heads,
 K head size (D / H), F hidden size of the MLP.
 """
 
+from collections.abc import Sequence
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from .attention import implementation
 from .config import Config
+from .sharding import all_but_gathered, gather, shares_params, split_over_batch
+
+# Keys and values of the tokens so far, [B, L, H, K] each.
+Cache = tuple[jax.Array, jax.Array]
 
 
 def linear(inputs: int, outputs: int, config: Config, rngs: nnx.Rngs, gain=1.0):
@@ -38,19 +46,46 @@ class Attention(nnx.Module):
 
     def __init__(self, config: Config, *, rngs: nnx.Rngs):
         self.heads = config.heads
+        self.implementation = implementation(config)
         self.qkv = linear(config.width, 3 * config.width, config, rngs)
         self.out = linear(
             config.width, config.width, config, rngs, residual_gain(config)
         )
 
     def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
+        q_BxLxHxK, k_BxLxHxK, v_BxLxHxK = self.project(x_BxLxD)
+        y_BxLxHxK = jax.nn.dot_product_attention(
+            q_BxLxHxK,
+            k_BxLxHxK,
+            v_BxLxHxK,
+            is_causal=True,
+            implementation=self.implementation,
+        )
+        return self.out(y_BxLxHxK.reshape(x_BxLxD.shape))
+
+    def project(self, x_BxLxD: jax.Array) -> list[jax.Array]:
         B, L, D = x_BxLxD.shape
         qkv_BxLx3xHxK = self.qkv(x_BxLxD).reshape(B, L, 3, self.heads, D // self.heads)
-        q_BxLxHxK, k_BxLxHxK, v_BxLxHxK = jnp.unstack(qkv_BxLx3xHxK, axis=2)
-        y_BxLxHxK = jax.nn.dot_product_attention(
-            q_BxLxHxK, k_BxLxHxK, v_BxLxHxK, is_causal=True
+        return jnp.unstack(qkv_BxLx3xHxK, axis=2)
+
+    def extend(
+        self, x_BxNxD: jax.Array, cache: Cache, position: jax.Array
+    ) -> tuple[jax.Array, Cache]:
+        """The same of N tokens from `position` on, given keys and values before it.
+
+        What the cache holds from there on is overwritten, or masked.
+        """
+        q_BxNxHxK, *new = self.project(x_BxNxD)
+        k_BxLxHxK, v_BxLxHxK = cache = tuple(
+            jax.lax.dynamic_update_slice_in_dim(old, x.astype(old.dtype), position, 1)
+            for old, x in zip(cache, new, strict=True)
         )
-        return self.out(y_BxLxHxK.reshape(B, L, D))
+        queries_N = position + jnp.arange(x_BxNxD.shape[1])
+        seen_NxL = jnp.arange(k_BxLxHxK.shape[1]) <= queries_N[:, None]
+        y_BxNxHxK = jax.nn.dot_product_attention(
+            q_BxNxHxK, k_BxLxHxK, v_BxLxHxK, mask=seen_NxL[None, None]
+        )
+        return self.out(y_BxNxHxK.reshape(x_BxNxD.shape)), cache
 
 
 class MLP(nnx.Module):
@@ -80,6 +115,15 @@ class Block(nnx.Module):
         x_BxLxD = x_BxLxD + self.attention(self.attention_norm(x_BxLxD))
         return x_BxLxD + self.mlp(self.mlp_norm(x_BxLxD))
 
+    def extend(
+        self, x_BxNxD: jax.Array, cache: Cache, position: jax.Array
+    ) -> tuple[jax.Array, Cache]:
+        y_BxNxD, cache = self.attention.extend(
+            self.attention_norm(x_BxNxD), cache, position
+        )
+        x_BxNxD = x_BxNxD + y_BxNxD
+        return x_BxNxD + self.mlp(self.mlp_norm(x_BxNxD)), cache
+
 
 class Transformer(nnx.Module):
     """Bytes in, logits of the next byte out."""
@@ -96,32 +140,101 @@ class Transformer(nnx.Module):
 
         self.tokens = table(config.vocab_size)
         self.positions = table(config.length)
-        self.blocks = nnx.List(Block(config, rngs=rngs) for _ in range(config.layers))
+        blocks = [Block(config, rngs=rngs) for _ in range(config.layers)]
+        self.blocks = stack(blocks) if config.scan_layers else nnx.List(blocks)
+        self.scan_layers, self.remat = config.scan_layers, config.remat
+        self.loss_chunks, self.dtype = config.loss_chunks, config.compute_dtype
         self.final_norm = norm(config, rngs)
-        self.unembed = (
+        self.output = (
             None
             if config.tied_embedding
             else linear(config.width, config.vocab_size, config, rngs)
         )
 
     def __call__(self, tokens_BxL: jax.Array) -> jax.Array:
-        return self.decode(self.embed(tokens_BxL))
+        return self.unembed(self.decode(self.embed(tokens_BxL)))
 
     def embed(self, tokens_BxL: jax.Array) -> jax.Array:
         x_BxLxD = self.tokens(tokens_BxL)
-        return x_BxLxD + self.positions(jnp.arange(tokens_BxL.shape[1]))[None]
+        x_BxLxD = x_BxLxD + self.positions(jnp.arange(tokens_BxL.shape[1]))[None]
+        return split_over_batch(x_BxLxD)
 
     def decode(self, x_BxLxD: jax.Array) -> jax.Array:
-        for block in self.blocks:
-            x_BxLxD = block(x_BxLxD)
-        x_BxLxD = self.final_norm(x_BxLxD)
-        unembed = self.tokens.attend if self.unembed is None else self.unembed
-        return unembed(x_BxLxD).astype(jnp.float32)  # logits_BxLxV
+        apply = partial(apply_block, self.dtype)
+        if self.remat or shares_params():
+            apply = jax.checkpoint(
+                apply,
+                static_argnums=0,
+                policy=None if self.remat else all_but_gathered,
+                # In a scan nothing can be merged with the first computation anyway.
+                prevent_cse=not self.scan_layers,
+            )
+        if self.scan_layers:
+            graphdef, stacked = nnx.split(self.blocks)
+            x_BxLxD, _ = jax.lax.scan(
+                lambda x_BxLxD, layer: (apply(graphdef, layer, x_BxLxD), None),
+                x_BxLxD,
+                stacked,
+            )
+        else:
+            for block in self.blocks:
+                x_BxLxD = apply(*nnx.split(block), x_BxLxD)
+        return self.final_norm(x_BxLxD)
+
+    def extend(
+        self, tokens_BxN: jax.Array, cache: Cache, position: jax.Array
+    ) -> tuple[jax.Array, Cache]:
+        """Logits of the token after each of N more, and the cache of all layers."""
+        positions_N = position + jnp.arange(tokens_BxN.shape[1])
+        x_BxNxD = self.tokens(tokens_BxN) + self.positions(positions_N)[None]
+        blocks = self.blocks if self.scan_layers else stack(self.blocks)
+        graphdef, stacked = nnx.split(blocks)
+
+        def apply(x_BxNxD, layer):
+            params, cache = layer
+            return nnx.merge(graphdef, params).extend(x_BxNxD, cache, position)
+
+        x_BxNxD, cache = jax.lax.scan(apply, x_BxNxD, (stacked, cache))
+        return self.unembed(self.final_norm(x_BxNxD)), cache
+
+    def unembed(self, x_BxLxD: jax.Array) -> jax.Array:
+        layer = self.tokens.attend if self.output is None else self.output
+        return layer(x_BxLxD).astype(jnp.float32)  # logits_BxLxV
+
+
+def apply_block(
+    dtype: str, graphdef: nnx.GraphDef, params: nnx.State, x_BxLxD: jax.Array
+) -> jax.Array:
+    block = nnx.merge(graphdef, gather(params, dtype))
+    return split_over_batch(block(x_BxLxD))
+
+
+def stack(blocks: Sequence[Block]) -> Block:
+    """One block whose every parameter has a leading axis of layers.
+
+    It holds what the blocks hold, so a model starts the same with and without.
+    """
+    graphdef = nnx.graphdef(blocks[0])
+    states = [nnx.state(block) for block in blocks]
+    return nnx.merge(graphdef, jax.tree.map(lambda *x: jnp.stack(x), *states))
 
 
 def next_token_loss(model: Transformer, tokens_BxL: jax.Array) -> jax.Array:
-    """Mean cross-entropy of every token given those before it, in nats; shape ()."""
-    logits_BxLxV = model(tokens_BxL[:, :-1])
-    return optax.softmax_cross_entropy_with_integer_labels(
-        logits_BxLxV, tokens_BxL[:, 1:]
-    ).mean()
+    """Mean cross-entropy of every token given those before it, in nats; shape ().
+
+    With `loss_chunks`, so many parts of the sequence one after the other: the logits,
+    which for a large vocabulary outweigh all else, then never exist as a whole.
+    """
+    x_BxLxD = model.decode(model.embed(tokens_BxL[:, :-1]))
+    targets_BxL = tokens_BxL[:, 1:]
+
+    def loss(x_BxCxD: jax.Array, targets_BxC: jax.Array) -> jax.Array:
+        return optax.softmax_cross_entropy_with_integer_labels(
+            model.unembed(x_BxCxD), targets_BxC
+        ).mean()
+
+    if model.loss_chunks == 1:
+        return loss(x_BxLxD, targets_BxL)
+    split = partial(jnp.split, indices_or_sections=model.loss_chunks, axis=1)
+    chunks = jnp.stack(split(x_BxLxD)), jnp.stack(split(targets_BxL))
+    return jax.lax.map(lambda chunk: jax.checkpoint(loss)(*chunk), chunks).mean()

@@ -53,5 +53,10 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
 
 
 def matrices(params: Any) -> Any:
-    """Which parameters decay: matrices do, the scales of the norms do not."""
-    return jax.tree.map(lambda x: x.ndim > 1, params)
+    """Which parameters decay: matrices do, the scales of the norms do not.
+
+    By name, not by shape: the stacked scales of all layers look like a matrix.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: path[-1].key != "scale", params
+    )

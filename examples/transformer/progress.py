@@ -50,7 +50,9 @@ class Display:
         self.latest |= row
         step = int(row["step"])
         if self.bar:
-            status = self.status("loss", "learning_rate", "tokens_per_second")
+            status = self.status(
+                "loss", "learning_rate", "tokens_per_second", "model_flops_utilisation"
+            )
             self.bar.update(self.task, completed=step, status=status)
         elif "loss" in row and step >= self.next_line or step == self.total:
             self.next_line = step + self.stride
@@ -68,4 +70,5 @@ FORMATS = {
     "heldout_loss": "held-out {:.3f}",
     "learning_rate": "rate {:.1e}",
     "tokens_per_second": "{:,.0f} tokens/s",
+    "model_flops_utilisation": "MFU {:.1%}",
 }

@@ -2,12 +2,15 @@
 
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 
 import jax
 
+from . import throughput
 from .config import Config
-from .progress import Display
-from .run_folder import RunFolder
+
+Row = dict[str, float]
+Sink = Callable[[Row], None]  # takes rows: a file, a screen, TensorBoard, W&B
 
 
 class Recorder:
@@ -16,8 +19,8 @@ class Recorder:
     While the host reads the metrics of one update, the next one is already running.
     """
 
-    def __init__(self, config: Config, folder: RunFolder, display: Display):
-        self.config, self.folder, self.display = config, folder, display
+    def __init__(self, config: Config, sinks: Sequence[Sink]):
+        self.config, self.sinks = config, sinks
         self.pending: tuple[int, dict[str, jax.Array]] | None = None
         self.restart_clock()
 
@@ -30,9 +33,9 @@ class Recorder:
         if step % self.config.log_every == 0:
             self.pending = step, metrics
 
-    def evaluation(self, step: int, heldout_loss: float) -> None:
+    def evaluation(self, step: int, row: Row) -> None:
         self.flush()
-        self.record({"step": step, "heldout_loss": heldout_loss})
+        self.record({"step": step} | row)
         self.restart_clock()
 
     def flush(self) -> None:
@@ -41,14 +44,17 @@ class Recorder:
             return
         step, metrics = self.pending
         self.pending = None
-        row = {"step": step} | {name: x.item() for name, x in metrics.items()}
+        fetched = jax.device_get(metrics)  # all at once
+        row = {"step": step} | {name: x.item() for name, x in fetched.items()}
         self.arrivals.append((step, time.perf_counter()))
         (first, began), (last, now) = self.arrivals[0], self.arrivals[-1]
         if last > first:
             tokens = (last - first) * self.config.batch_size * self.config.length
             row["tokens_per_second"] = round(tokens / (now - began))
+            share = throughput.utilisation(self.config, tokens / (now - began))
+            row |= {} if share is None else {"model_flops_utilisation": share}
         self.record(row)
 
-    def record(self, row: dict[str, float]) -> None:
-        self.folder.append_metrics(row)
-        self.display.show(row)
+    def record(self, row: Row) -> None:
+        for sink in self.sinks:
+            sink(row)

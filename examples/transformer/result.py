@@ -12,7 +12,8 @@ import numpy as np
 
 import optax_warmup as ow
 
-from .config import Config, InputError
+from .config import Config
+from .option import InputError
 from .run_folder import parse
 
 Columns = dict[str, np.ndarray]
@@ -29,7 +30,7 @@ class Result:
     folder: Path
     config: Config
     updates: Columns  # step, loss, learning_rate, gradient_norm, tokens_per_second
-    evaluations: Columns  # step, heldout_loss
+    evaluations: Columns  # step, heldout_loss, moments/...
     history: ow.MomentHistory
     summary: dict[str, Any]
 
@@ -71,9 +72,13 @@ def columns(rows: list[dict[str, Any]]) -> Columns:
 def outcome(updates: Columns, evaluations: Columns) -> dict[str, Any]:
     """How a run ended, for its summary."""
     diverged = updates["step"][~np.isfinite(updates["loss"])]
+    utilisation = updates.get("model_flops_utilisation")
     return {
         "heldout_loss": evaluations["heldout_loss"][-1],
         "best_heldout_loss": np.fmin.reduce(evaluations["heldout_loss"]),
         "median_tokens_per_second": np.nanmedian(updates["tokens_per_second"]),
+        "median_model_flops_utilisation": (
+            None if utilisation is None else np.nanmedian(utilisation)
+        ),
         "diverged_at": int(diverged[0]) if diverged.size else None,
     }

@@ -4,76 +4,168 @@ A run writes into `<run>.incomplete/` and takes its name at the end, so a folder
 called `<run>` is always a finished run:
 
     config.json       the settings
-    environment.json  versions, devices, corpus, schedule
+    environment.json  versions, devices, corpus, schedule, and where it was resumed
     metrics.jsonl     a line for each logged update and each evaluation
+    checkpoints/      the newest states; checkpoint.py reads them
     moments.npz       the diagnostic record; optax_warmup.load_moments reads it
     summary.json      the outcome
+
+Of several processes the first writes; the others only know the names.
 """
 
+import fcntl
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from .config import InputError
+from . import processes
+from .option import InputError
+
+
+class OutputError(RuntimeError):
+    """What a run has to write cannot be written; the message names the way out."""
 
 
 class RunFolder:
     """Use as a context: leaving it normally finishes the run, an exception does not."""
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False):
+    def __init__(
+        self, path: str | Path, *, overwrite: bool = False, resume: bool = False
+    ):
         self.path = Path(path).expanduser()
         self.incomplete = self.path.with_name(self.path.name + ".incomplete")
-        for folder in (self.path, self.incomplete):
-            if folder.exists():
-                check_replaceable(folder, overwrite)
+        self.writes = processes.is_first()
+        self.reopened = self.created = False
+        if not self.writes:
+            return
+        existing = [each for each in (self.path, self.incomplete) if each.exists()]
+        for folder in existing:
+            check_run(folder, overwrite or resume)
+        if resume and len(existing) == 2:
+            raise InputError(
+                f"run_dir: there are both {self.path} and {self.incomplete}, and "
+                f"--resume would replace the first with the second. Move one away."
+            )
         try:
-            # The finished run that is overwritten stays until its successor is whole.
-            if self.incomplete.exists():
-                shutil.rmtree(self.incomplete)
-            self.incomplete.mkdir(parents=True)
-            self.metrics = (self.incomplete / "metrics.jsonl").open("w", buffering=1)
+            self.prepare(resume)
         except OSError as error:
             raise InputError(
                 f"run_dir: {self.incomplete} cannot be written: {error.strerror}. "
                 f"Choose another --run-dir."
             ) from None
 
+    def prepare(self, resume: bool) -> None:
+        self.created = not (self.incomplete.exists() or resume and self.path.exists())
+        if self.incomplete.exists():
+            handle = lock(self.incomplete)
+            if not resume:
+                shutil.rmtree(self.incomplete)
+            os.close(handle)
+        elif resume and self.path.exists():
+            self.path.rename(self.incomplete)
+            self.reopened = True
+        # The finished run that is overwritten stays until its successor is whole.
+        self.incomplete.mkdir(parents=True, exist_ok=True)
+        self.lock = lock(self.incomplete)
+        self.metrics = (self.incomplete / "metrics.jsonl").open("a", buffering=1)
+
     def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
-        self.metrics.close()
+        # Input errors come before any training: all stays as it was.
+        untouched = isinstance(error, InputError)
         if error is None:
-            if self.path.exists():
+            processes.wait_for_all("everything is written")
+        if self.writes:
+            self.metrics.close()
+            if error is None and self.path.exists():
                 shutil.rmtree(self.path)
-            self.incomplete.rename(self.path)
+            if error is None or (untouched and self.reopened):
+                self.incomplete.rename(self.path)
+            elif untouched and self.created:
+                shutil.rmtree(self.incomplete)
+            os.close(self.lock)
+        if error is None:
+            processes.wait_for_all("the run has its name")
 
     def write(self, name: str, content: dict[str, Any]) -> None:
+        if not self.writes:
+            return
         text = json.dumps(strict(content), indent=2, allow_nan=False)
-        (self.incomplete / name).write_text(text + "\n")
+        try:
+            (self.incomplete / name).write_text(text + "\n")
+        except OSError as error:
+            raise unwritable(self.incomplete / name, error) from None
+
+    def read(self, name: str) -> dict[str, Any]:
+        """What `write` wrote, or nothing."""
+        path = self.incomplete / name
+        return parse(path.read_text()) if path.is_file() else {}
 
     def append_metrics(self, row: dict[str, float]) -> None:
-        self.metrics.write(json.dumps(strict(row), allow_nan=False) + "\n")
+        if not self.writes:
+            return
+        try:
+            self.metrics.write(json.dumps(strict(row), allow_nan=False) + "\n")
+        except OSError as error:
+            raise unwritable(self.incomplete / "metrics.jsonl", error) from None
+
+    def keep_metrics_before(self, step: int) -> None:
+        """Drops the rows from `step` on, which will be written again."""
+        if not self.writes:
+            return
+        path = self.incomplete / "metrics.jsonl"
+        self.metrics.close()
+        lines = path.read_text().splitlines(keepends=True)
+        # A killed run may leave half a line at the end.
+        whole = [line for line in lines if line.endswith("\n")]
+        kept = [line for line in whole if parse(line)["step"] < step]
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(kept))
+        partial.replace(path)
+        self.metrics = path.open("a", buffering=1)
 
 
-def check_replaceable(folder: Path, overwrite: bool) -> None:
-    if not overwrite:
+def check_run(folder: Path, may_be_used: bool) -> None:
+    if not may_be_used:
         what = (
             "holds a run that was interrupted or is still going"
             if folder.name.endswith(".incomplete")
             else "exists already"
         )
         raise InputError(
-            f"run_dir: {folder} {what}. "
-            f"Choose another --run-dir, or replace it with --overwrite."
+            f"run_dir: {folder} {what}. Choose another --run-dir, go on with it by "
+            f"--resume, or replace it with --overwrite."
         )
     if not (folder / "metrics.jsonl").is_file():
         raise InputError(
-            f"run_dir: {folder} is not a run (it has no metrics.jsonl), so --overwrite "
-            f"leaves it alone. Choose another --run-dir."
+            f"run_dir: {folder} is not a run (it has no metrics.jsonl); --overwrite "
+            f"and --resume leave it alone. Choose another --run-dir."
         )
+
+
+def lock(folder: Path) -> int:
+    """Held until the process ends, however it ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(
+            f"run_dir: in {folder} a run is still going. Choose another --run-dir."
+        ) from None
+    return handle
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} could not be written: {error.strerror}. "
+        f"Make room, and go on from the newest checkpoint with --resume."
+    )
 
 
 # JSON has no such numbers. As text they are what protobuf writes, too.

@@ -1,0 +1,116 @@
+"""Checkpoints: all of a run's state at a step, complete or not there at all.
+
+Orbax writes in the background, under another name until everything is on disk. With
+several processes each writes its own part, so they need a folder that all of them see.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from .run_folder import OutputError
+from .train_step import TrainState
+
+NAME = "checkpoints"
+
+
+class Checkpoints:
+    """The newest checkpoints of a run. A step is the number of updates behind it.
+
+    The step is the position of the input, too: batches are a function of it.
+    """
+
+    def __init__(self, run: Path, keep: int = 1, *, read_only: bool = False):
+        self.run = run.absolute()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            cleanup_tmp_directories=not read_only,  # what a killed run left half done
+            read_only=read_only,
+        )
+        self.manager = ocp.CheckpointManager(self.run / NAME, options=options)
+        self.saved = self.latest()
+
+    def latest(self) -> int | None:
+        """Step of the newest complete checkpoint."""
+        return self.manager.latest_step()
+
+    def save(self, step: int, state: TrainState, identity: dict[str, Any]) -> None:
+        """Copies the state from the devices, and returns while it is being written."""
+        if step == self.saved:
+            return
+        about = {"identity": identity, "structure": structure(state)}
+        args = ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            opt_state=ocp.args.StandardSave(state.opt_state),
+            about=ocp.args.JsonSave(about),
+        )
+        self.saved = step
+        try:
+            self.manager.save(step, args=args, force=True)
+        except Exception as error:  # also what went wrong with the one before
+            raise self.failure(error) from error
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        """Waits until all is on disk; of two errors the first one counts."""
+        try:
+            self.manager.wait_until_finished()
+            self.manager.close()
+        except Exception as late:
+            if error is None:
+                raise self.failure(late) from late
+
+    def failure(self, error: Exception) -> OutputError:
+        first_line = (str(error).splitlines() or [""])[0][:300]
+        complete = f"of step {step}" if (step := self.latest()) else "not there yet"
+        return OutputError(
+            f"a checkpoint could not be written ({type(error).__name__}: "
+            f"{first_line}). The newest complete one in {self.run / NAME} is "
+            f"{complete}. Make room, and go on with --resume."
+        )
+
+    def identity(self, step: int) -> dict[str, Any]:
+        """What the run was that wrote it."""
+        return self.about(step)["identity"]
+
+    def about(self, step: int) -> dict[str, Any]:
+        return self.manager.restore(
+            step, args=ocp.args.Composite(about=ocp.args.JsonRestore())
+        ).about
+
+    def difference(self, step: int, abstract: TrainState) -> str | None:
+        """Why the checkpoint is not of such a state, if it is not."""
+        there, here = self.about(step)["structure"], structure(abstract)
+        different = [
+            f"{name} is {there.get(name, 'absent')} there and "
+            f"{here.get(name, 'absent')} here"
+            for name in dict.fromkeys([*there, *here])
+            if there.get(name) != here.get(name)
+        ]
+        return different[0] if different else None
+
+    def restore(self, step: int, abstract: TrainState) -> TrainState:
+        """The state, placed as `abstract` says: on any number of devices."""
+        items = {
+            name: ocp.args.StandardRestore(item)
+            for name, item in abstract._asdict().items()
+        }
+        restored = self.manager.restore(step, args=ocp.args.Composite(**items))
+        return TrainState(restored.params, restored.opt_state)
+
+    def restore_params(self, step: int, abstract: Any) -> Any:
+        """The parameters alone."""
+        args = ocp.args.Composite(params=ocp.args.StandardRestore(abstract))
+        return self.manager.restore(step, args=args).params
+
+
+def structure(state: Any) -> dict[str, str]:
+    """Path, dtype and shape of everything in the state."""
+    return {
+        jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}"
+        for path, x in jax.tree_util.tree_leaves_with_path(state)
+    }

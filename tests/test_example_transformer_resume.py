@@ -1,0 +1,250 @@
+"""The transformer example goes on where it was: after an interruption, a kill, a full
+disk; and not where it was another run.
+"""
+
+import json
+import os
+import shutil
+import sys
+
+import jax
+import numpy as np
+import optax
+import pytest
+from transformer_runs import (
+    OPTIONS,
+    ROOT,
+    TINY,
+    assert_same_training,
+    compile_once,
+    finish,
+    run,
+    start,
+    write_text,
+)
+
+import optax_warmup as ow
+from examples.transformer.checkpoint import Checkpoints
+from examples.transformer.option import InputError
+from examples.transformer.plan import make_plan
+from examples.transformer.result import load_result
+from examples.transformer.run_folder import RunFolder
+
+EVERY = 2
+CONFIG = TINY.replace(checkpoint_every=EVERY)
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    with compile_once(tmp_path_factory) as environment:
+        # Flags as here, so that a process of its own has the same last bit.
+        yield environment | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return write_text(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def whole(programs, text, tmp_path_factory):
+    """The run that nothing interrupts."""
+    return run(CONFIG, tmp_path_factory.mktemp("whole") / "run", data=text)
+
+
+def interrupt_at(step):
+    """A sink that interrupts when the metrics of a step arrive."""
+
+    def sink(row):
+        if "loss" in row and row["step"] == step:
+            raise KeyboardInterrupt
+
+    return sink
+
+
+def interrupted(folder, step, **changes):
+    """What a run leaves that was interrupted after the metrics of a step arrived."""
+    with pytest.raises(KeyboardInterrupt):
+        run(CONFIG, folder, options={"sinks": [interrupt_at(step)]}, **changes)
+    return folder
+
+
+def resumed(folder, **changes):
+    accept = changes.pop("accept_changes", False)
+    options = {"resume": True, "accept_changes": accept}
+    return run(CONFIG, folder, options=options, **changes)
+
+
+def final_state(folder, config):
+    plan = make_plan(config)
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        return checkpoints.restore(checkpoints.latest(), plan.state)
+
+
+@pytest.mark.parametrize("step", [0, 3, 10])
+def test_resume_is_exact_bit_for_bit(step, whole, text, tmp_path):
+    """Before any checkpoint, in the warmup (4 updates), and in the decay."""
+    interrupted(tmp_path / "run", step, data=text)
+    result = resumed(tmp_path / "run", data=text)
+    assert_same_training(result, whole)
+    environment = json.loads((result.folder / "environment.json").read_text())
+    since = [each["step"] for each in environment["resumed"]]
+    assert since == ([step // EVERY * EVERY] if step >= EVERY else [])
+    ours, theirs = (final_state(each.folder, whole.config) for each in (result, whole))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_other_hands_make_the_same_batches(whole, text, tmp_path):
+    pytest.importorskip("grain")
+    interrupted(tmp_path / "run", 5, data=text, loader="threads")
+    assert_same_training(resumed(tmp_path / "run", data=text, loader="grain"), whole)
+
+
+def test_kill_9_during_a_save(programs, whole, text, tmp_path):
+    command = [ROOT / "tests/programs/train_killed.py", "8", *OPTIONS]
+    command += ["--checkpoint-every", "2", "--data", text]
+    command += ["--run-dir", str(tmp_path / "run")]
+    killed = start([sys.executable, *map(str, command)], **programs)
+    assert finish(killed)[0] == -9
+    saved = {path.name for path in (tmp_path / "run.incomplete/checkpoints").iterdir()}
+    assert "6" in saved and "8" not in saved  # 8 is there under another name
+
+    result = resumed(tmp_path / "run", data=text)
+    assert_same_training(result, whole)
+    environment = json.loads((result.folder / "environment.json").read_text())
+    assert environment["resumed"] == [{"step": 6, "accepted_changes": []}]
+    left = {path.name for path in (result.folder / "checkpoints").iterdir()}
+    assert left == {"10", "12"}
+
+
+def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(
+    programs, whole, text, tmp_path
+):
+    command = [ROOT / "tests/programs/train_on_a_full_disk.py", "7", *OPTIONS]
+    command += ["--checkpoint-every", "2", "--data", text, "--loader", "threads"]
+    command += ["--run-dir", str(tmp_path / "run")]
+    code, _, errors = finish(start([sys.executable, *map(str, command)], **programs))
+    assert code == 1, errors
+    assert "could not be written" in errors and "--resume" in errors
+    assert "Traceback" not in errors
+    assert_same_training(resumed(tmp_path / "run", data=text), whole)
+
+
+def test_a_disk_without_room_for_the_checkpoints_stops_before_training(text, tmp_path):
+    with pytest.raises(InputError, match="GB free, and .* checkpoints of .* GB need"):
+        run(CONFIG, tmp_path / "run", data=text, keep_checkpoints=10**12)
+    assert not list(tmp_path.iterdir())
+
+
+# Another run.
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"warmup_steps": 6}, "rate of the next update was 0.005 and is 0.003333"),
+        ({"b1": 0.8}, "b1 was 0.9 and is 0.8"),
+        ({"seed": 1}, "seed was 0 and is 1"),
+        ({"compute_dtype": "bfloat16"}, "compute_dtype was 'float32'"),
+        ({"heldout_fraction": 0.1}, "heldout_fraction was 0.05"),
+        ({"data": None}, "corpus_sha256 was"),
+    ],
+)
+def test_a_changed_run_does_not_go_on_by_itself(changes, message, text, tmp_path):
+    interrupted(tmp_path / "run", 3, data=text)
+    changes = {"data": text} | changes
+    with pytest.raises(InputError, match=message + ".*--accept-changes"):
+        resumed(tmp_path / "run", **changes)
+
+
+def test_an_edited_optimizer_is_named_by_what_differs(text, tmp_path, monkeypatch):
+    interrupted(tmp_path / "run", 3, data=text)
+    monkeypatch.setattr(
+        "examples.transformer.plan.make_optimizer",
+        lambda config: optax.chain(ow.scale_by_learning_rate(1e-2)),
+    )
+    with pytest.raises(InputError, match=r"count is int32\[\] there and absent"):
+        resumed(tmp_path / "run", data=text, accept_changes=True)
+
+
+def test_an_edited_schedule_is_noticed_under_the_same_settings(
+    text, tmp_path, monkeypatch
+):
+    interrupted(tmp_path / "run", 3, data=text)
+    for module in ("optimizer", "identity"):
+        monkeypatch.setattr(
+            f"examples.transformer.{module}.make_schedule",
+            lambda config: ow.warmup_cosine(1e-2, 4, 12),
+        )
+    with pytest.raises(InputError, match="the schedule changed: the learning rate"):
+        resumed(tmp_path / "run", data=text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 32}, "another model or optimizer: width was 16 and is 32"),
+        ({"layers": 2}, "layers was 1 and is 2"),
+        ({"scan_layers": True}, "scan_layers was False and is True"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused(changes, message, text, tmp_path):
+    interrupted(tmp_path / "run", 3, data=text)
+    for accept in (False, True):  # no flag changes that
+        with pytest.raises(InputError, match=message):
+            resumed(tmp_path / "run", data=text, accept_changes=accept, **changes)
+
+
+def test_a_finished_run_stays_finished_or_is_trained_longer(whole, text, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole.folder, folder)
+    assert_same_training(resumed(folder, data=text), whole)  # nothing left to do
+
+    with pytest.raises(InputError, match="total_steps was 12 and is 16"):
+        resumed(folder, data=text, total_steps=16)
+    assert_same_training(load_result(folder), whole)  # still finished, still there
+
+    with pytest.raises(InputError, match="total_steps=10 is over: .* of step 12"):
+        resumed(folder, data=text, total_steps=10, accept_changes=True)
+
+    longer = resumed(folder, data=text, total_steps=16, accept_changes=True)
+    assert longer.updates["step"].tolist() == list(range(16))
+    assert longer.history.steps.tolist() == list(range(16))
+    assert longer.updates["loss"][:12].tolist() == whole.updates["loss"].tolist()
+    rates = longer.updates["learning_rate"][11:]
+    assert rates == pytest.approx([0.01 / 6, 0.005, 0.00375, 0.0025, 0.00125])
+    environment = json.loads((folder / "environment.json").read_text())
+    (once,) = environment["resumed"]
+    assert once["step"] == 12
+    assert once["accepted_changes"] == [
+        "total_steps was 12 and is 16",
+        "the schedule changed: the learning rate of the next update was 0 and is 0.005",
+    ]
+
+
+# The folder.
+
+
+def test_resume_drops_what_came_after_the_checkpoint_and_half_a_line(
+    whole, text, tmp_path
+):
+    interrupted(tmp_path / "run", 5, data=text)
+    with (tmp_path / "run.incomplete" / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"step": 6, "lo')
+    assert_same_training(resumed(tmp_path / "run", data=text), whole)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    with RunFolder(tmp_path / "run"):
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(InputError, match="a run is still going"):
+                RunFolder(tmp_path / "run", **options)
+    with RunFolder(tmp_path / "run", overwrite=True):  # the first one has its name
+        pass
+
+
+def test_resume_does_not_choose_between_two(whole, tmp_path):
+    for name in ("run", "run.incomplete"):
+        shutil.copytree(whole.folder, tmp_path / name)
+    with pytest.raises(InputError, match="there are both.*Move one away"):
+        RunFolder(tmp_path / "run", resume=True)
