@@ -31,6 +31,7 @@ from examples.transformer import data, demo, loop, train
 from examples.transformer.command_line import config_from, make_parser
 from examples.transformer.config import Config
 from examples.transformer.model import Transformer
+from examples.transformer.optimizer import make_optimizer, make_schedule
 from examples.transformer.option import InputError
 from examples.transformer.presets import PRESETS
 from examples.transformer.result import load_result
@@ -347,3 +348,13 @@ def test_demo_compares_two_runs_and_draws_them(text, tmp_path, capsys):
     without, with_ = (load_result(home / folder).config for folder in demo.FOLDERS)
     assert with_.warmup_steps == 4
     assert without == with_.replace(warmup_steps=0, run_dir=without.run_dir)
+
+
+def test_the_optimizer_can_choose_the_warmup():
+    config = Config(automatic_warmup=True, peak_value=0.5, total_steps=100)
+    schedule, optimizer = make_schedule(config), make_optimizer(config)
+    assert schedule(0) == 0.5  # no warmup of its own
+    params = {"kernel": jnp.ones((3, 4))}
+    state = optimizer.init(params)
+    _, state = optimizer.update(params, state, params)
+    np.testing.assert_allclose(ow.learning_rate(state), 0.01, rtol=1e-4)

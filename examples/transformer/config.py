@@ -69,6 +69,9 @@ class Config:
     warmup_steps: int = training_option(
         300, "updates in which the rate rises from 0 to its peak", at_least=0
     )
+    automatic_warmup: bool = training_option(
+        False, "let the optimizer choose its warmup by itself; warmup_steps is unused"
+    )
     decay_fraction: float = training_option(
         0.5,
         "share of the updates, at the end, in which it falls",

@@ -2,8 +2,9 @@
 
     python -m examples.transformer.demo
 
-Same seed, same batches, same peak rate, same decay; only `warmup_steps` differs. Takes
-the options of train.py; `--warmup-steps` is the length that is compared with none.
+Same seed, same batches, same peak rate, same decay; only the warmup differs. Takes the
+options of train.py; `--warmup-steps` is the length that is compared with none, and
+`--automatic-warmup` compares one that the optimizer chooses.
 """
 
 import sys
@@ -37,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(highlight=False, soft_wrap=True)
     try:
         config = config_from(options)
-        if config.warmup_steps == 0:
+        if config.automatic_warmup:  # without a length of its own
+            config = config.replace(warmup_steps=0)
+        elif config.warmup_steps == 0:
             raise InputError("warmup_steps=0 leaves nothing to compare. Give a length.")
         # The demo's own folder is there to be replaced; any other needs the flag.
         overwrite = options.overwrite or config.run_dir == HOME
@@ -82,9 +85,14 @@ def write_report(runs: list[Result], path: Path) -> Path:
 def two_configs(config: Config) -> list[Config]:
     folders = [str(Path(config.run_dir) / folder) for folder in FOLDERS]
     return [
-        config.replace(run_dir=folders[0], warmup_steps=0),
+        config.replace(run_dir=folders[0], warmup_steps=0, automatic_warmup=False),
         config.replace(run_dir=folders[1]),
     ]
+
+
+def kind(config: Config) -> str:
+    """Of warmup that a run has."""
+    return "automatic" if config.automatic_warmup else f"{config.warmup_steps} steps"
 
 
 def announce(config: Config, console: Console) -> None:
@@ -94,7 +102,7 @@ def announce(config: Config, console: Console) -> None:
         f"{text}, byte by byte.\n"
         f"Twice: same seed, same batches, peak learning rate {config.peak_value:g}, "
         f"same decay over the last {config.decay_steps} of {config.total_steps} steps. "
-        f"Only the first {config.warmup_steps} steps differ.\n"
+        f"Only the warmup differs: none, and {kind(config)}.\n"
         f"The first step compiles the program, which takes some seconds.\n"
     )
 
@@ -113,14 +121,8 @@ def half_way(run: Result) -> float:
     return loss[np.searchsorted(steps, run.config.total_steps // 2)]
 
 
-def full_rate(run: Result) -> int:
-    """Row of the first recorded update at the full rate."""
-    steps = run.history.steps
-    return min(int(np.searchsorted(steps, run.config.warmup_steps)), len(steps) - 1)
-
-
 def at_full_rate(run: Result, name: str) -> float:
-    return run.history.overall[name][full_rate(run)]
+    return run.history.overall[name][run.full_rate]
 
 
 def early_path(run: Result) -> float:
@@ -136,7 +138,7 @@ def compare(without: Result, with_: Result) -> Table:
     table = Table(title="Same seed, same batches, same peak rate", title_justify="left")
     table.add_column("")
     table.add_column(NAMES[0], justify="right")
-    table.add_column(f"{NAMES[1]}, {with_.config.warmup_steps} steps", justify="right")
+    table.add_column(f"{NAMES[1]}, {kind(with_.config)}", justify="right")
 
     def row(label: str, show: Callable[[Result], str]) -> None:
         table.add_row(label, show(without), show(with_))
@@ -149,10 +151,10 @@ def compare(without: Result, with_: Result) -> Table:
     row(f"updates until it is {end:.3f}", lambda r: str(reached(r, end) or "never"))
     table.add_section()
     table.add_row("[bold]first update at the full rate")
-    row("  its step", lambda r: str(r.history.steps[full_rate(r)]))
+    row("  its step", lambda r: str(r.history.steps[r.full_rate]))
     row(
         f"  gradients behind ν̂ (at most {most:.0f})",
-        lambda r: f"{r.history.effective_samples[full_rate(r)]:.1f}",
+        lambda r: f"{r.history.effective_samples[r.full_rate]:.1f}",
     )
     row("  √ν̂ (RMS)", lambda r: f"{at_full_rate(r, 'nu_hat_rms'):.1e}")
     row("  g / √ν̂ (RMS)", lambda r: f"{at_full_rate(r, 'lag'):.2f}")
@@ -172,7 +174,7 @@ def conclusions(without: Result, with_: Result) -> str:
     gain = end - with_.summary["heldout_loss"]
     if gain <= 0:
         return f"Here warmup does not help: it ends {-gain:.3f} nats higher."
-    worth = without.history.effective_samples[full_rate(without)]
+    worth = without.history.effective_samples[without.full_rate]
     first, later = (
         percent(at_full_rate(run, "update_to_weight")) for run in (without, with_)
     )

@@ -160,9 +160,7 @@ def moments(
         y = np.where(y > 0, y, np.nan)  # a rate of 0 has no place on a log axis
         ax.plot(each.history.steps + 1, y, color=color)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    row = np.searchsorted(run.history.steps, run.config.warmup_steps)
-    row = min(row, len(y) - 1)
-    return run.history.steps[row] + 1, y[row]
+    return run.history.steps[run.full_rate] + 1, y[run.full_rate]
 
 
 def dot(ax: Axes, x: float, y: float, text: str, color: str, rise: float) -> None:

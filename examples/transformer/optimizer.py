@@ -21,7 +21,7 @@ def make_schedule(config: Config) -> ow.Schedule:
     """
     return ow.wsd(
         config.peak_value,
-        config.warmup_steps,
+        0 if config.automatic_warmup else config.warmup_steps,
         config.total_steps,
         config.decay_steps,
         end_value=config.end_value,
@@ -39,6 +39,8 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
         optax.add_decayed_weights(config.weight_decay, mask=matrices),
         ow.scale_by_learning_rate(make_schedule(config)),
     )
+    if config.automatic_warmup:
+        adamw = ow.automatic_warmup(adamw)
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         ow.record_moments(

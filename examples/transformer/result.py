@@ -34,6 +34,16 @@ class Result:
     history: ow.MomentHistory
     summary: dict[str, Any]
 
+    @property
+    def full_rate(self) -> int:
+        """Row in the record of the first update at the full rate, or the highest."""
+        if self.config.automatic_warmup:
+            return int(np.argmax(self.history.learning_rate))
+        steps = self.history.steps
+        return min(
+            int(np.searchsorted(steps, self.config.warmup_steps)), len(steps) - 1
+        )
+
 
 def load_result(folder: str | Path) -> Result:
     """Reads a folder that a run has written."""
