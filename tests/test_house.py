@@ -33,6 +33,8 @@ FLOORS = (
     "_curvature",
     "_report",
     "_look",
+    "_precompile",
+    "_sweep",
     "_command",
     "__main__",
 )

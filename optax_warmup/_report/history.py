@@ -121,6 +121,12 @@ class MomentHistory:
         """The last recorded step in one line, for a terminal or a progress bar."""
         return terminal.line(self)
 
+    def by_step(self) -> dict[str, np.ndarray]:
+        """What has one number a step, by name; an automatic warmup if there was one."""
+        without = np.isnan(self.warmup_factor).all()
+        skipped = ("warmup_factor", "coherence") if without else ()
+        return {name: getattr(self, name) for name in _BY_STEP if name not in skipped}
+
     def tidy(self) -> dict[str, np.ndarray]:
         """Every number in a row of its own, as `pandas.DataFrame` takes it.
 
@@ -128,8 +134,8 @@ class MomentHistory:
             A dictionary of equally long arrays: `step` (int64), `group` and `statistic`
             (str), `value` (float64). What is over all groups has the group "".
         """
-        alone = {name: getattr(self, name) for name in _BY_STEP}
-        columns = [("", name, x) for name, x in (alone | self.overall).items()]
+        alone = self.by_step() | self.overall
+        columns = [("", name, x) for name, x in alone.items()]
         for index, group in enumerate(self.groups):
             columns += [(group, n, x[:, index]) for n, x in self.statistics.items()]
         rows = len(self.steps)

@@ -1,21 +1,10 @@
 """A record as flat numbers with names, for any logger."""
 
-import numpy as np
 import optax
 
 from optax_warmup import _check
 from optax_warmup._report.history import MomentHistory
 from optax_warmup._report.read import read_moments
-
-_ALONE = (
-    "learning_rate",
-    "warmup_factor",
-    "coherence",
-    "effective_samples",
-    "relative_error",
-    "bias_correction",
-    "noise_rms",
-)
 
 
 def to_scalars(
@@ -54,10 +43,8 @@ def to_scalars(
         return {}
     row = rows - 1
     named = {"step": float(history.steps[row])}
-    named |= {name: float(getattr(history, name)[row]) for name in _ALONE}
-    if np.isnan(history.warmup_factor).all():  # no automatic warmup, nothing to log
-        del named["warmup_factor"], named["coherence"]
-    named |= {name: float(values[row]) for name, values in history.overall.items()}
+    alone = history.by_step() | history.overall
+    named |= {name: float(values[row]) for name, values in alone.items()}
     for index, (group, size) in enumerate(
         zip(history.groups, history.sizes, strict=True)
     ):
