@@ -291,7 +291,7 @@ def test_every_builder_is_here():
     here = {builder.__name__ for builder in BUILDERS}
     # What takes lists, schedules or names is in `test_refused_with_words`.
     elsewhere = {"piecewise", "multiply", "join", "reverse", "add", "multistep", "warp"}
-    elsewhere |= {"get_scheduler", "Schedule", "Shape"}
+    elsewhere |= {"get_scheduler", "accumulation_steps", "Schedule", "Shape"}
     missing = []
     for module in (ow, shapes):
         for name, x in vars(module).items():

@@ -351,7 +351,7 @@ def test_demo_compares_two_runs_and_draws_them(text, tmp_path, capsys):
 
 
 def test_the_optimizer_can_choose_the_warmup():
-    config = Config(automatic_warmup=True, peak_value=0.5)
+    config = Config(automatic_warmup=True, peak_value=0.5, weight_decay=0.0)
     schedule, optimizer = make_schedule(config), make_optimizer(config)
     assert schedule(0) == 0.5  # no warmup of its own
     params = {"kernel": jnp.ones((3, 4))}

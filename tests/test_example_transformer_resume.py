@@ -125,8 +125,9 @@ def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(
     command += ["--run-dir", str(tmp_path / "run")]
     code, _, errors = finish(start([sys.executable, *map(str, command)], **programs))
     assert code == 1, errors
-    assert "could not be written" in errors and "--resume" in errors
-    assert "Traceback" not in errors
+    # Orbax's own thread may complain before, that its loop is closed.
+    last = errors.strip().splitlines()[-1]
+    assert "could not be written" in errors and last.endswith("--resume."), errors
     assert_same_training(resumed(tmp_path / "run", data=text), whole)
 
 

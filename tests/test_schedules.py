@@ -49,7 +49,8 @@ def test_every_builder_is_in_a_case():
     assert builders <= asked, f"add cases of {sorted(builders - asked)}"
 
 
-ABSTRACT = (ow.Schedule, ow.shapes.Shape, ow.from_config)
+# accumulation_steps, which rounds, has tests of its own beside the transforms.
+ABSTRACT = (ow.Schedule, ow.shapes.Shape, ow.from_config, ow.accumulation_steps)
 
 
 @every_case
