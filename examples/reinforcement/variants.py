@@ -1,0 +1,113 @@
+"""The ways of training that are compared: two warmups, each with and without.
+
+The learning rate's warmup is that of every other example. The exploration's keeps the
+policy undecided at first: the weight of the entropy begins high, and falls to its
+final value once the critic knows something. Both are schedules of this library, and
+all four ways at all rates are one program.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+import optax_warmup as ow
+
+from ..evaluation import Run
+from .ppo import Curves, Size, train
+
+PEAKS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+
+
+class Way(NamedTuple):
+    name: str
+    warmup: bool  # of the learning rate
+    exploration: bool  # a high entropy weight at first
+
+
+WAYS = (
+    Way("neither", warmup=False, exploration=False),
+    Way("rate warmup", warmup=True, exploration=False),
+    Way("exploration warmup", warmup=False, exploration=True),
+    Way("both", warmup=True, exploration=True),
+)
+
+
+class Setting(NamedTuple):
+    """The experiment."""
+
+    peaks: tuple[float, ...] = PEAKS
+    warmup_fraction: float = 0.1
+    exploration_fraction: float = 0.2
+    first_entropy: float = 0.1  # weight at the first update, of an exploration warmup
+    entropy: float = 0.01  # weight otherwise
+    seeds: int = 3
+    size: Size = Size()
+
+
+def make_optimizer(learning_rate: optax.ScalarOrSchedule) -> Any:
+    """Adam behind clipped gradients. This is the line to edit for another one."""
+    return optax.chain(
+        optax.clip_by_global_norm(0.5), optax.adam(learning_rate, eps=1e-5)
+    )
+
+
+def make_schedules(
+    peak_value: Any, warmup_steps: Any, first_entropy: Any, setting: Setting
+) -> tuple[ow.Schedule, ow.Schedule]:
+    """The learning rate, and the weight of the entropy."""
+    total_steps = setting.size.total_steps
+    rate = ow.warmup_linear(peak_value, warmup_steps, total_steps, offset=1)
+    falling = round(setting.exploration_fraction * total_steps)
+    return rate, ow.transition(first_entropy, setting.entropy, falling)
+
+
+def compare(setting: Setting, **options: Any) -> dict[tuple[float, Way], Run]:
+    """The runs by (peak rate, way of training): one sweep."""
+    warmup_steps = round(setting.warmup_fraction * setting.size.total_steps)
+    cells = [(peak, way) for peak in setting.peaks for way in WAYS]
+    points = [
+        {
+            "peak_value": peak,
+            "warmup_steps": warmup_steps if way.warmup else 0,
+            "first_entropy": (
+                setting.first_entropy if way.exploration else setting.entropy
+            ),
+            "seed": seed,
+        }
+        for peak, way in cells
+        for seed in range(setting.seeds)
+    ]
+
+    def one(peak_value, warmup_steps, first_entropy, seed):
+        rate, entropy = make_schedules(peak_value, warmup_steps, first_entropy, setting)
+        return train(make_optimizer(rate), entropy, setting.size, seed=seed)
+
+    curves = ow.sweep(one, points, **options)
+    return {
+        cell: as_run(cell[1].name, curves, slice(i, i + setting.seeds))
+        for i, cell in zip(range(0, len(points), setting.seeds), cells, strict=True)
+    }
+
+
+def as_run(name: str, curves: Curves, rows: slice) -> Run:
+    return Run(
+        name,
+        loss=curves.loss[rows],
+        steps=np.asarray(curves.steps)[0],
+        metric=curves.episode_return[rows],
+    )
+
+
+def step_on(
+    setting: Setting, optimizer: optax.GradientTransformation, entropy: Any
+) -> tuple[Any, int]:
+    """Two iterations as one jitted call, to be timed, and how many updates that is."""
+    few = setting.size._replace(iterations=2)
+
+    @jax.jit
+    def run(seed):
+        return train(optimizer, entropy, few, seed=seed).loss
+
+    return lambda: run(0), few.total_steps

@@ -1,0 +1,147 @@
+"""Sweeps peak rate, warmup length and seed: `python -m examples.sweep`."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+import optax_warmup as ow
+
+from .. import evaluation
+from ..images import data
+from .advice import recommend
+from .figure import draw
+from .task import SIZE, make_train
+
+
+def main(arguments: list[str] | None = None) -> int:
+    began = time.perf_counter()
+    options = parse(arguments)
+    console = Console(highlight=False, soft_wrap=True)
+    evaluation.use_all_cores()
+    size = SIZE._replace(total_steps=options.total_steps)
+    try:
+        points = configurations(options)
+        console.print(
+            f"{len(points)} trainings of {size.total_steps} updates, "
+            f"{min(options.chunk, len(points))} at a time in one program"
+        )
+        results = train_all(points, size, options, console)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            f"interrupted: {options.folder}/ keeps what is done; the same command goes "
+            "on from there",
+            file=sys.stderr,
+        )
+        return 130
+    final = results["validation_loss"][:, -1]
+    ranked = ow.rank(points, final)
+    console.print()
+    for line in recommend(ranked, size.total_steps):
+        console.print(line)
+    lost = int((~np.isfinite(final)).sum())
+    console.print(f"Diverged  {lost} of {len(points)} trainings")
+    say_sensitivity(console, ranked)
+    picture = options.folder / "heat_map.png"
+    title = (
+        f"Validation loss after {size.total_steps} updates, {options.seeds} seeds\n"
+        "framed: the best; bold: as good, for all that the noise allows to say"
+    )
+    draw(ranked, title, picture)
+    console.print(f"Picture   {picture}")
+    console.print(f"Took      {time.perf_counter() - began:.0f} s")
+    return 0
+
+
+def configurations(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A grid of peaks and lengths, or random ones; each with every seed."""
+    low, high = options.peaks
+    seeds = range(options.seeds)
+    if options.random is None:
+        return ow.grid(
+            peak_value=ow.log_space(low, high, options.peak_count),
+            warmup_steps=options.warmups,
+            seed=seeds,
+        )
+    points = ow.random_search(
+        options.random,
+        peak_value=(low, high),
+        warmup_steps=(1, max(2, *options.warmups)),
+    )
+    return [point | {"seed": seed} for point in points for seed in seeds]
+
+
+def train_all(points, size, options, console: Console) -> dict[str, np.ndarray]:
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn())
+    bars = Progress(*columns, TimeRemainingColumn(), console=console)
+    with bars:
+        task = bars.add_task("compiling", total=len(points))
+
+        def show(done: int, total: int) -> None:
+            bars.update(task, description="trained", completed=done)
+            if not console.is_terminal:
+                console.print(f"trained {done} of {total}")
+
+        return ow.sweep(
+            make_train(size),
+            points,
+            shared=(data.load(),),
+            chunk=options.chunk,
+            folder=options.folder,
+            progress=show,
+        )
+
+
+def say_sensitivity(console: Console, ranked: list[ow.Ranked]) -> None:
+    """What the best length and none lose over the peaks that were tried."""
+    lengths = sorted({each.configuration["warmup_steps"] for each in ranked})
+    peaks = {each.configuration["peak_value"] for each in ranked}
+    if len(lengths) * len(peaks) != len(ranked):
+        return  # random points have no rows
+    for length in lengths:
+        losses = {
+            each.configuration["peak_value"]: np.nan if each.diverged else each.mean
+            for each in ranked
+            if each.configuration["warmup_steps"] == length
+        }
+        cost = evaluation.sensitivity(losses, worst=np.log(10), best=ranked[0].mean)
+        console.print(f"Warmup of {length:>3}: {cost:.3f} lost on average over peaks")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.sweep",
+        description="Which peak rate, and how long a warmup? All at once.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--peaks", type=float, nargs=2, default=(1e-3, 3.2e-1),
+        metavar=("LOW", "HIGH"), help="range of peak rates")  # fmt: skip
+    add("--peak-count", type=int, default=6, help="how many of them in the grid")
+    add("--warmups", type=int, nargs="+", default=[0, 10, 40, 100],
+        metavar="STEPS", help="warmup lengths")  # fmt: skip
+    add("--seeds", type=int, default=3, help="runs of each configuration")
+    add("--random", type=int, metavar="N",
+        help="N random points in place of the grid")  # fmt: skip
+    add("--total-steps", type=int, default=SIZE.total_steps, help="updates of each")
+    add("--chunk", type=int, default=24, help="trainings at a time, saved together")
+    add("--folder", type=Path, default=Path("runs/sweep"),
+        help="where results are kept; the same command goes on from there")  # fmt: skip
+    options = parser.parse_args(arguments)
+    if max(options.warmups) > options.total_steps:
+        parser.error("--warmups must not be longer than --total-steps")
+    if options.total_steps < SIZE.eval_every:
+        parser.error(f"--total-steps must be at least {SIZE.eval_every}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
