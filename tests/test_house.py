@@ -21,6 +21,7 @@ FLOORS = (
     "_check",
     "_value",
     "_numerics",
+    "_sample",
     "shapes",
     "_schedules",
     "_config",

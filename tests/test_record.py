@@ -11,7 +11,8 @@ from flax import nnx
 from flax.training.train_state import TrainState
 
 import optax_warmup as ow
-from optax_warmup._record import sample, slots
+from optax_warmup import _sample as sample
+from optax_warmup._record import slots
 
 B1, B2, EPS, RATE = 0.9, 0.95, 1e-3, 0.25
 

@@ -100,8 +100,8 @@ class Plan:
         for peak in self.task.peaks:
             if "linear" in self.arms and not self.chosen(peak):
                 wait += 2 * scored // len(self.task.peaks)
-            if not self.recorded(peak):
-                replays = len({*self.arms} & {*REPLAYS})
+            replays = len({*self.arms} & {*REPLAYS})
+            if replays and not self.recorded(peak):
                 wait += replays * scored // len(self.task.peaks)
         return len(self.jobs()) + wait
 

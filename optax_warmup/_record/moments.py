@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_warmup._record import sample
+from optax_warmup import _sample as sample
 from optax_warmup._record.layout import (
     BINS,
     LOWEST_EXPONENT,

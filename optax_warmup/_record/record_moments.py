@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
+from optax_warmup import _sample as sample
 from optax_warmup._adam import Moments, moments_of, require_own_decays
 from optax_warmup._record import layout as layouts
-from optax_warmup._record import moments, sample, slots
+from optax_warmup._record import moments, slots
 from optax_warmup._record.gate import measured_if
 from optax_warmup._record.layout import Layout
 from optax_warmup._state import automatic_warmup_of, learning_rates

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
+from optax_warmup import _sample as sample
 from optax_warmup._momentum import momentum_decays_of, momentum_of
 from optax_warmup._transforms.arguments import require_optimizer, require_params
 from optax_warmup._transforms.learning_rate import scaled
@@ -14,11 +15,17 @@ from optax_warmup._transforms.learning_rate import scaled
 OWNER = "automatic_warmup"
 
 # Coherence above the threshold at which the factor grows at full pace.
-_WIDTH = 0.3
+_WIDTH = 0.1
 # Gradients explode where n grows this much in one update, though they take each other
 # back: where curvature is fixed, as in regression, nothing else would stop them.
 _EXPLOSION = 2.0
-_SETTLED = 10  # updates after which n says something about the one before
+# Updates after which n says something about the one before, and a momentum that is not
+# corrected for its start has come to most of its size.
+_SETTLED = 10
+# Coordinates of a large leaf from which its norms are estimated: m and n from the same.
+# Drawing one costs what reading sixteen in a row does, hence the size of a large leaf.
+_SAMPLES = 2**12
+_LARGE = 2**16
 # Root mean square below which weights count as this large (Adafactor's floor): a model
 # that starts at zero could never take a step of one per cent of itself.
 _SMALLEST_RMS = 1e-3
@@ -32,9 +39,10 @@ class AutomaticWarmupState(NamedTuple):
         count: updates since the first that was not zero, int32, shape ().
         factor: what the last update was multiplied by, in (0, 1], float32, shape ();
             0 before the first update.
+        following: what the next will be, unless one of the first ten asks for less.
         coherence: of the last gradients, float32, shape (): above 1 they agree, 1 is
-            noise, below 1 each takes back what the one before did. The factor grew if
-            it was above the threshold.
+            noise, below 1 each takes back what the one before did. The factor grows if
+            it is above the threshold.
         decay: of each leaf's momentum, float32, shape (leaves,), NaN without one.
         noise: what the square of each leaf's momentum would be, were its gradients
             uncorrelated, float32, shape (leaves,).
@@ -48,6 +56,7 @@ class AutomaticWarmupState(NamedTuple):
     inner_state: optax.OptState
     count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     factor: jax.Array
+    following: jax.Array
     coherence: jax.Array
     decay: jax.Array
     noise: jax.Array
@@ -56,46 +65,51 @@ class AutomaticWarmupState(NamedTuple):
 def automatic_warmup(
     inner: optax.GradientTransformation,
     *,
-    start: float = 0.01,
-    growth: float = 0.02,
-    power: float = 1.5,
-    threshold: float = 0.75,
+    start: float = 0.007,
+    growth: float = 0.025,
+    power: float = 0.75,
+    threshold: float = 0.65,
 ) -> optax.GradientTransformationExtraArgs:
     """Warms any optimizer with momentum up by itself, without a length to choose.
 
     updates = factor * inner's updates
     factor(0) = min(1, start * |params| / |inner's updates|)
-    factor(t) = min(1, factor(t-1) * (1 + pace(t) * clip((c - threshold) / 0.3, 0, 1)))
-    pace(t) = min(growth, power / t)
+    factor(t) = min(1, factor(t-1) * (1 + pace(t) * agreement(t-1)))
+    pace(t) = growth if |m|**2 > n / (1 - b) else min(growth, power / t)
+    agreement(t) = clip((c(t) - threshold) / 0.1, 0, 1)
 
-    The first update moves the parameters by at most `start` of their norm. From then on
-    the factor grows for as long as successive gradients agree, and holds when they do
-    not. The sign is the coherence c of the gradients g that the momentum m averages:
+    None of the first ten updates moves the parameters by more than `start` of their
+    norm, for which the factor falls where it must. From the first on it grows for as
+    long as successive gradients agree, and holds when they do not. The sign is the
+    coherence c of the gradients that the momentum m averages:
 
-    c**2 = |m(t)|**2 / n(t)
+    c(t)**2 = |m(t)|**2 / n(t)
     n(t) = b**2 * n(t-1) + |m(t) - b * m(t-1)|**2
 
     where n is what |m|**2 would be if these gradients were uncorrelated. So c is 1 for
     noise, whatever its size and however sparse; sqrt((1 + b) / (1 - b)) at most, when
     all gradients are the same; and below 1 when each takes back what the last step did,
-    which is how a rate beyond what the loss surface bears shows. It grows by
+    which is how a rate beyond what the loss surface bears shows. The factor grows by
     ever smaller parts of itself, like t**power at most, since a high rate is found out
-    late. It does not fall with a low coherence, which is normal in the noise that
-    training ends in; but it is halved where c is below the threshold and n has doubled
-    in one update: gradients explode.
+    late; but not while gradients hold more signal than noise, where c**2 is above
+    1 / (1 - b). It does not fall with a low coherence, which is normal in the noise
+    that training ends in; but it is halved where n has more than doubled in one update
+    while m turned round: gradients explode.
 
     Give it a schedule without a warmup: the peak from the first step on, then whatever
     decay. A peak that is far too high is not reached: the run then trains at the rate
     that it bears. `MultiSteps` belongs outside of it, and so does `skip_nonfinite`.
 
     It needs no memory beyond some numbers a leaf, since the gradients are recovered
-    from the momentum before and after the update. Groups of parameters warm up on their
-    own if each is wrapped on its own, inside `optax.partition`.
+    from the momentum before and after the update; and little time, since of a leaf of
+    more than 65,536 coordinates it looks at a sample of 4,096. Groups of parameters
+    warm up on their own if each is wrapped on its own, inside `optax.partition`.
 
     Args:
         inner: a complete optimizer, learning rate included, that keeps a momentum:
             Adam and its relatives, Lion, Muon, SGD with momentum.
-        start: the largest first update, relative to the norm of the parameters, > 0.
+        start: the largest of the first updates, relative to the norm of the parameters,
+            > 0.
         growth: of the factor in an early update at full pace, > 0.
         power: of the number of updates, as which the factor grows at most, > 0.
         threshold: coherence up to which the factor holds, >= 0.
@@ -116,7 +130,7 @@ def automatic_warmup(
         >>> state = optimizer.init(params)
         >>> updates, state = optimizer.update(params, state, params)
         >>> round(state.factor.item(), 3), round(updates[0].item(), 3)
-        (0.1, -0.01)
+        (0.07, -0.007)
 
     Source: this library; its tests against tuned warmups are in docs/automatic.md.
     """
@@ -133,6 +147,7 @@ def automatic_warmup(
             inner_state,
             count=jnp.zeros((), jnp.int32),
             factor=jnp.zeros((), jnp.float32),
+            following=jnp.zeros((), jnp.float32),
             coherence=jnp.ones((), jnp.float32),
             decay=decay,
             noise=jnp.zeros_like(decay),
@@ -148,29 +163,41 @@ def automatic_warmup(
         before = momentum_of(state.inner_state, params, OWNER)
         updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
         after = momentum_of(inner_state, params, OWNER)
+        # Nothing of this update's size but a sample stands between it and the weights,
+        # so that it is scaled where it is computed: factor(t) asks for c(t-1).
+        small = start * _size(params, _SMALLEST_RMS) / _size(updates)
+        factor = jnp.where(state.following > 0, state.following, small)
+        early = (state.count < _SETTLED) & jnp.isfinite(small)
+        factor = jnp.where(early, jnp.minimum(factor, small), factor)
+        # Until a first update is neither zero nor NaN, there is nothing to scale.
+        factor = jnp.minimum(1, jnp.where(jnp.isfinite(factor), factor, 0))
         squares, noise = _powers(before, after, state)
         ratio = jnp.sum(squares) / jnp.sum(noise)
         finite = jnp.isfinite(ratio)
         coherence = jnp.where(finite, jnp.sqrt(ratio), state.coherence)
         agreement = jnp.clip((coherence - threshold) / _WIDTH, 0, 1)
-        pace = jnp.minimum(growth, power / jnp.maximum(state.count, 1))
-        grown = state.factor * (1 + pace * jnp.where(finite, agreement, 0))
-        exploded = (jnp.sum(noise) > _EXPLOSION * jnp.sum(state.noise)) & (
-            (coherence < threshold) & (state.count >= _SETTLED)
+        agreeing = jnp.sum(squares) > _total(noise / (1 - state.decay))
+        slowing = jnp.minimum(growth, power / (state.count + 1))
+        pace = jnp.where(agreeing, growth, slowing)
+        growing = 1 + pace * agreement
+        # Where m turns round and grows by `swing` each time, |m|**2 / n is
+        # (1 - b / swing) / (1 + b / swing); after an odd gradient as large it is 1.
+        # Halfway between:
+        swing = jnp.sqrt(jnp.sum(noise) / jnp.sum(state.noise))
+        exploded = (
+            (state.count >= _SETTLED)
+            & (swing**2 > _EXPLOSION)
+            & (jnp.sum(squares) < _total(noise / (1 + state.decay / swing)))
         )
-        grown = jnp.where(finite & exploded, 0.5 * state.factor, grown)
-        first = start * _size(params, _SMALLEST_RMS) / _size(updates)
-        begun = state.factor > 0
-        factor = jnp.minimum(1, jnp.where(begun, grown, first))
-        # Until a first update is neither zero nor NaN, there is nothing to scale.
-        factor = jnp.where(begun | jnp.isfinite(first), factor, 0)
+        growing = jnp.where(exploded, 0.5, growing)
         return scaled(updates, factor), AutomaticWarmupState(
             inner_state,
-            jnp.where(factor > 0, optax.safe_increment(state.count), 0),
-            factor,
-            coherence,
-            state.decay,
-            jnp.where(finite, noise, state.noise),
+            count=jnp.where(factor > 0, optax.safe_increment(state.count), 0),
+            factor=factor,
+            following=factor * jnp.where(finite, growing, 1),
+            coherence=coherence,
+            decay=state.decay,
+            noise=jnp.where(finite, noise, state.noise),
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -207,15 +234,28 @@ def _powers(
             power.append(jnp.zeros(()))
             news.append(jnp.zeros(()))
             continue
-        old, new = (jnp.asarray(m, jnp.float32) for m in (old, new))
-        power.append(jnp.sum(jnp.square(new)))
-        news.append(jnp.sum(jnp.square(new - state.decay[leaf] * old)))
+        size, old, new = new.size, _drawn(old), _drawn(new)
+        power.append(size * jnp.mean(jnp.square(new)))
+        news.append(size * jnp.mean(jnp.square(new - state.decay[leaf] * old)))
     remembered = jnp.nan_to_num(jnp.square(state.decay)) * state.noise
     return jnp.stack(power), remembered + jnp.stack(news)
 
 
+def _total(of_leaves: jax.Array) -> jax.Array:
+    """The sum over the leaves that have a momentum."""
+    return jnp.sum(jnp.nan_to_num(of_leaves))
+
+
 def _size(tree: Any, smallest_rms: float = 0.0) -> jax.Array:
-    """The norm of all leaves together, at least that of a smallest RMS."""
-    leaves = [jnp.asarray(leaf, jnp.float32) for leaf in jax.tree.leaves(tree)]
-    total = sum(leaf.size for leaf in leaves) * smallest_rms**2
-    return jnp.sqrt(jnp.maximum(sum(jnp.sum(jnp.square(x)) for x in leaves), total))
+    """About the norm of all leaves together, at least that of a smallest RMS."""
+    leaves = jax.tree.leaves(tree)
+    squares = sum(x.size * jnp.mean(jnp.square(_drawn(x))) for x in leaves)
+    smallest = sum(x.size for x in leaves) * smallest_rms**2
+    return jnp.sqrt(jnp.maximum(squares, smallest))
+
+
+def _drawn(x: Any) -> jax.Array:
+    """A leaf in float32, or a sample of it if it is large."""
+    x = jnp.asarray(x)
+    samples = _SAMPLES if x.size > _LARGE else None
+    return sample.draw(x, samples).astype(jnp.float32)
