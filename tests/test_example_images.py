@@ -74,7 +74,8 @@ def test_the_command_prints_its_table_and_draws(tmp_path, capsys, monkeypatch):
     picture = tmp_path / "images.png"
     assert command.main(["--seeds=2", f"--output={picture}"]) == 0
     printed = capsys.readouterr().out
-    assert "batch 512, 16 x rate, warmup" in printed
+    assert "batch 512, rate x16, warmup" in printed
+    assert "None diverged" in printed
     assert "Sensitivity to the peak rate, with warmup" in printed
     assert "Record_moments adds +10.0% to a step" in printed
     assert picture.read_bytes().startswith(b"\x89PNG")

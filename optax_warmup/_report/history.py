@@ -45,7 +45,7 @@ class MomentHistory:
         steps: indices of the recorded updates, 0 for the first, int64, shape (T,).
         groups: the names of the parameter groups, G of them.
         sizes: the coordinates with a second moment in each group, int64, shape (G,).
-        sampled: of those, the ones in the sampled statistics and the histogram. (G,).
+        sampled: of those, the ones in the sampled statistics. (G,).
         dtypes: the dtype of nu in each group, "" where it has none.
         learning_rate: the rate each update used, NaN where none was remembered.
             float64, shape (T,).
