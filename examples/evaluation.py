@@ -12,13 +12,15 @@ Nothing here knows a model or a task.
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
-from matplotlib.axes import Axes
 from rich import box
 from rich.table import Table
+
+if TYPE_CHECKING:  # a second to import, and not every example draws with it
+    from matplotlib.axes import Axes
 
 
 class Run(NamedTuple):
@@ -57,23 +59,30 @@ def table(
 ) -> Table:
     """A row for each run: mean over seeds, and its standard error."""
     seeds = len(runs[0].metric)
+    what = f"Mean of {seeds} seeds ± standard error" if seeds > 1 else "One seed"
+    lost = any(run.diverged() for run in runs)
+    title = f"{what}; updates and time until the {metric} is {target:.4g}"
     result = Table(
-        title=f"Mean of {seeds} seeds ± standard error; updates and time until "
-        f"the {metric} is {target:g}",
+        title=title,
+        min_width=len(title),
+        caption=None if lost else "None diverged.",
         title_justify="left",
+        caption_justify="left",
         box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # so that 80 characters hold it
     )
-    for head in ("", metric, "best", "updates", "time", "diverged"):
+    for head in ("", metric, "best", "updates", "time", *["diverged"] * lost):
         result.add_column(head, justify="right" if head else "left")
     for run in runs:
         steps = run.steps_to(target, largest)
+        count = f"{run.diverged()} of {seeds}" if run.diverged() else "none"
         result.add_row(
             run.name,
             mean_and_error(run.final(), digits),
             mean_and_error(run.best(largest), digits),
             reached(steps),
             reached(steps * run.seconds_a_step, " s", 1),
-            f"{run.diverged()} of {seeds}" if run.diverged() else "none",
+            *[count] * lost,
         )
     return result
 
@@ -123,7 +132,7 @@ def use_all_cores() -> None:
 
 
 def overhead(
-    steps: Mapping[str, Callable[[], object]], rounds: int = 15
+    steps: Mapping[str, Callable[[], object]], rounds: int = 40
 ) -> dict[str, float]:
     """Seconds of each call, the fastest; they take turns on a busy machine.
 
@@ -152,7 +161,7 @@ STYLE = {
 COLORS = ("#c4432b", "#d08a1d", "#1f6f8b", "#4c7f2e", "#8a5ba6", "#4a4a4a")
 
 
-def draw_losses(ax: Axes, runs: Sequence[Run], window: int = 1) -> None:
+def draw_losses(ax: "Axes", runs: Sequence[Run], window: int = 1) -> None:
     """The median loss of the seeds, a moving average, and the range between them."""
     for run, color in zip(runs, COLORS, strict=False):
         kernel = np.ones(window) / window
@@ -169,7 +178,7 @@ def draw_losses(ax: Axes, runs: Sequence[Run], window: int = 1) -> None:
             ax.plot(x[-1], np.nanmedian(finite[:, -1]), "x", color=color, ms=8)
 
 
-def draw_metric(ax: Axes, runs: Sequence[Run], target: float) -> None:
+def draw_metric(ax: "Axes", runs: Sequence[Run], target: float) -> None:
     """The mean metric of the seeds at each evaluation, and the target."""
     for run, color in zip(runs, COLORS, strict=False):
         ax.plot(run.steps, np.nanmean(run.metric, 0), color=color, label=run.name)

@@ -93,7 +93,8 @@ def test_the_mean_of_returns_remembers():
 def test_a_training_changes_the_policy_once_the_rate_is_above_zero():
     optimizer = optax.sgd(lambda step: jnp.where(step < 4, 0.0, 1.0))
     curves = jax.jit(
-        lambda seed: ppo.train(optimizer, lambda step: 0.0, TINY, seed=seed)
+        lambda seed: ppo.train(optimizer, lambda step: 0.0, TINY, seed=seed),
+        compiler_options={"xla_backend_optimization_level": 0},  # compiled sooner
     )(0)
     assert curves.loss.shape == (8,) and curves.steps.tolist() == [4, 8]
     np.testing.assert_allclose(curves.entropy[:5], np.log(2), atol=1e-3)
@@ -132,7 +133,8 @@ def test_the_command_prints_its_table_and_draws(tmp_path, capsys, monkeypatch):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_bad_option_is_said(capsys):
+@pytest.mark.parametrize("option", ["--iterations=0", "--chunk=0"])
+def test_a_bad_option_is_said(option, capsys):
     with pytest.raises(SystemExit):
-        command.main(["--iterations=0"])
-    assert "--iterations must be above 0" in capsys.readouterr().err
+        command.main([option])
+    assert f"{option.partition('=')[0]} must be above 0" in capsys.readouterr().err

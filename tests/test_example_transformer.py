@@ -7,6 +7,7 @@ standard library's.
 import dataclasses
 import itertools
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -338,14 +339,24 @@ def test_what_is_not_a_finished_run_cannot_be_loaded(tmp_path):
         load_result(tmp_path)
 
 
+def heldout(result):
+    return result.evaluations["heldout_loss"]
+
+
 def test_demo_compares_two_runs_and_draws_them(text, tmp_path, capsys):
     home = tmp_path / "demo"
     assert demo.main([*OPTIONS, "--data", text, "--run-dir", str(home)]) == 0
     printed = capsys.readouterr().out
-    assert "no warmup" in printed
-    assert "held-out loss" in printed
+    assert "One seed; updates and time until the held-out loss is" in printed
     assert (home / "warmup.png").read_bytes().startswith(b"\x89PNG")
-    without, with_ = (load_result(home / folder).config for folder in demo.FOLDERS)
+    without, with_ = (load_result(home / folder) for folder in demo.FOLDERS)
+    row = r"^ *(?:no )?warmup(?:, 4 steps)? +(\d\S+) +(\d\S+)"
+    rows = re.findall(row, printed, re.M)
+    assert rows == [
+        (f"{each.summary['heldout_loss']:.3f}", f"{min(heldout(each)):.3f}")
+        for each in (without, with_)
+    ]
+    without, with_ = without.config, with_.config
     assert with_.warmup_steps == 4
     assert without == with_.replace(warmup_steps=0, run_dir=without.run_dir)
 
@@ -357,4 +368,4 @@ def test_the_optimizer_can_choose_the_warmup():
     params = {"kernel": jnp.ones((3, 4))}
     state = optimizer.init(params)
     _, state = optimizer.update(params, state, params)
-    np.testing.assert_allclose(ow.learning_rate(state), 0.01, rtol=1e-4)
+    np.testing.assert_allclose(ow.learning_rate(state), 0.007, rtol=1e-4)

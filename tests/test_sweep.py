@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from matplotlib.figure import Figure
 
 import optax_warmup as ow
 from examples import evaluation
@@ -374,6 +375,21 @@ def test_the_command_recommends_and_draws(small, tmp_path, capsys):
     assert "another sweep: it differs in configurations" in capsys.readouterr().err
 
 
+def test_an_interrupted_command_says_how_to_go_on(small, tmp_path, capsys, monkeypatch):
+    def interrupt(bars, task, completed, **_):
+        if completed == 24:
+            raise KeyboardInterrupt
+
+    arguments = [f"--folder={tmp_path / 'a'}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(command.Progress, "update", interrupt)
+        assert command.main(arguments) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert command.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "trained 0 of 72" not in printed and "trained 24 of 72" in printed
+
+
 def test_the_command_searches_at_random(small, tmp_path, capsys):
     assert command.main(["--random=7", f"--folder={tmp_path / 'a'}"]) == 0
     assert "21 trainings" in capsys.readouterr().out
@@ -385,12 +401,22 @@ def test_the_command_searches_at_random(small, tmp_path, capsys):
     [
         (["--peaks", "0", "1"], "logarithmic scale has no 0"),
         (["--seeds=0"], "seed must hold at least one value"),
+        (["--peak-count=0"], "count must be"),
+        (["--chunk=0"], "chunk must be"),
     ],
 )
 def test_the_command_says_what_is_wrong(small, tmp_path, capsys, arguments, message):
     assert command.main([*arguments, f"--folder={tmp_path / 'a'}"]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("steps", [-1, 201])
+def test_the_command_knows_how_long_a_warmup_can_be(steps, capsys):
+    """What is traced cannot be checked, so it is checked before."""
+    with pytest.raises(SystemExit):
+        command.main(["--warmups", "0", str(steps)])
+    assert "--warmups must be from 0 to --total-steps" in capsys.readouterr().err
 
 
 def test_one_seed_and_total_divergence_are_said():
@@ -404,6 +430,13 @@ def test_one_seed_and_total_divergence_are_said():
 
 
 def test_the_picture_shows_what_diverged(tmp_path):
-    ranked = ow.rank(POINTS, np.where(np.arange(12) > 7, np.nan, np.arange(12)))
+    ranked = ow.rank(POINTS, np.where(np.arange(12) > 8, np.nan, np.arange(12)))
     figure.draw(ranked, "title", tmp_path / "map.png")
-    assert (tmp_path / "map.png").stat().st_size > 1000
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    ax = Figure().subplots()
+    figure.heat_map(ax, ranked, [0.1, 0.3, 1e30], [0, 3])
+    cells = {text.get_position(): text.get_text() for text in ax.texts}
+    assert cells == {
+        (0, 0): "0.50", (0, 1): "2.50", (1, 0): "4.50", (1, 1): "6.50",
+        (2, 0): "1 of 2\ndiverged", (2, 1): "2 of 2\ndiverged",
+    }  # fmt: skip

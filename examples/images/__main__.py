@@ -132,8 +132,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--chunk", type=int, help="runs at a time")
     add("--output", type=Path, default=Path("runs/images.png"), help="the picture")
     options = parser.parse_args(arguments)
-    for name in ("base_rate", "images", "seeds", "width", "layers"):
-        if getattr(options, name) <= 0:
+    for name in ("base_rate", "images", "seeds", "width", "layers", "chunk"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < float("inf"):
             parser.error(f"--{name.replace('_', '-')} must be above 0")
     if options.images < 2 * default.large_batch:
         parser.error(f"--images must be at least {2 * default.large_batch}")

@@ -77,7 +77,8 @@ def small_batch(digits: Digits, setting: Setting, **options: Any) -> Run:
         return train(digits, make_optimizer(schedule), size, seed=seed)
 
     curves = ow.sweep(one, points, shared=(digits,), **options)
-    return as_run(f"batch {size.batch_size}", curves, slice(None))
+    name = f"batch {size.batch_size}, rate x1, no warmup"
+    return as_run(name, curves, slice(None))
 
 
 def large_batch(
@@ -101,7 +102,7 @@ def large_batch(
     for begin in range(0, len(points), setting.seeds):
         factor, steps = points[begin]["factor"], points[begin]["warmup_steps"]
         warmup = "warmup" if steps else "no warmup"
-        name = f"batch {size.batch_size}, {factor:g} x rate, {warmup}"
+        name = f"batch {size.batch_size}, rate x{factor:g}, {warmup}"
         rows = slice(begin, begin + setting.seeds)
         runs[factor, steps > 0] = as_run(name, curves, rows)
     return runs

@@ -50,9 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     console.print()
     console.print(evaluation.table(shown, "return", TARGET, largest=True, digits=0))
-    console.print(
-        "Each at the best of its peak rates, chosen on these same seeds."
-    )
+    console.print("Each at the best of its peak rates, chosen on these same seeds.")
     highest = max(run.final().max() for run in runs.values())
     for way in WAYS:
         losses = {p: -run.final().mean() for (p, w), run in runs.items() if w is way}
@@ -104,8 +102,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, default=Path("runs/reinforcement.png"),
         help="the picture")  # fmt: skip
     options = parser.parse_args(arguments)
-    for name in ("iterations", "seeds"):
-        if getattr(options, name) <= 0:
+    for name in ("iterations", "seeds", "chunk"):
+        value = getattr(options, name)
+        if value is not None and value <= 0:
             parser.error(f"--{name} must be above 0")
     return options
 

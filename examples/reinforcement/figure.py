@@ -16,14 +16,14 @@ def draw(
     """Writes a PNG, whole or not at all. The curves are those at one peak rate."""
     shown = [runs[peak, way] for way in WAYS]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10, 3.6), dpi=150, layout="constrained")
+        figure = Figure(figsize=(12, 4.1), dpi=130, layout="constrained")
         returns, losses, rates = figure.subplots(1, 3)
         draw_metric(returns, shown, target)
-        returns.set_title(f"Return of an episode, peak {peak:g}")
+        returns.set_title(f"Return of an episode, peak {peak:g}; dotted: {target:g}")
         returns.set(xlabel="updates", ylim=(0, 510))
-        returns.legend(frameon=False, fontsize=8, loc="upper left")
+        returns.legend(frameon=False, fontsize=8, loc="lower right")
         draw_losses(losses, shown, window=16)
-        losses.set_title("Loss")
+        losses.set_title("Loss, median and range of the seeds")
         losses.set(xlabel="updates", yscale="symlog")
         for way, color in zip(WAYS, COLORS, strict=False):
             peaks = sorted(p for p, w in runs if w is way)

@@ -136,8 +136,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--folder", type=Path, default=Path("runs/sweep"),
         help="where results are kept; the same command goes on from there")  # fmt: skip
     options = parser.parse_args(arguments)
-    if max(options.warmups) > options.total_steps:
-        parser.error("--warmups must not be longer than --total-steps")
+    if not all(0 <= steps <= options.total_steps for steps in options.warmups):
+        parser.error("--warmups must be from 0 to --total-steps")
     if options.total_steps < SIZE.eval_every:
         parser.error(f"--total-steps must be at least {SIZE.eval_every}")
     return options

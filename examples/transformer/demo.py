@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 import optax_warmup as ow
 
+from .. import evaluation
 from .command_line import config_from, make_parser
 from .config import Config
 from .option import InputError
@@ -55,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    console.print()
+    console.print(outcomes(*runs))
     console.print()
     console.print(compare(*runs))
     console.print(conclusions(*runs))
@@ -107,18 +110,32 @@ def announce(config: Config, console: Console) -> None:
     )
 
 
-# What the table shows of a run: first the outcome, then what Adam saw.
+def outcomes(without: Result, with_: Result) -> Table:
+    """The table of all examples; the target is where the run without warmup ends."""
+    runs = without, with_
+    # One speed: what other work does to a time is more than what a warmup costs.
+    speed = max(run.summary["median_tokens_per_second"] for run in runs)
+    config = with_.config
+    seconds = config.batch_size * config.length / speed
+    names = NAMES[0], f"{NAMES[1]}, {kind(config)}"
+    rows = [
+        as_run(run, name)._replace(seconds_a_step=seconds)
+        for run, name in zip(runs, names, strict=True)
+    ]
+    end = without.summary["heldout_loss"]
+    return evaluation.table(rows, "held-out loss", end, largest=False)
 
 
-def reached(run: Result, loss: float) -> int | None:
-    """First evaluated step with a held-out loss that low, if there is one."""
-    steps = run.evaluations["step"][run.evaluations["heldout_loss"] <= loss]
-    return int(steps[0]) if steps.size else None
+def as_run(run: Result, name: str = "") -> evaluation.Run:
+    return evaluation.Run(
+        name,
+        loss=run.updates["loss"][None],
+        steps=run.evaluations["step"],
+        metric=run.evaluations["heldout_loss"][None],
+    )
 
 
-def half_way(run: Result) -> float:
-    steps, loss = run.evaluations["step"], run.evaluations["heldout_loss"]
-    return loss[np.searchsorted(steps, run.config.total_steps // 2)]
+# What Adam saw of a run.
 
 
 def at_full_rate(run: Result, name: str) -> float:
@@ -135,7 +152,7 @@ def percent(share: float) -> str:
 
 
 def compare(without: Result, with_: Result) -> Table:
-    table = Table(title="Same seed, same batches, same peak rate", title_justify="left")
+    table = Table(title="What Adam saw", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column(NAMES[0], justify="right")
     table.add_column(f"{NAMES[1]}, {kind(with_.config)}", justify="right")
@@ -143,13 +160,7 @@ def compare(without: Result, with_: Result) -> Table:
     def row(label: str, show: Callable[[Result], str]) -> None:
         table.add_row(label, show(without), show(with_))
 
-    end = without.summary["heldout_loss"]
     most = (1 + without.history.b2) / (1 - without.history.b2)
-    row("held-out loss (nats per byte)", lambda r: f"{r.summary['heldout_loss']:.3f}")
-    row("best on the way", lambda r: f"{r.summary['best_heldout_loss']:.3f}")
-    row("half-way", lambda r: f"{half_way(r):.3f}")
-    row(f"updates until it is {end:.3f}", lambda r: str(reached(r, end) or "never"))
-    table.add_section()
     table.add_row("[bold]first update at the full rate")
     row("  its step", lambda r: str(r.history.steps[r.full_rate]))
     row(
@@ -174,12 +185,13 @@ def conclusions(without: Result, with_: Result) -> str:
     gain = end - with_.summary["heldout_loss"]
     if gain <= 0:
         return f"Here warmup does not help: it ends {-gain:.3f} nats higher."
+    (arrived,) = as_run(with_).steps_to(end, largest=False)
     worth = without.history.effective_samples[without.full_rate]
     first, later = (
         percent(at_full_rate(run, "update_to_weight")) for run in (without, with_)
     )
     return (
-        f"Warmup ends {gain:.3f} nats lower, and needs {reached(with_, end)} of "
+        f"Warmup ends {gain:.3f} nats lower, and needs {arrived:.0f} of "
         f"{with_.config.total_steps} updates to get where no warmup ends.\n"
         f"Why: without it the first update is at the full rate while ν̂ is worth "
         f"{worth:.0f} gradient. It moves every weight by the whole rate, {first} of "

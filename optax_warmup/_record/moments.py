@@ -19,7 +19,6 @@ from optax_warmup._record.layout import (
     Layout,
 )
 
-
 # Coordinates of a leaf in the histogram, unless all are to be: quantiles need no more,
 # and to count one costs what twenty additions do.
 COUNTED = 1024
