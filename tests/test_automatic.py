@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compiled import quickly
 from flax import nnx
 from matplotlib import pyplot
 
@@ -16,7 +17,7 @@ B1, B2, EPS = 0.9, 0.95, 1e-8
 def run(optimizer, params, gradients, value=None):
     """The states after each update, stacked, and the parameters in the end."""
 
-    @jax.jit
+    @quickly
     def train(params, state):
         def step(carry, grads):
             params, state = carry
@@ -119,7 +120,7 @@ def quadratic(optimizer, steps=400):
     def loss(x):
         return 0.5 * jnp.sum(curvature * x * x)
 
-    @jax.jit
+    @quickly
     def train(x):
         def step(carry, _):
             x, state = carry

@@ -200,7 +200,9 @@ def test_they_are_values(schedule):
     )
     assert schedule(-5) == schedule(0)
     assert schedule(jnp.uint32(77)) == schedule(77)
-    gradients = jax.grad(lambda s: s(jnp.arange(200)).sum(), allow_int=True)(schedule)
+    gradients = jax.jit(jax.grad(lambda s: s(jnp.arange(200)).sum(), allow_int=True))(
+        schedule
+    )
     for leaf in jax.tree.leaves(gradients):
         assert leaf.dtype == jax.dtypes.float0 or np.isfinite(leaf)
 

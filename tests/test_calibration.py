@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compiled import quickly
 
 import optax_warmup as ow
 from optax_warmup._adam import moments_of
@@ -23,7 +24,7 @@ def trained(b1, b2, seed=0):
         grads = {"w": SCALE * jax.random.normal(key, (SIZE,))}
         return optimizer.update(grads, state, params)[1], None
 
-    @jax.jit
+    @quickly
     def train(key):
         keys = jax.random.split(key, STEPS)
         return jax.lax.scan(step, optimizer.init(params), keys)[0]
@@ -88,7 +89,7 @@ def test_a_jump_of_the_gradient_shows_in_the_lag_as_it_should():
     optimizer = ow.record_moments(optax.adam(1e-3, b2=b2), b2=b2, gradients=True)
     params = {"w": jnp.zeros(100)}
     grads, state = {"w": jnp.ones(100)}, optimizer.init(params)
-    update = jax.jit(optimizer.update)
+    update = quickly(optimizer.update)
     for _ in range(300):  # nu has settled, to 1 - 2e-7 of its mean
         _, state = update(grads, state, params)
     for _ in range(4):  # 300 is not recorded, 304 would be; jump at a recorded step

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compiled import quickly
 
 import optax_warmup as ow
 
@@ -20,7 +21,7 @@ def quadratic(eigenvalues, seed=0):
 
 def test_sharpness_is_the_largest_eigenvalue():
     hessian, loss = quadratic(np.logspace(-2, 1, 30))
-    found = jax.jit(lambda p: ow.sharpness(loss, p))(jnp.ones(30))
+    found = quickly(lambda p: ow.sharpness(loss, p))(jnp.ones(30))
     np.testing.assert_allclose(found.value, 10, rtol=1e-4)
     assert found.residual < 0.05
     vector = np.asarray(found.vector)
@@ -78,11 +79,11 @@ def test_full_batch_adam_settles_at_its_edge(b2):
         updates, state = optimizer.update(jax.grad(loss)(params), state, params)
         return (optax.apply_updates(params, updates), state), None
 
-    @jax.jit
+    @quickly
     def train(params, state):
         return jax.lax.scan(step, (params, state), None, length=4000)[0]
 
-    @jax.jit
+    @quickly
     def look(params, state):
         return ow.sharpness(loss, params, state, b2=b2, iterations=30).value
 
@@ -131,7 +132,7 @@ def test_the_critical_rate_of_gradient_descent_on_a_quadratic():
     gradient = hessian @ point
     wanted = 2 * gradient @ gradient / (gradient @ hessian @ gradient)
     params = jnp.asarray(point, jnp.float32)
-    found = jax.jit(
+    found = quickly(
         lambda p: ow.critical_learning_rate(loss, p, -jax.grad(loss)(p), refinements=14)
     )(params)
     np.testing.assert_allclose(found.critical, wanted, rtol=1e-3)

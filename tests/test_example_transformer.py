@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import transformer_runs as runs
+from compiled import quickly
 from flax import nnx
 from transformer_runs import (
     OPTIONS,
@@ -43,7 +44,7 @@ from examples.transformer.train_step import init_params, loss_of
 
 @pytest.fixture(scope="module", autouse=True)
 def programs(tmp_path_factory):
-    with compile_once(tmp_path_factory):
+    with compile_once(tmp_path_factory, quickly):
         yield
 
 

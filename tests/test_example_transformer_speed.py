@@ -9,6 +9,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+from compiled import quickly
 from flax import nnx
 from transformer_runs import TINY, compile_once, quiet, run, write_text
 
@@ -29,7 +30,7 @@ from examples.transformer.train_step import (
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    with compile_once(tmp_path_factory):
+    with compile_once(tmp_path_factory, quickly):
         yield
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import orbax.checkpoint
 import pytest
+from compiled import quickly
 from flax import nnx
 from flax.training.train_state import TrainState
 
@@ -48,7 +49,7 @@ def recorder(inner=None, **options):
 def run(optimizer, grads, params=PARAMS, dtype=jnp.float32, state=None):
     params = as_arrays(params, dtype)
     state = optimizer.init(params) if state is None else state
-    update = jax.jit(optimizer.update)
+    update = quickly(optimizer.update)
     for g in grads:
         _, state = update(as_arrays(g, dtype), state, params)
     return state
@@ -180,7 +181,7 @@ def test_updates_and_the_inner_state_are_those_of_the_wrapped_optimizer():
 def test_state_has_one_structure_and_a_step_traces_once():
     optimizer, params = recorder(), as_arrays(PARAMS)
 
-    @jax.jit
+    @quickly
     @chex.assert_max_traces(n=1)
     def step(state, grads):
         return optimizer.update(grads, state, params)[1]
@@ -195,7 +196,7 @@ def test_state_has_one_structure_and_a_step_traces_once():
 
 def test_nothing_leaves_the_device_in_a_step():
     optimizer, params = recorder(), as_arrays(PARAMS)
-    state, update = optimizer.init(params), jax.jit(optimizer.update)
+    state, update = optimizer.init(params), quickly(optimizer.update)
     grads = list(map(as_arrays, gradients(3)))
     _, state = update(grads[0], state, params)
     with jax.transfer_guard("disallow"):
@@ -247,8 +248,8 @@ def test_vmap_over_replicas_equals_a_loop():
         return state
 
     grads = [jax.tree.map(lambda *x: jnp.stack(x), *r) for r in runs]
-    together = jax.jit(jax.vmap(train))(jax.tree.map(lambda *x: jnp.stack(x), *grads))
-    alone = jax.jit(train)
+    together = quickly(jax.vmap(train))(jax.tree.map(lambda *x: jnp.stack(x), *grads))
+    alone = quickly(train)
     for index, one in enumerate(grads):
         replica = jax.tree.map(lambda x, i=index: x[i], together)
         got, wanted = ow.read_moments(replica), ow.read_moments(alone(one))
@@ -493,14 +494,14 @@ def test_more_steps_beside_the_usual_have_slots_of_their_own():
 def test_recording_is_switched_from_outside():
     optimizer, params = recorder(), as_arrays(PARAMS)
     state = optimizer.init(params)
-    update = jax.jit(optimizer.update, static_argnames="record")
+    update = quickly(optimizer.update, static_argnames="record")
     grads = list(map(as_arrays, gradients(6)))
     for step, g in enumerate(grads):
         _, state = update(g, state, params, record=step % 2 == 0)
     np.testing.assert_array_equal(ow.read_moments(state).steps, [0, 2, 4])
 
     state = optimizer.init(params)
-    on_device = jax.jit(optimizer.update)
+    on_device = quickly(optimizer.update)
     for step, g in enumerate(grads):
         _, state = on_device(g, state, params, record=jnp.asarray(step % 3 == 0))
     np.testing.assert_array_equal(ow.read_moments(state).steps, [0, 3])
@@ -627,7 +628,7 @@ def test_donated_states_are_reused_without_a_word():
         updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state
 
-    donating = jax.jit(step, donate_argnums=(0, 1))
+    donating = quickly(step, donate_argnums=(0, 1))
     state, old = optimizer.init(params), params
     for g in map(as_arrays, gradients(4)):  # warnings are errors here
         old = params

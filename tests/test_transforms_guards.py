@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import oracle_transforms as oracle
 import pytest
+from compiled import quickly
 
 import optax_warmup as ow
 
@@ -34,7 +35,7 @@ def noisy():
 def train(optimizer, grads, state=None):
     """(parameters, state) after a gradient each."""
 
-    @jax.jit
+    @quickly
     def step(params, state, g):
         updates, state = optimizer.update(g, state, params)
         return optax.apply_updates(params, updates), state
@@ -48,7 +49,7 @@ def train(optimizer, grads, state=None):
 def test_a_skipped_step_leaves_everything_as_it_was():
     optimizer = ow.skip_nonfinite(noisy())
     params, state = train(optimizer, [GRADS] * 3)
-    update = jax.jit(optimizer.update)
+    update = quickly(optimizer.update)
     for number in (jnp.nan, jnp.inf, -jnp.inf):
         updates, after = update(bad(number), state, params)
         chex.assert_trees_all_equal(updates, jax.tree.map(jnp.zeros_like, PARAMS))
@@ -111,7 +112,7 @@ RAMP = ow.warmup(1.0, 4)
 
 def factors(optimizer, steps, **extra):
     """The factor of each update; extra arguments by step."""
-    update, state, seen = jax.jit(optimizer.update), optimizer.init(PARAMS), []
+    update, state, seen = quickly(optimizer.update), optimizer.init(PARAMS), []
     for step in range(steps):
         now = {name: values[step] for name, values in extra.items()}
         _, state = update(GRADS, state, PARAMS, **now)
@@ -174,7 +175,7 @@ def follow(values, threshold=6.0, decay=0.98):
     """The last state, and the step of each restart."""
     optimizer = ow.restart_on_spike(ow.dampen(RAMP), threshold=threshold, decay=decay)
 
-    @jax.jit
+    @quickly
     def run(values):
         def step(state, value):
             _, state = optimizer.update(GRADS, state, PARAMS, value=value)
@@ -247,7 +248,7 @@ def test_the_largest_losses_leave_the_state_finite():
 def test_all_replicas_have_their_own_spikes():
     optimizer = ow.restart_on_spike(ow.dampen(RAMP), decay=0.5)
     state = jax.vmap(lambda _: optimizer.init(PARAMS))(jnp.arange(2))
-    update = jax.jit(
+    update = quickly(
         jax.vmap(
             lambda s, v: optimizer.update(GRADS, s, PARAMS, value=v)[1], in_axes=(0, 0)
         )

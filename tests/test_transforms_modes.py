@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compiled import quickly
 from flax import nnx
 
 import optax_warmup as ow
@@ -91,7 +92,7 @@ def test_steps_donated_one_by_one_equal_the_scan(name):
         updates, state = optimizer.update(g, state, params, value=value)
         return optax.apply_updates(params, updates), state
 
-    donating = jax.jit(step, donate_argnums=(0, 1))
+    donating = quickly(step, donate_argnums=(0, 1))
     params = jax.tree.map(jnp.copy, PARAMS)
     state = first = optimizer.init(params)
     structure = jax.tree.structure(first)
@@ -102,7 +103,7 @@ def test_steps_donated_one_by_one_equal_the_scan(name):
         assert jax.tree.structure(state) == structure
         assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == shapes
     assert len(traces) == 1
-    (wanted, wanted_state), _ = jax.jit(
+    (wanted, wanted_state), _ = quickly(
         lambda: scanned(optimizer, PARAMS, grads, values)
     )()
     chex.assert_trees_all_close(params, wanted, rtol=1e-5)
@@ -115,8 +116,8 @@ def test_replicas_are_trained_as_if_alone(name):
     runs = [gradients(seed=seed) for seed in (0, 1)]
     runs[1] = (runs[1][0], jnp.ones(STEPS))  # without a spike
     both = jax.tree.map(lambda *x: jnp.stack(x), *runs)
-    run = jax.jit(lambda g, v: scanned(optimizer, PARAMS, g, v)[0])
-    together = jax.jit(jax.vmap(lambda g, v: scanned(optimizer, PARAMS, g, v)[0]))(
+    run = quickly(lambda g, v: scanned(optimizer, PARAMS, g, v)[0])
+    together = quickly(jax.vmap(lambda g, v: scanned(optimizer, PARAMS, g, v)[0]))(
         *both
     )
     for index, alone in enumerate(runs):
@@ -129,7 +130,7 @@ def test_parameters_in_bfloat16(name):
     optimizer = TRANSFORMS[name]()
     params = cast(PARAMS, jnp.bfloat16)
     grads, values = gradients(jnp.bfloat16)
-    (_, state), updates = jax.jit(lambda: scanned(optimizer, params, grads, values))()
+    (_, state), updates = quickly(lambda: scanned(optimizer, params, grads, values))()
     for leaf in jax.tree.leaves(updates):
         assert leaf.dtype == jnp.bfloat16
     chex.assert_tree_all_finite(cast(updates, jnp.float32))
@@ -157,7 +158,7 @@ def test_what_fuses_into_the_update_takes_no_memory(name):
         return optax.apply_updates(params, updates), state
 
     state = jax.eval_shape(optimizer.init, params)
-    program = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params)
+    program = quickly(step, donate_argnums=(0, 1)).lower(params, state, params)
     assert program.compile().memory_analysis().temp_size_in_bytes < 4096
 
 

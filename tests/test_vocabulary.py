@@ -384,7 +384,7 @@ def test_numbers_may_be_traced(name):
     for n, v, row in zip(lengths, peaks, sweep(lengths, peaks), strict=True):
         plain = build(int(n), float(v))
         np.testing.assert_allclose(row, plain(steps), rtol=3e-6, atol=1e-7)
-    slope = jax.jacobian(lambda v: build(5, v)(steps))(0.8)
+    slope = jax.jit(jax.jacobian(lambda v: build(5, v)(steps)))(0.8)
     assert np.all(np.isfinite(slope)) and np.any(slope != 0)
     float_length = jax.jit(lambda n: build(n, 0.8)(steps))(5.0)
     np.testing.assert_allclose(float_length, build(5, 0.8)(steps), rtol=3e-6, atol=1e-7)

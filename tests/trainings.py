@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from compiled import quickly
 
 import optax_warmup as ow
 
@@ -32,12 +33,12 @@ def program(make_optimizer, loss_fn):
         updates, state = optimizer.update(grads, state, params)
         return (optax.apply_updates(params, updates), state), loss
 
-    @jax.jit
+    @quickly
     def run(carry, start, rates, events):
         steps = start + jnp.arange(CHUNK)
         return jax.lax.scan(lambda c, s: step_fn(c, s, rates, events), carry, steps)
 
-    @jax.jit
+    @quickly
     def init(params, rates):
         return params, make_optimizer(lambda count: rates[count]).init(params)
 
@@ -285,7 +286,7 @@ def quadratic(rate):
 def measured_quadratic(rate):
     """The same, with its sharpness."""
 
-    @jax.jit
+    @quickly
     def look(params, state):
         loss = functools.partial(bowl, key=None, now=None)
         return ow.sharpness(loss, params, state, b2=0.95, iterations=30).value

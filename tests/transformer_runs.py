@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -110,8 +111,9 @@ def assert_same_training(run, wanted, *, tolerance=0.0):
 
 
 @contextlib.contextmanager
-def compile_once(tmp_path_factory):
-    """Keeps compiled programs: most tests train the same one, in all these files.
+def compile_once(tmp_path_factory, jit=jax.jit):
+    """Keeps compiled programs: most tests train the same one, in all these files. With
+    `quickly` as jit, they are not those of another process, bit for bit.
 
     Yields the environment with which another process keeps and finds them, too.
     """
@@ -131,5 +133,6 @@ def compile_once(tmp_path_factory):
         compilation_cache.reset_cache()  # it reads its settings once
 
     configure(settings)
-    yield {name.upper(): str(value) for name, value in settings.items()}
+    with mock.patch.object(jax, "jit", jit):
+        yield {name.upper(): str(value) for name, value in settings.items()}
     configure(before)
