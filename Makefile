@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help demo test lint quality bench-gpu clean
+.PHONY: help demo test lint quality compare bench-gpu clean
 
 help:
 	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes);"
@@ -17,6 +17,7 @@ help:
 	@echo "make test   run every test (under 10 minutes on two cores)"
 	@echo "make lint   ruff and mypy"
 	@echo "make quality    compare warmup methods over peak rates and tasks (hours; may be stopped, goes on)"
+	@echo "make compare    compare schedules on digits and CartPole (6 CPU minutes; may be stopped, goes on)"
 	@echo "make bench-gpu  every GPU measurement, with the packages that this machine has (8 minutes)"
 	@echo "make clean  remove the environment, the caches and the runs"
 
@@ -50,6 +51,9 @@ lint: $(VENV)/.dev
 
 quality: $(VENV)/.examples
 	@$(BIN)/python -m benchmarks.warmup_quality run $(ARGS)
+
+compare: $(VENV)/.examples
+	@$(BIN)/python -m benchmarks.compare_schedules $(ARGS)
 
 bench-gpu:
 	@PYTHONPATH=. $(PYTHON) -m benchmarks.gpu $(ARGS)
