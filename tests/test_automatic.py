@@ -237,6 +237,17 @@ def test_zeros_are_passed_over():
     np.testing.assert_allclose(np.sqrt(np.mean(updates[4] ** 2)), 7e-6, rtol=1e-3)
 
 
+def test_a_parameter_without_numbers_changes_nothing():
+    gradients = noise(5, 20)
+    _, _, alone = run(ow.automatic_warmup(optax.adam(0.5)), jnp.ones(20), gradients)
+    empty = {"w": gradients, "none": jnp.zeros((5, 0))}
+    params = {"w": jnp.ones(20), "none": jnp.zeros(0)}
+    _, _, beside = run(ow.automatic_warmup(optax.adam(0.5)), params, empty)
+    assert np.all(alone.factor > 0)
+    np.testing.assert_allclose(beside.factor, alone.factor, rtol=1e-6)
+    np.testing.assert_allclose(beside.coherence, alone.coherence, rtol=1e-6)
+
+
 def test_accumulated_gradients_count_once():
     optimizer = optax.MultiSteps(ow.automatic_warmup(optax.adam(0.5)), 4)
     wrapped = optax.GradientTransformation(optimizer.init, optimizer.update)

@@ -217,8 +217,8 @@ def _automatic(names: list[str], evidence: list[Evidence]) -> Iterator[Chart]:
         yield Chart(
             "coherence",
             "Why it grew or held",
-            "Whether successive gradients agree: 1 in noise, more where they do; below "
-            "0.75, where each takes back the one before, the factor holds.",
+            "Whether successive gradients agree: 1 in noise, more where they do; well "
+            "below 1, where each takes back the one before, the factor holds.",
             [_flat(signs, 1.0, "noise"), *signs],
         )
 

@@ -75,7 +75,7 @@ def automatic_warmup(
     updates = factor * inner's updates
     factor(0) = min(1, start * |params| / |inner's updates|)
     factor(t) = min(1, factor(t-1) * (1 + pace(t) * agreement(t-1)))
-    pace(t) = growth if |m|**2 > n / (1 - b) else min(growth, power / t)
+    pace(t) = growth if c(t-1)**2 > 1 / (1 - b) else min(growth, power / t)
     agreement(t) = clip((c(t) - threshold) / 0.1, 0, 1)
 
     None of the first ten updates moves the parameters by more than `start` of their
@@ -230,7 +230,7 @@ def _powers(
     """|m|**2 of each leaf, and what it would be for uncorrelated gradients."""
     power, news = [], []
     for leaf, (old, new) in enumerate(zip(before, after, strict=True)):
-        if new is None:
+        if new is None or not new.size:
             power.append(jnp.zeros(()))
             news.append(jnp.zeros(()))
             continue
@@ -248,7 +248,7 @@ def _total(of_leaves: jax.Array) -> jax.Array:
 
 def _size(tree: Any, smallest_rms: float = 0.0) -> jax.Array:
     """About the norm of all leaves together, at least that of a smallest RMS."""
-    leaves = jax.tree.leaves(tree)
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size]
     squares = sum(x.size * jnp.mean(jnp.square(_drawn(x))) for x in leaves)
     smallest = sum(x.size for x in leaves) * smallest_rms**2
     return jnp.sqrt(jnp.maximum(squares, smallest))
