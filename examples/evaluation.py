@@ -12,7 +12,7 @@ Nothing here knows a model or a task.
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -31,6 +31,13 @@ class Run(NamedTuple):
     steps: np.ndarray  # at which it was evaluated, shape (evaluations,)
     metric: np.ndarray  # shape (seeds, evaluations); NaN where it diverged
     seconds_a_step: float = np.nan  # without compilation
+
+    @classmethod
+    def swept(
+        cls, name: str, curves: Any, metric: np.ndarray, rows: slice = slice(None)
+    ) -> "Run":
+        """Some rows of a sweep, which evaluates all of them at the same steps."""
+        return cls(name, curves.loss[rows], curves.steps[0], metric[rows])
 
     def final(self) -> np.ndarray:
         return self.metric[:, -1]

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 import optax_warmup as ow
 
 from ..evaluation import Run
 from .data import Digits
-from .training import Curves, Size, init, make_step, train
+from .training import Size, init, make_step, train
 
 # Factors on the base rate at which the large batch is tried, besides the recipe's.
 FACTORS = (0.25, 0.5, 1.0, 2.0)
@@ -78,7 +77,7 @@ def small_batch(digits: Digits, setting: Setting, **options: Any) -> Run:
 
     curves = ow.sweep(one, points, shared=(digits,), **options)
     name = f"batch {size.batch_size}, rate x1, no warmup"
-    return as_run(name, curves, slice(None))
+    return Run.swept(name, curves, curves.accuracy)
 
 
 def large_batch(
@@ -104,17 +103,8 @@ def large_batch(
         warmup = "warmup" if steps else "no warmup"
         name = f"batch {size.batch_size}, rate x{factor:g}, {warmup}"
         rows = slice(begin, begin + setting.seeds)
-        runs[factor, steps > 0] = as_run(name, curves, rows)
+        runs[factor, steps > 0] = Run.swept(name, curves, curves.accuracy, rows)
     return runs
-
-
-def as_run(name: str, curves: Curves, rows: slice) -> Run:
-    return Run(
-        name,
-        loss=curves.loss[rows],
-        steps=np.asarray(curves.steps)[0],
-        metric=curves.accuracy[rows],
-    )
 
 
 def step_on(digits: Digits, size: Size, optimizer: optax.GradientTransformation) -> Any:

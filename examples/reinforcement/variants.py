@@ -9,13 +9,12 @@ all four ways at all rates are one program.
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import optax
 
 import optax_warmup as ow
 
 from ..evaluation import Run
-from .ppo import Curves, Size, train
+from .ppo import Size, train
 
 PEAKS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
@@ -86,18 +85,11 @@ def compare(setting: Setting, **options: Any) -> dict[tuple[float, Way], Run]:
 
     curves = ow.sweep(one, points, **options)
     return {
-        cell: as_run(cell[1].name, curves, slice(i, i + setting.seeds))
+        cell: Run.swept(
+            cell[1].name, curves, curves.episode_return, slice(i, i + setting.seeds)
+        )
         for i, cell in zip(range(0, len(points), setting.seeds), cells, strict=True)
     }
-
-
-def as_run(name: str, curves: Curves, rows: slice) -> Run:
-    return Run(
-        name,
-        loss=curves.loss[rows],
-        steps=np.asarray(curves.steps)[0],
-        metric=curves.episode_return[rows],
-    )
 
 
 def step_on(

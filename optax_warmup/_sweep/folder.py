@@ -1,12 +1,13 @@
 """A sweep on disk: which one it is, and the results of each chunk that is done."""
 
+import contextlib
 import hashlib
 import json
 import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -33,7 +34,8 @@ class Folder:
                 "sweep.json. Choose another folder."
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        _write_whole(description, (json.dumps(identity, indent=1) + "\n").encode())
+        with _whole(description) as file:
+            file.write((json.dumps(identity, indent=1) + "\n").encode())
 
     def _refuse_another(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
         other = [name for name in wanted if found.get(name) != wanted[name]]
@@ -49,12 +51,8 @@ class Folder:
     def save(self, indices: np.ndarray, leaves: Leaves) -> None:
         arrays = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
         path = self.path / f"from_{indices[0]:06d}.npz"
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with _whole(path) as file:
             np.savez(file, indices=indices, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
 
     def load(self) -> Iterator[tuple[np.ndarray, Leaves]]:
         """The indices and the results of each finished chunk."""
@@ -96,7 +94,12 @@ def _hash(arrays: Any) -> str:
     return digest.hexdigest()
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that has its name only when all of it is on the disk."""
     partial = path.with_suffix(".partial")
-    partial.write_bytes(content)
+    with partial.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
