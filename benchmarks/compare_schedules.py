@@ -42,7 +42,9 @@ class Kind(NamedTuple):
     def optimizer(self, task: "Task", peak_value: Any, warmup_steps: Any) -> Any:
         schedule = self.schedule(peak_value, warmup_steps, task.total_steps)
         optimizer = task.optimizer(schedule)
-        return ow.automatic_warmup(optimizer) if self.automatic else optimizer
+        if not self.automatic:
+            return optimizer
+        return ow.automatic_warmup(optimizer, task.total_steps)
 
 
 def wsd(peak_value: Any, warmup_steps: Any, total_steps: int) -> ow.Schedule:

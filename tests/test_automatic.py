@@ -12,6 +12,7 @@ from matplotlib import pyplot
 import optax_warmup as ow
 
 B1, B2, EPS = 0.9, 0.95, 1e-8
+STEPS = 280  # at full pace the factor then grows by 2.5 % an update
 
 
 def run(optimizer, params, gradients, value=None):
@@ -35,7 +36,7 @@ def noise(steps, size, seed=0):
 
 
 def oracle(
-    gradients, params, rate, *, start=0.007, growth=0.025, power=0.75, threshold=0.65
+    gradients, params, rate, *, start=0.007, growth=7, power=1.5, threshold=0.65
 ):
     """float64, by the gradients themselves instead of the momentum's differences."""
     m, v, expected, factor = 0.0, 0.0, 0.0, np.inf
@@ -52,18 +53,18 @@ def oracle(
         params = params + factor * update
         yield factor, coherence, params
         strong = coherence**2 > 1 / (1 - B1)
-        pace = growth if strong else min(growth, power / t)
+        pace = growth / STEPS if strong else min(growth / STEPS, power / t)
         factor *= 1 + pace * np.clip((coherence - threshold) / 0.1, 0, 1)
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"start": 0.3, "growth": 0.5, "power": 3, "threshold": 1}]
+    "settings", [{}, {"start": 0.3, "growth": 140, "power": 3, "threshold": 1}]
 )
 def test_it_does_what_the_formula_says(settings):
     params = jnp.linspace(-1, 2, 40)
     agreeing = jnp.where(jnp.arange(60) < 25, 3.0, 0.3)[:, None]
     gradients = noise(60, 40) + agreeing  # more signal than noise at first
-    optimizer = ow.automatic_warmup(optax.adam(0.3, B1, B2, EPS), **settings)
+    optimizer = ow.automatic_warmup(optax.adam(0.3, B1, B2, EPS), STEPS, **settings)
     end, _, states = run(optimizer, params, gradients)
     factors, coherences, ends = zip(
         *oracle(gradients, params, 0.3, **settings), strict=1
@@ -71,6 +72,21 @@ def test_it_does_what_the_formula_says(settings):
     np.testing.assert_allclose(states.factor, factors, rtol=1e-5)
     np.testing.assert_allclose(states.coherence, coherences, rtol=1e-5)
     np.testing.assert_allclose(end, ends[-1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_twice_as_long_grows_half_as_fast():
+    """One program for both: the length may be traced."""
+
+    @quickly
+    def growth(total_steps):
+        optimizer = ow.automatic_warmup(optax.adam(0.3), total_steps)
+        state = optimizer.init(jnp.ones(3))
+        for _ in range(2):
+            _, state = optimizer.update(jnp.ones(3), state, jnp.ones(3))
+        return state.following / state.factor - 1
+
+    np.testing.assert_allclose(growth(100), 0.07, rtol=1e-4)
+    np.testing.assert_allclose(growth(200), 0.035, rtol=1e-4)
 
 
 @pytest.mark.parametrize("active", [1.0, 0.02])
@@ -81,7 +97,7 @@ def test_noise_has_coherence_one(active, drift):
     present = jax.random.bernoulli(jax.random.key(1), active, (steps, size))
     scale = jnp.exp(jnp.linspace(0, drift, steps))[:, None]
     gradients = noise(steps, size) * present * scale
-    optimizer = ow.automatic_warmup(optax.adam(1e-3, B1, B2))
+    optimizer = ow.automatic_warmup(optax.adam(1e-3, B1, B2), STEPS)
     _, _, states = run(optimizer, jnp.ones(size), gradients)
     error = 4 * np.sqrt(2 * (1 + B1) / (1 - B1) / (size * active))
     np.testing.assert_allclose(states.coherence[0], 1, rtol=1e-5)
@@ -90,7 +106,9 @@ def test_noise_has_coherence_one(active, drift):
 
 def test_equal_gradients_have_the_greatest_coherence():
     _, _, states = run(
-        ow.automatic_warmup(optax.adam(1e-3, B1, B2)), jnp.ones(3), jnp.ones((80, 3))
+        ow.automatic_warmup(optax.adam(1e-3, B1, B2), STEPS),
+        jnp.ones(3),
+        jnp.ones((80, 3)),
     )
     t = np.arange(1, 81)
     greatest = np.sqrt((1 + B1) / (1 - B1) * (1 - B1**t) / (1 + B1**t))
@@ -99,7 +117,9 @@ def test_equal_gradients_have_the_greatest_coherence():
 
 def test_opposite_gradients_hold_it():
     signs = jnp.where(jnp.arange(40) % 2, -1.0, 1.0)[:, None] * jnp.ones(3)
-    _, _, states = run(ow.automatic_warmup(optax.adam(0.1, B1)), jnp.ones(3), signs)
+    _, _, states = run(
+        ow.automatic_warmup(optax.adam(0.1, B1), STEPS), jnp.ones(3), signs
+    )
     least = np.sqrt((1 - B1) / (1 + B1))
     np.testing.assert_allclose(states.coherence[-1], least, rtol=0.02)
     assert np.ptp(states.factor[2:]) == 0
@@ -107,7 +127,7 @@ def test_opposite_gradients_hold_it():
 
 def test_a_low_rate_is_not_held_back():
     _, updates, states = run(
-        ow.automatic_warmup(optax.adam(0.005)), jnp.ones(3), noise(5, 3)
+        ow.automatic_warmup(optax.adam(0.005), STEPS), jnp.ones(3), noise(5, 3)
     )
     np.testing.assert_array_equal(states.factor, 1)
     assert np.all(updates[0] != 0)
@@ -138,7 +158,7 @@ def test_a_rate_that_diverges_is_borne(rate):
     """Heavy-ball momentum diverges above 2 * (1 + b) / 100 = 0.038."""
     bare, _ = quadratic(optax.sgd(rate, momentum=0.9))
     assert not bare[-1] < 1e6
-    losses, state = quadratic(ow.automatic_warmup(optax.sgd(rate, momentum=0.9)))
+    losses, state = quadratic(ow.automatic_warmup(optax.sgd(rate, momentum=0.9), STEPS))
     assert losses[-1] < 0.02 * losses[0]
     assert 1e-3 < state.factor * rate < 0.1
     assert np.all(np.isfinite(losses))
@@ -146,7 +166,7 @@ def test_a_rate_that_diverges_is_borne(rate):
 
 def test_the_peak_hardly_matters_when_it_is_too_high():
     rates = [
-        float(rate * quadratic(ow.automatic_warmup(optax.adam(rate)))[1].factor)
+        float(rate * quadratic(ow.automatic_warmup(optax.adam(rate), STEPS))[1].factor)
         for rate in (1e2, 1e4)
     ]
     np.testing.assert_allclose(rates[0], rates[1], rtol=0.05)
@@ -177,7 +197,7 @@ def test_any_optimizer_with_momentum(name):
         "w": jax.vmap(lambda key: jax.random.normal(key, (30, 20)))(keys),
         "b": jnp.zeros((12, 4)),
     }
-    _, _, states = run(ow.automatic_warmup(INNERS[name]), params, gradients)
+    _, _, states = run(ow.automatic_warmup(INNERS[name], STEPS), params, gradients)
     np.testing.assert_allclose(states.decay[0, 1], 0.8, rtol=1e-5)
     flat = np.asarray(gradients["w"], np.float64).reshape(12, -1)
     if name == "adamw, clipped":
@@ -194,7 +214,10 @@ def test_any_optimizer_with_momentum(name):
 def test_groups_warm_up_on_their_own():
     """And what is frozen at first is warmed up when its turn comes."""
     optimizer = optax.partition(
-        {name: ow.automatic_warmup(optax.adam(0.5)) for name in ("body", "head")},
+        {
+            name: ow.automatic_warmup(optax.adam(0.5), STEPS)
+            for name in ("body", "head")
+        },
         {"w": "body", "b": "head"},
     )
     params = {"w": jnp.ones(50), "b": jnp.full(50, 10.0)}
@@ -209,14 +232,16 @@ def test_groups_warm_up_on_their_own():
 
 
 def test_nothing_stays_of_a_gradient_that_is_not_finite():
-    optimizer = ow.automatic_warmup(ow.skip_nonfinite(optax.adam(0.5)))
+    optimizer = ow.automatic_warmup(ow.skip_nonfinite(optax.adam(0.5)), STEPS)
     gradients = noise(30, 50).at[0].set(jnp.nan).at[10, 3].set(jnp.inf)
     _, updates, states = run(optimizer, jnp.ones(50), gradients)
     assert states.factor[0] == 0 and states.factor[1] > 0
     assert np.all(np.isfinite(updates[1:]))
     for leaf in (states.factor, states.coherence, states.noise):
         assert np.all(np.isfinite(leaf))
-    bare, _, states = run(ow.automatic_warmup(optax.adam(0.5)), jnp.ones(50), gradients)
+    bare, _, states = run(
+        ow.automatic_warmup(optax.adam(0.5), STEPS), jnp.ones(50), gradients
+    )
     assert np.isnan(bare).all()  # Adam's own moments are: the guard belongs there
     for leaf in (states.factor, states.coherence, states.noise):
         assert np.all(np.isfinite(leaf))
@@ -225,7 +250,7 @@ def test_nothing_stays_of_a_gradient_that_is_not_finite():
 def test_zeros_are_passed_over():
     gradients = noise(12, 50).at[:4].set(0.0)
     _, updates, states = run(
-        ow.automatic_warmup(optax.adam(0.5)), jnp.ones(50), gradients
+        ow.automatic_warmup(optax.adam(0.5), STEPS), jnp.ones(50), gradients
     )
     np.testing.assert_array_equal(updates[:4], 0)
     np.testing.assert_array_equal(states.coherence[:4], 1)
@@ -233,27 +258,31 @@ def test_zeros_are_passed_over():
         np.linalg.norm(updates[4]) / np.sqrt(50), 0.007, rtol=1e-3
     )
     start = jnp.zeros(50)  # a model that starts at zero moves all the same
-    _, updates, _ = run(ow.automatic_warmup(optax.adam(0.5)), start, gradients)
+    _, updates, _ = run(ow.automatic_warmup(optax.adam(0.5), STEPS), start, gradients)
     np.testing.assert_allclose(np.sqrt(np.mean(updates[4] ** 2)), 7e-6, rtol=1e-3)
 
 
 def test_a_parameter_without_numbers_changes_nothing():
     gradients = noise(5, 20)
-    _, _, alone = run(ow.automatic_warmup(optax.adam(0.5)), jnp.ones(20), gradients)
+    _, _, alone = run(
+        ow.automatic_warmup(optax.adam(0.5), STEPS), jnp.ones(20), gradients
+    )
     empty = {"w": gradients, "none": jnp.zeros((5, 0))}
     params = {"w": jnp.ones(20), "none": jnp.zeros(0)}
-    _, _, beside = run(ow.automatic_warmup(optax.adam(0.5)), params, empty)
+    _, _, beside = run(ow.automatic_warmup(optax.adam(0.5), STEPS), params, empty)
     assert np.all(alone.factor > 0)
     np.testing.assert_allclose(beside.factor, alone.factor, rtol=1e-6)
     np.testing.assert_allclose(beside.coherence, alone.coherence, rtol=1e-6)
 
 
 def test_accumulated_gradients_count_once():
-    optimizer = optax.MultiSteps(ow.automatic_warmup(optax.adam(0.5)), 4)
+    optimizer = optax.MultiSteps(ow.automatic_warmup(optax.adam(0.5), STEPS), 4)
     wrapped = optax.GradientTransformation(optimizer.init, optimizer.update)
     gradients = noise(6, 50)
     _, _, states = run(wrapped, jnp.ones(50), jnp.repeat(gradients, 4, 0))
-    _, _, once = run(ow.automatic_warmup(optax.adam(0.5)), jnp.ones(50), gradients)
+    _, _, once = run(
+        ow.automatic_warmup(optax.adam(0.5), STEPS), jnp.ones(50), gradients
+    )
     np.testing.assert_allclose(
         states.inner_opt_state.coherence[3::4], once.coherence, rtol=1e-5
     )
@@ -261,7 +290,7 @@ def test_accumulated_gradients_count_once():
 
 def test_it_serves_flax_and_its_decisions_are_recorded():
     warm = ow.automatic_warmup(
-        optax.chain(optax.scale_by_adam(), ow.scale_by_learning_rate(0.5))
+        optax.chain(optax.scale_by_adam(), ow.scale_by_learning_rate(0.5)), STEPS
     )
     model = nnx.Linear(8, 4, rngs=nnx.Rngs(0))
     holder = nnx.Optimizer(model, ow.record_moments(warm), wrt=nnx.Param)
@@ -294,16 +323,21 @@ def test_it_serves_flax_and_its_decisions_are_recorded():
         (optax.adam(0.1), {"growth": -1}, "growth must be .* got -1"),
         (optax.adam(0.1), {"power": 0}, "power must be .* got 0"),
         (optax.adam(0.1), {"threshold": float("nan")}, "threshold must be"),
+        (optax.adam(0.1), {"total_steps": 0}, "total_steps must be .* got 0"),
+        (optax.adam(0.1), {"total_steps": 0.5}, "total_steps must be .* got 0.5"),
+        (optax.adam(0.1), {"total_steps": None}, "total_steps must be .* got None"),
         (optax.adam, {}, "inner must be an optax optimizer"),
         (0.1, {}, "inner must be an optax optimizer"),
     ],
 )
 def test_bad_input(inner, settings, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        ow.automatic_warmup(inner, **settings).init(jnp.ones(3))
+        ow.automatic_warmup(inner, **{"total_steps": STEPS} | settings).init(
+            jnp.ones(3)
+        )
 
 
 def test_update_needs_parameters():
-    optimizer = ow.automatic_warmup(optax.adam(0.1))
+    optimizer = ow.automatic_warmup(optax.adam(0.1), STEPS)
     with pytest.raises(ValueError, match="needs params"):
         optimizer.update(jnp.ones(3), optimizer.init(jnp.ones(3)))

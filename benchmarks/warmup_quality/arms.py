@@ -109,7 +109,7 @@ ARMS = (
     ),
     Arm(
         "automatic",
-        build=lambda task, peak: ow.automatic_warmup(complete(task, peak)),
+        build=lambda task, peak: ow.automatic_warmup(complete(task, peak), task.steps),
         uses=(ow.automatic_warmup,),
     ),
     Arm("replay"),  # the automatic's mean factor: does it matter that it adapts?

@@ -40,7 +40,7 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
         ow.scale_by_learning_rate(make_schedule(config)),
     )
     if config.automatic_warmup:
-        adamw = ow.automatic_warmup(adamw)
+        adamw = ow.automatic_warmup(adamw, config.total_steps)
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         ow.record_moments(

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup import _sample as sample
@@ -49,7 +50,7 @@ class AutomaticWarmupState(NamedTuple):
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> ow.automatic_warmup(optax.adam(1e-3)).init(jnp.ones(3)).factor.item()
+        >>> ow.automatic_warmup(optax.adam(1e-3), 100).init(jnp.ones(3)).factor.item()
         0.0
     """
 
@@ -64,18 +65,19 @@ class AutomaticWarmupState(NamedTuple):
 
 def automatic_warmup(
     inner: optax.GradientTransformation,
+    total_steps: ArrayLike,
     *,
     start: float = 0.007,
-    growth: float = 0.025,
-    power: float = 0.75,
+    growth: float = 7.0,
+    power: float = 1.5,
     threshold: float = 0.65,
 ) -> optax.GradientTransformationExtraArgs:
-    """Warms any optimizer with momentum up by itself, without a length to choose.
+    """Warms any optimizer with momentum up, for as long as its gradients ask for.
 
     updates = factor * inner's updates
     factor(0) = min(1, start * |params| / |inner's updates|)
     factor(t) = min(1, factor(t-1) * (1 + pace(t) * agreement(t-1)))
-    pace(t) = growth if c(t-1)**2 > 1 / (1 - b) else min(growth, power / t)
+    pace(t) = growth / total_steps, but power / t at most unless c(t-1)**2 > 1 / (1 - b)
     agreement(t) = clip((c(t) - threshold) / 0.1, 0, 1)
 
     None of the first ten updates moves the parameters by more than `start` of their
@@ -89,9 +91,11 @@ def automatic_warmup(
     where n is what |m|**2 would be if these gradients were uncorrelated. So c is 1 for
     noise, whatever its size and however sparse; sqrt((1 + b) / (1 - b)) at most, when
     all gradients are the same; and below 1 when each takes back what the last step did,
-    which is how a rate beyond what the loss surface bears shows. The factor grows by
-    ever smaller parts of itself, like t**power at most, since a high rate is found out
-    late; but not while gradients hold more signal than noise, where c**2 is above
+    which is how a rate beyond what the loss surface bears shows. How fast it grows is a
+    matter of the length of the run: what a high rate spoils early is never made up for,
+    and a longer run has the time to be careful. After the first power / growth of the
+    run the factor grows like t**power at most, since a rate that is too high is found
+    out late; but not while gradients hold more signal than noise, where c**2 is above
     1 / (1 - b). It does not fall with a low coherence, which is normal in the noise
     that training ends in; but it is halved where n has more than doubled in one update
     while m turned round: gradients explode.
@@ -108,9 +112,11 @@ def automatic_warmup(
     Args:
         inner: a complete optimizer, learning rate included, that keeps a momentum:
             Adam and its relatives, Lion, Muon, SGD with momentum.
+        total_steps: updates in the run, >= 1, those that its schedule counts; inside of
+            `MultiSteps`, not the batches. A rough estimate will do. May be traced.
         start: the largest of the first updates, relative to the norm of the parameters,
             > 0.
-        growth: of the factor in an early update at full pace, > 0.
+        growth: of the logarithm of the factor, were a run at full pace to its end, > 0.
         power: of the number of updates, as which the factor grows at most, > 0.
         threshold: coherence up to which the factor holds, >= 0.
 
@@ -120,12 +126,13 @@ def automatic_warmup(
 
     Raises:
         TypeError: `inner` is not an optimizer, or another argument is not a number.
-        ValueError: an argument is out of its range; at `init`, where `inner` keeps no
-            momentum, or a gradient does not reach it at every update.
+        ValueError: an argument is out of its range, or `total_steps` not whole; at
+            `init`, where `inner` keeps no momentum, or a gradient does not reach it at
+            every update.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> optimizer = ow.automatic_warmup(optax.adam(1e-1))
+        >>> optimizer = ow.automatic_warmup(optax.adam(1e-1), 100)
         >>> params = jnp.ones(4)
         >>> state = optimizer.init(params)
         >>> updates, state = optimizer.update(params, state, params)
@@ -135,10 +142,12 @@ def automatic_warmup(
     Source: this library; its tests against tuned warmups are in docs/automatic.md.
     """
     inner = require_optimizer(OWNER, inner)
+    total_steps = _check.length(OWNER, "total_steps", total_steps, minimum=1)
     start = _check.number(OWNER, "start", start, above=0)
     growth = _check.number(OWNER, "growth", growth, above=0)
     power = _check.number(OWNER, "power", power, above=0)
     threshold = _check.number(OWNER, "threshold", threshold, minimum=0)
+    full = growth / total_steps
 
     def init_fn(params: optax.Params) -> AutomaticWarmupState:
         inner_state = inner.init(params)
@@ -177,8 +186,8 @@ def automatic_warmup(
         coherence = jnp.where(finite, jnp.sqrt(ratio), state.coherence)
         agreement = jnp.clip((coherence - threshold) / _WIDTH, 0, 1)
         agreeing = jnp.sum(squares) > _total(noise / (1 - state.decay))
-        slowing = jnp.minimum(growth, power / (state.count + 1))
-        pace = jnp.where(agreeing, growth, slowing)
+        slowing = jnp.minimum(full, power / (state.count + 1))
+        pace = jnp.where(agreeing, full, slowing)
         growing = 1 + pace * agreement
         # Where m turns round and grows by `swing` each time, |m|**2 / n is
         # (1 - b / swing) / (1 + b / swing); after an odd gradient as large it is 1.
