@@ -81,6 +81,10 @@ def stable(task: Task, peak: Any) -> Optimizer:
     return complete(task, peak, clip)
 
 
+def automatic(task: Task, peak: Any, told: float = 1.0) -> Optimizer:
+    return ow.automatic_warmup(complete(task, peak), round(told * task.steps))
+
+
 ARMS = (
     Arm("none", lambda task, _: ow.constant(1.0)),
     Arm("linear", lambda task, length: ow.warmup(1.0, length, offset=1)),
@@ -107,9 +111,16 @@ ARMS = (
         uses=(ow.clip_by_second_moment,),
         only_adam=True,
     ),
+    Arm("automatic", build=automatic, uses=(ow.automatic_warmup,)),
+    # Does it matter that the length of the run is well known?
     Arm(
-        "automatic",
-        build=lambda task, peak: ow.automatic_warmup(complete(task, peak), task.steps),
+        "told_half",
+        build=functools.partial(automatic, told=0.5),
+        uses=(ow.automatic_warmup,),
+    ),
+    Arm(
+        "told_twice",
+        build=functools.partial(automatic, told=2.0),
         uses=(ow.automatic_warmup,),
     ),
     Arm("replay"),  # the automatic's mean factor: does it matter that it adapts?

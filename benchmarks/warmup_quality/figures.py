@@ -18,6 +18,8 @@ STYLES = {
     "radam": {"color": "#8e44ad"},
     "gi_adam": {"color": "#27ae60"},
     "stable_adamw": {"color": "#d4ac0d"},
+    "told_half": {"color": "#c0392b", "linestyle": ":"},
+    "told_twice": {"color": "#c0392b", "linestyle": "--"},
     "replay": {"color": "#e67e22", "linestyle": ":"},
     "shuffled": {"color": "#e67e22", "linestyle": "-."},
 }

@@ -33,6 +33,7 @@ nats; after +- is one standard error, over seeds.
 - failed: NaN, or worse than before training. It counts as the loss before training.
 - replay: the mean over seeds {selection} of the automatic's factor at that peak, played
   back. shuffled: one of those, its growths in random order.
+- told_half, told_twice: the automatic, told that the run has half or twice its steps.
 """
 
 
