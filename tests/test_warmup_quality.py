@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -127,7 +128,21 @@ def test_factors_known_before_the_run():
 def test_sgd_has_no_arms_made_for_adam(tmp_path):
     every = tuple(arms.BY_NAME)
     found = plan.Plan(tasks.TASKS["sgd"], every, SEEDS, Store(tmp_path / "x"))
-    assert found.arms == ("none", "linear", "automatic", "replay", "shuffled")
+    made_for_adam = {
+        "untuned_linear", "untuned_exponential", "radam", "gi_adam", "stable_adamw"
+    }  # fmt: skip
+    assert set(every) - set(found.arms) == made_for_adam
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"), [("told_half", 200), ("automatic", 400), ("told_twice", 800)]
+)
+def test_the_automatic_is_told_how_long_the_run_is(name, steps):
+    task = dataclasses.replace(tasks.TASKS["sgd"], steps=400)
+    optimizer = arms.BY_NAME[name].optimizer(task, 1e3)
+    params = jnp.ones(3)
+    _, state = optimizer.update(params, optimizer.init(params), params)
+    assert state.following / state.factor - 1 == pytest.approx(7 / steps, rel=1e-3)
 
 
 def test_the_plan_selects_before_it_scores(tmp_path):
