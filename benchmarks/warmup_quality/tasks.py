@@ -46,6 +46,15 @@ CPU = (
     replace(BASE, name="batch", batch=48),
     replace(BASE, name="wide", width=96, peaks=(3e-3, 1e-2, 3e-2, 1e-1, 3e-1)),
     replace(BASE, name="long", steps=1600, peaks=(3e-3, 1e-2, 3e-2, 1e-1, 3e-1)),
+    # Added after the constants of the automatic warmup were frozen, and never tuned on.
+    replace(
+        BASE,
+        name="deep",
+        layers=4,
+        b2=0.99,
+        weight_decay=0.1,
+        peaks=(3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+    ),
 )
 # The same tasks larger: 130 times the parameters, 28 times the tokens an update.
 _LARGE = replace(
