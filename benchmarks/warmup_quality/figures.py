@@ -71,10 +71,12 @@ def loss_figure(found: Sequence[Results], path: Path) -> None:
                 **STYLES[arm],
             )
             shown.setdefault(LABELS.get(arm, arm), bars)
-        lowest = results.scores("linear", results.paired("linear")).mean(axis=1)
+        shown_whole = [arm for arm in ("linear", "automatic") if arm in results.arms()]
+        means = [results.scores(a, results.paired(a)).mean(axis=1) for a in shown_whole]
+        low, high = np.min(means), np.max(means)
         # What diverged is off the picture: the differences that matter are small.
-        top = lowest.min() + 1.3 * max(lowest.max() - lowest.min(), 0.4)
-        axis.set_ylim(lowest.min() - 0.05 * (top - lowest.min()), top)
+        top = low + 1.3 * max(high - low, 0.4)
+        axis.set_ylim(low - 0.05 * (top - low), top)
         axis.set(xscale="log", xlabel="peak learning rate", title=results.task.name)
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("held-out loss, nats")
