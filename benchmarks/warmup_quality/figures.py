@@ -32,7 +32,7 @@ def grid(count: int, width: float = 5.2, height: float = 4.0):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    columns = 2 if count == 4 else min(count, 3)
+    columns = 2 if count == 4 else min(count, 4 if count > 6 else 3)
     rows = -(-count // columns)
     figure, axes = pyplot.subplots(
         rows,
