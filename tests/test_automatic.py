@@ -58,7 +58,12 @@ def oracle(
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"start": 0.3, "growth": 140, "power": 3, "threshold": 1}]
+    "settings",
+    [
+        {},
+        {"start": 0.3, "growth": 140, "power": 3, "threshold": 1},
+        {"start": 1e-3, "power": 0.1},  # slow but for the signal at first
+    ],
 )
 def test_it_does_what_the_formula_says(settings):
     params = jnp.linspace(-1, 2, 40)
