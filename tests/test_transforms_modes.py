@@ -158,7 +158,7 @@ def test_what_fuses_into_the_update_takes_no_memory(name):
         return optax.apply_updates(params, updates), state
 
     state = jax.eval_shape(optimizer.init, params)
-    program = quickly(step, donate_argnums=(0, 1)).lower(params, state, params)
+    program = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params)
     assert program.compile().memory_analysis().temp_size_in_bytes < 4096
 
 
