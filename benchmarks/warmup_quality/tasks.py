@@ -44,8 +44,8 @@ CPU = (
     DIGITS,
     replace(BASE, name="sgd", optimizer="sgd", peaks=(0.1, 0.3, 1.0, 3.0, 10.0)),
     replace(BASE, name="batch", batch=48),
-    replace(BASE, name="wide", width=96, peaks=(3e-3, 1e-2, 3e-2, 1e-1, 3e-1)),
-    replace(BASE, name="long", steps=1600, peaks=(3e-3, 1e-2, 3e-2, 1e-1, 3e-1)),
+    replace(BASE, name="wide", width=96, peaks=BASE.peaks[:-1]),
+    replace(BASE, name="long", steps=1600, peaks=BASE.peaks[:-1]),
     # Added after the constants of the automatic warmup were frozen, and never tuned on.
     replace(
         BASE,
@@ -53,7 +53,7 @@ CPU = (
         layers=4,
         b2=0.99,
         weight_decay=0.1,
-        peaks=(3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+        peaks=BASE.peaks[:-1],
     ),
 )
 # The same tasks larger: 130 times the parameters, 28 times the tokens an update.
