@@ -21,8 +21,7 @@ import optax
 import optax_warmup as ow
 from examples import evaluation
 from examples.evaluation import Run
-from examples.images import data, recipes
-from examples.images import training as images
+from examples.images import data, recipes, training as images
 from examples.reinforcement import ppo, variants
 
 IMAGES = images.Size(batch_size=32, total_steps=200, eval_every=10)
@@ -114,14 +113,18 @@ def compare(
     shared, runs = task.shared(), {}
     for name, kind in KINDS.items():
         lengths = [round(share * task.total_steps) for share in kind.warmups]
-        points = ow.grid(warmup_steps=lengths, peak_value=PEAKS, seed=range(seeds))
+        points = ow.sweeps.grid(
+            warmup_steps=lengths, peak_value=PEAKS, seed=range(seeds)
+        )
 
         def one(shared, warmup_steps, peak_value, seed, kind=kind):
             optimizer = kind.optimizer(task, peak_value, warmup_steps)
             return task.train(shared, optimizer, seed)
 
         kept = folder / f"{task.title} {name}".replace(",", "").replace(" ", "_")
-        loss, steps, metric = ow.sweep(one, points, shared=(shared,), folder=kept)
+        loss, steps, metric = ow.sweeps.sweep(
+            one, points, shared=(shared,), folder=kept
+        )
         cells = np.arange(len(points)).reshape(len(lengths), len(PEAKS), seeds)
         for share, rows in zip(kind.warmups, cells, strict=True):
             warmup = f"warmup {share:.0%}" if share else "no warmup"

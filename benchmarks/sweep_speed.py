@@ -44,14 +44,14 @@ def alone(digits, peak_value: float, warmup_steps: int, seed: int) -> np.ndarray
 
 def measure(count: int, few: int) -> dict[str, float]:
     digits = data.load()
-    points = ow.grid(
-        peak_value=ow.log_space(3e-4, 1e-2, count // 4),
+    points = ow.sweeps.grid(
+        peak_value=ow.sweeps.log_space(3e-4, 1e-2, count // 4),
         warmup_steps=[0, 10, 30, 50],
         seed=[0],
     )
     jax.block_until_ready(jax.numpy.ones(1) + 1)  # the backend is up
     begin = time.perf_counter()
-    together = ow.sweep(one, points, shared=(digits,))
+    together = ow.sweeps.sweep(one, points, shared=(digits,))
     sweep = time.perf_counter() - begin
 
     chosen = np.linspace(0, len(points) - 1, few).astype(int)

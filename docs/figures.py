@@ -17,9 +17,9 @@ PANELS = {
         str(begin): ow.cooldown(ow.warmup_inverse_sqrt(1.0, 100), begin, 150)
         for begin in (850, 550, 250)
     },
-    "extend(schedule, 400, 800, 1000)": {
+    "retime(schedule, 800, 1000, begin=400)": {
         "planned": OLD,
-        "extended": ow.extend(OLD, 400, 800, 1000),
+        "extended": ow.retime(OLD, 800, 1000, begin=400),
     },
     "rewarm(schedule, 500, 100)": {
         "": ow.rewarm(ow.warmup_linear(1.0, 100, 1000), 500, 100)

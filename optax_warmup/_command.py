@@ -8,13 +8,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from optax_warmup._look import terminal
-from optax_warmup._look.describe import describe
-from optax_warmup._look.expression import ExpressionError, Parsed, parse
-from optax_warmup._look.plot import plot
-from optax_warmup._look.simulate import natural_length
-from optax_warmup._report.command import report_command
+import optax_warmup as ow
+from optax_warmup._inspect import terminal
+from optax_warmup._inspect.describe import describe
+from optax_warmup._inspect.expression import (
+    ExpressionError,
+    Parsed,
+    parse,
+    vocabulary,
+)
+from optax_warmup._inspect.plot import plot
+from optax_warmup._inspect.simulate import natural_length
 from optax_warmup._schedules.schedule import Schedule
+from optax_warmup.diagnostics._command import report_command
 
 _EXAMPLE = "warmup_cosine(3e-4, 2000, 100_000)"
 _KINDS = (".png", ".svg", ".pdf")
@@ -112,9 +118,22 @@ def _steps(text: str) -> int:
     return int(steps)
 
 
+def _vocabulary() -> dict[str, Any]:
+    """The public names that build a schedule or a shape."""
+    return vocabulary(
+        {
+            "": ow,
+            "shapes.": ow.shapes,
+            "factors.": ow.factors,
+            "compat.optax.": ow.compat.optax,
+            "compat.transformers.": ow.compat.transformers,
+        }
+    )
+
+
 def _parsed(text: str) -> Parsed:
     try:
-        return parse(text)
+        return parse(text, _vocabulary())
     except ExpressionError as error:
         raise _Refusal(error) from None
 

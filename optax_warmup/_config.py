@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from optax_warmup import _check
-from optax_warmup._value import Static, Value
+from optax_warmup.values._value import Static, Value
 
 Functions = Mapping[str, Callable[..., Any]]
 

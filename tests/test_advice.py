@@ -11,7 +11,7 @@ import pytest
 import trainings
 
 import optax_warmup as ow
-from optax_warmup._report.rules.gradients import alarm
+from optax_warmup.diagnostics._rules.gradients import alarm
 
 DOCS = Path(__file__).parent.parent / "docs" / "diagnostics.md"
 
@@ -19,20 +19,22 @@ DOCS = Path(__file__).parent.parent / "docs" / "diagnostics.md"
 def advice_on(training, code, **options):
     """The one advice with a code, about a training."""
     history, losses = training
-    found = ow.advise(history, losses=losses, **options)
+    found = ow.diagnostics.advise(history, losses=losses, **options)
     (advice,) = [advice for advice in found if advice.code == code]
     return advice
 
 
 def codes(training):
-    return {advice.code for advice in ow.advise(training[0], losses=training[1])}
+    return {
+        advice.code for advice in ow.diagnostics.advise(training[0], losses=training[1])
+    }
 
 
 @pytest.mark.parametrize("kind", trainings.HEALTHY)
 def test_healthy_runs_get_notes_at_most(kind):
     history, losses = trainings.healthy(kind)
     for given in (losses, None):
-        found = ow.advise(history, losses=given)
+        found = ow.diagnostics.advise(history, losses=given)
         assert {advice.severity for advice in found} <= {"note"}, found
         assert not found or kind == "moments alone", found
 
@@ -65,7 +67,7 @@ def test_no_warmup_at_a_high_rate_is_too_short(b2):
 
 def test_no_warmup_without_evidence_of_harm_is_a_note():
     history, _ = trainings.no_warmup(measured=False)
-    (advice,) = ow.advise(history)
+    (advice,) = ow.diagnostics.advise(history)
     assert (advice.code, advice.severity) == ("warmup-short", "note")
 
 
@@ -147,7 +149,7 @@ def test_spikes_are_found_and_the_loss_that_followed(gradients):
     calm = advice_on((history, np.zeros_like(losses)), "update-spikes")
     assert calm.severity == "note"
     assert "did not follow" in calm.finding
-    (alone,) = [a for a in ow.advise(history) if a.code == "update-spikes"]
+    (alone,) = [a for a in ow.diagnostics.advise(history) if a.code == "update-spikes"]
     assert alone.severity == "warning"
     assert "did not follow" not in alone.finding
 
@@ -263,18 +265,20 @@ def test_another_b2_than_the_optimizers():
 def test_groups_without_second_moments_get_no_advice():
     history, losses = trainings.partly_sgd()
     assert history.sizes[0] == 0
-    for advice in ow.advise(history, losses=losses):
+    for advice in ow.diagnostics.advise(history, losses=losses):
         assert "layer0" not in advice.groups
 
 
 def test_an_empty_record():
-    (advice,) = ow.advise(trainings.empty())
+    (advice,) = ow.diagnostics.advise(trainings.empty())
     assert advice.code == "empty-record"
 
 
 def test_problems_come_first():
     history, losses = trainings.unbounded_loss()
-    found = [advice.severity for advice in ow.advise(history, losses=losses)]
+    found = [
+        advice.severity for advice in ow.diagnostics.advise(history, losses=losses)
+    ]
     order = ["problem", "warning", "note"]
     assert found == sorted(found, key=order.index)
     assert set(found) == set(order)
@@ -326,11 +330,11 @@ def test_every_code_of_the_docs_has_a_rule():
 )
 def test_losses_that_are_not_one_a_step(losses, message):
     with pytest.raises(ValueError, match=f"advise: losses must hold .*{message}"):
-        ow.advise(trainings.empty(), losses=losses)
+        ow.diagnostics.advise(trainings.empty(), losses=losses)
 
 
 def test_wrong_arguments():
     with pytest.raises(TypeError, match="history must be a MomentHistory, got dict"):
-        ow.advise({})
+        ow.diagnostics.advise({})
     with pytest.raises(ValueError, match="batch_size must be a whole number"):
-        ow.advise(trainings.empty(), batch_size=0)
+        ow.diagnostics.advise(trainings.empty(), batch_size=0)

@@ -9,13 +9,13 @@ import pytest
 
 import optax_warmup as ow
 from optax_warmup._command import main
-from optax_warmup._look.expression import (
+from optax_warmup._inspect.expression import (
     ExpressionError,
     parse,
     schedule_names,
     shape_names,
 )
-from optax_warmup._look.simulate import natural_length
+from optax_warmup._inspect.simulate import natural_length
 
 COSINE = "warmup_cosine(3e-4, 2000, 100_000)"
 
@@ -26,7 +26,7 @@ COSINE = "warmup_cosine(3e-4, 2000, 100_000)"
         (COSINE, ow.warmup_cosine(3e-4, 2000, 100_000)),
         ("  constant( 1 )\n", ow.constant(1)),
         ("constant(+0.5)", ow.constant(0.5)),
-        ("shift(constant(2*3 - 1/2 + 2**-1), -5)", ow.shift(6.0, -5)),
+        ("delay(constant(2*3 - 1/2 + 2**-1), 5)", ow.delay(6.0, 5)),
         ("constant(10**-3)", ow.constant(0.001)),
         ("warmup(1.0, steps=10, offset=1)", ow.warmup(1.0, steps=10, offset=1)),
         (
@@ -55,10 +55,10 @@ def test_every_printed_schedule_is_read_again():
     for schedule in (
         ow.warmup_cosine(3e-4, 20, 100),
         ow.wsd(1.0, 5, 50, 9, decay_shape=ow.shapes.power(0.5)),
-        ow.branch(1.0, 2.0, 3, steps=4),
+        ow.switch(1.0, 2.0, 3, steps=4),
         ow.growing_batch(1.0, ow.join([(5, 4)], last=8), base=4),
-        ow.rounded(ow.noam(512, 100), multiple=8),
-        ow.extend(ow.warmup_linear(1.0, 2, 9), 4, 9, 12),
+        ow.round_to(ow.noam(512, 100), multiple=8),
+        ow.retime(ow.warmup_linear(1.0, 2, 9), 9, 12, begin=4),
     ):
         assert parse(repr(schedule)).schedule == schedule
 

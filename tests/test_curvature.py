@@ -21,29 +21,29 @@ def quadratic(eigenvalues, seed=0):
 
 def test_sharpness_is_the_largest_eigenvalue():
     hessian, loss = quadratic(np.logspace(-2, 1, 30))
-    found = quickly(lambda p: ow.sharpness(loss, p))(jnp.ones(30))
+    found = quickly(lambda p: ow.curvature.sharpness(loss, p))(jnp.ones(30))
     np.testing.assert_allclose(found.value, 10, rtol=1e-4)
     assert found.residual < 0.05
     vector = np.asarray(found.vector)
     np.testing.assert_allclose(np.linalg.norm(vector), 1, rtol=1e-4)
     np.testing.assert_allclose(hessian @ vector, 10 * vector, atol=0.3)
-    again = ow.sharpness(loss, jnp.ones(30), iterations=3, start=found.vector)
+    again = ow.curvature.sharpness(loss, jnp.ones(30), iterations=3, start=found.vector)
     np.testing.assert_allclose(again.value, 10, rtol=1e-5)
     assert again.residual < found.residual
 
 
 def test_it_is_the_largest_and_not_the_largest_in_size():
     _, loss = quadratic(np.array([-50.0, -3.0, 1.0, 2.0, 7.0]))
-    found = ow.sharpness(loss, jnp.ones(5), iterations=64)
+    found = ow.curvature.sharpness(loss, jnp.ones(5), iterations=64)
     np.testing.assert_allclose(found.value, 7, rtol=1e-4)
 
 
 def test_few_parameters_and_an_invariant_start():
     loss = lambda p: jnp.sum(p["a"] ** 2) + 2 * p["b"] ** 2  # noqa: E731
     params = {"a": jnp.ones(3), "b": jnp.ones(())}
-    np.testing.assert_allclose(ow.sharpness(loss, params).value, 4, rtol=1e-5)
+    np.testing.assert_allclose(ow.curvature.sharpness(loss, params).value, 4, rtol=1e-5)
     start = {"a": jnp.zeros(3), "b": jnp.ones(())}  # an eigenvector already
-    found = ow.sharpness(loss, params, start=start)
+    found = ow.curvature.sharpness(loss, params, start=start)
     np.testing.assert_allclose(found.value, 4, rtol=1e-5)
     assert found.residual < 1e-5
 
@@ -63,7 +63,7 @@ def test_adams_sharpness_is_that_of_its_preconditioner():
         _, state = optimizer.update(grads, state, params)
     precondition = (1 - b1**3) * (np.sqrt(nu / (1 - b2**3)) + eps)
     wanted = np.linalg.eigvals(hessian / precondition[:, None]).real.max()
-    found = ow.sharpness(loss, params, state, b1=b1, b2=b2, eps=eps)
+    found = ow.curvature.sharpness(loss, params, state, b1=b1, b2=b2, eps=eps)
     np.testing.assert_allclose(found.value, wanted, rtol=1e-4)
 
 
@@ -85,7 +85,7 @@ def test_full_batch_adam_settles_at_its_edge(b2):
 
     @quickly
     def look(params, state):
-        return ow.sharpness(loss, params, state, b2=b2, iterations=30).value
+        return ow.curvature.sharpness(loss, params, state, b2=b2, iterations=30).value
 
     params, state = jnp.ones(30), optimizer.init(jnp.ones(30))
     seen = []
@@ -93,7 +93,7 @@ def test_full_batch_adam_settles_at_its_edge(b2):
         params, state = train(params, state)
         if chunk:
             seen.append(rate * float(look(params, state)))
-    assert ow.stability_threshold(rate, 0.9) * rate == pytest.approx(38)
+    assert ow.curvature.stability_threshold(rate, 0.9) * rate == pytest.approx(38)
     assert 30 < np.median(seen) < 42, seen
 
 
@@ -113,7 +113,7 @@ def test_thresholds_bound_what_converges():
         ),
     ]
     for optimizer, options in cases:
-        edge = ow.stability_threshold(rate, **options)
+        edge = ow.curvature.stability_threshold(rate, **options)
         for factor, converges in ((0.98, True), (1.02, False)):
 
             def step(carry, _, sharp=edge * factor, optimizer=optimizer):
@@ -133,7 +133,9 @@ def test_the_critical_rate_of_gradient_descent_on_a_quadratic():
     wanted = 2 * gradient @ gradient / (gradient @ hessian @ gradient)
     params = jnp.asarray(point, jnp.float32)
     found = quickly(
-        lambda p: ow.critical_learning_rate(loss, p, -jax.grad(loss)(p), refinements=14)
+        lambda p: ow.curvature.critical_learning_rate(
+            loss, p, -jax.grad(loss)(p), refinements=14
+        )
     )(params)
     np.testing.assert_allclose(found.critical, wanted, rtol=1e-3)
     np.testing.assert_allclose(found.best, wanted / 2, rtol=0.5)
@@ -143,30 +145,34 @@ def test_the_critical_rate_of_gradient_descent_on_a_quadratic():
 def test_critical_rates_at_the_limits():
     params = jnp.ones(2)
     down = lambda p: jnp.sum(p)  # noqa: E731
-    found = ow.critical_learning_rate(down, params, -params, largest=50.0)
+    found = ow.curvature.critical_learning_rate(down, params, -params, largest=50.0)
     assert found.critical == 50 and found.best > 10
-    uphill = ow.critical_learning_rate(down, params, params)
+    uphill = ow.curvature.critical_learning_rate(down, params, params)
     assert uphill.critical == 0 and uphill.best == 0
     explodes = lambda p: jnp.sum(p) + jnp.where(p[0] < 0.5, jnp.nan, 0)  # noqa: E731
-    found = ow.critical_learning_rate(explodes, params, -params, refinements=12)
+    found = ow.curvature.critical_learning_rate(
+        explodes, params, -params, refinements=12
+    )
     np.testing.assert_allclose(found.critical, 0.5, rtol=1e-2)
 
 
 def test_bad_arguments_are_refused():
     loss, params = jnp.sum, jnp.ones(2)
     with pytest.raises(ValueError, match="sharpness: iterations must be .* got 0"):
-        ow.sharpness(loss, params, iterations=0)
+        ow.curvature.sharpness(loss, params, iterations=0)
     with pytest.raises(ValueError, match="holds no Adam moments"):
-        ow.sharpness(loss, params, optax.sgd(0.1).init(params))
+        ow.curvature.sharpness(loss, params, optax.sgd(0.1).init(params))
     masked = optax.masked(optax.adam(0.1), {"a": True, "b": False})
     tree = {"a": params, "b": params}
     with pytest.raises(ValueError, match="no second moment for some parameters"):
-        ow.sharpness(loss, tree, masked.init(tree))
+        ow.curvature.sharpness(loss, tree, masked.init(tree))
     with pytest.raises(ValueError, match="learning_rate must be .* got 0"):
-        ow.stability_threshold(0)
+        ow.curvature.stability_threshold(0)
     with pytest.raises(ValueError, match="momentum must be .* got 1"):
-        ow.stability_threshold(0.1, 1)
+        ow.curvature.stability_threshold(0.1, 1)
     with pytest.raises(ValueError, match="nesterov=True.*averaged=False"):
-        ow.stability_threshold(0.1, 0.9, nesterov=True)
+        ow.curvature.stability_threshold(0.1, 0.9, nesterov=True)
     with pytest.raises(ValueError, match="largest must be"):
-        ow.critical_learning_rate(loss, params, params, smallest=1.0, largest=0.5)
+        ow.curvature.critical_learning_rate(
+            loss, params, params, smallest=1.0, largest=0.5
+        )

@@ -218,15 +218,15 @@ def test_growing_batch_says_what_is_wrong(batch_size, base, error, words):
 
 
 def test_rounded_values_are_whole_numbers():
-    schedule = ow.rounded(ow.transition(1, 5, 8))
+    schedule = ow.round_to(ow.transition(1, 5, 8))
     assert schedule(3).dtype == jnp.int32
     assert schedule(np.arange(10)).tolist() == [1, 2, 2, 3, 3, 4, 4, 5, 5, 5]
-    by_eight = ow.rounded(ow.transition(30, 100, 4), multiple=8)
+    by_eight = ow.round_to(ow.transition(30, 100, 4), multiple=8)
     assert by_eight(np.arange(5)).tolist() == [32, 48, 64, 80, 104]
-    assert ow.rounded(2.0**24)(0) == 2**24
-    assert ow.rounded(3e38)(0) == LAST
-    assert ow.rounded(3e38, multiple=1000)(0) == LAST // 1000 * 1000
-    assert ow.rounded(2147483520.0)(0) == 2147483520  # float32's last below 2**31
+    assert ow.round_to(2.0**24)(0) == 2**24
+    assert ow.round_to(3e38)(0) == LAST
+    assert ow.round_to(3e38, multiple=1000)(0) == LAST // 1000 * 1000
+    assert ow.round_to(2147483520.0)(0) == 2147483520  # float32's last below 2**31
     assert eval(repr(by_eight), vars(ow).copy()) == by_eight
     np.testing.assert_array_equal(
         jax.jit(by_eight)(np.arange(5)), by_eight(np.arange(5))
@@ -236,7 +236,7 @@ def test_rounded_values_are_whole_numbers():
 @pytest.mark.parametrize("multiple", [0, -8, 1.5, math.nan, "8", None])
 def test_rounded_says_what_is_wrong(multiple):
     with pytest.raises((ValueError, TypeError), match="rounded: multiple"):
-        ow.rounded(8.0, multiple=multiple)
+        ow.round_to(8.0, multiple=multiple)
 
 
 def test_stretched_with_the_phases_of_its_batch():

@@ -7,8 +7,7 @@ import pytest
 from rich.console import Console
 
 from examples import evaluation
-from examples.images import __main__ as command
-from examples.images import data, model, recipes, training
+from examples.images import __main__ as command, data, model, recipes, training
 from examples.images.recipes import Setting
 from examples.images.training import Size
 

@@ -7,8 +7,13 @@ import optax
 import pytest
 
 from examples import evaluation
-from examples.reinforcement import __main__ as command
-from examples.reinforcement import agent, environment, ppo, variants
+from examples.reinforcement import (
+    __main__ as command,
+    agent,
+    environment,
+    ppo,
+    variants,
+)
 from examples.reinforcement.environment import EnvState, Outcome
 from examples.reinforcement.ppo import Batch, Size
 from examples.reinforcement.variants import WAYS, Setting

@@ -82,7 +82,7 @@ def test_a_run_leaves_a_whole_folder(text, tmp_path, quiet):
     assert result.evaluations["heldout_loss"][0] == pytest.approx(np.log(256), abs=0.2)
     assert result.summary["heldout_loss"] < 5
     assert result.history.steps.tolist() == list(range(12))
-    assert result.history.effective_samples[0] == pytest.approx(1)
+    assert result.history.effective_sample_size[0] == pytest.approx(1)
     assert result.config == TINY.replace(data=text, run_dir=str(tmp_path / "run"))
 
     environment = json.loads((result.folder / "environment.json").read_text())

@@ -106,7 +106,7 @@ def test_import_loads_neither_flax_nor_matplotlib():
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert "optax_warmup._report.history" in loaded
+    assert "optax_warmup.diagnostics._history" in loaded
     roots = {name.split(".")[0] for name in loaded}
     assert not roots & {"flax", "matplotlib", "pandas", "rich", "orbax", "chex"}
 

@@ -148,7 +148,7 @@ def test_strict_dtype_promotion_and_rank_promotion(name):
 
 def test_whole_values_are_floating_point_inside_other_schedules():
     """And at fractional steps they stay whole, also where types must not mix."""
-    whole = ow.rounded(ow.transition(32, 256, 4), multiple=32)
+    whole = ow.round_to(ow.transition(32, 256, 4), multiple=32)
     for step in (1.5, np.float32(1.5), jnp.bfloat16(1.5), jnp.array([1.5])):
         with jax.numpy_dtype_promotion("strict"):
             assert whole(step).dtype == np.int32

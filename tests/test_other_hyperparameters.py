@@ -99,7 +99,7 @@ def test_several_at_once_follow_the_same_step():
 
 
 def test_batch_size_trains_on_so_many_examples():
-    batch_size = ow.rounded(ow.transition(4, 32, 6), multiple=4)
+    batch_size = ow.round_to(ow.transition(4, 32, 6), multiple=4)
     sizes = [batch_size(step).item() for step in range(10)]
     assert sizes == [4, 8, 12, 20, 24, 28, 32, 32, 32, 32]
     data = np.random.default_rng(1).normal(2.0, 1.0, size=sum(sizes))

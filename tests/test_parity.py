@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import optax
 import pytest
-from parity_more import MORE
 from parity_table import ROWS, numbers
+from parity_variants import MORE
 from write_migration import PAGE, migration_page
 
 import optax_warmup as ow
@@ -84,14 +84,18 @@ def test_rows_are_values(row):
 
 def test_the_migration_guide_is_up_to_date():
     text = PAGE.read_text()
-    assert text == migration_page(), "run: python tests/write_migration.py"
+    assert text == migration_page(), "run: python tests/tools/write_migration.py"
 
 
 DROP_INS = [
-    (ow.warmup_constant_schedule, optax.warmup_constant_schedule, (0.1, 1.0, 7)),
+    (
+        ow.compat.optax.warmup_constant_schedule,
+        optax.warmup_constant_schedule,
+        (0.1, 1.0, 7),
+    ),
     *(
         (
-            ow.warmup_cosine_decay_schedule,
+            ow.compat.optax.warmup_cosine_decay_schedule,
             optax.warmup_cosine_decay_schedule,
             arguments,
         )
@@ -103,7 +107,7 @@ DROP_INS = [
     ),
     *(
         (
-            ow.warmup_exponential_decay_schedule,
+            ow.compat.optax.warmup_exponential_decay_schedule,
             optax.warmup_exponential_decay_schedule,
             (0.1, 1.0, 4, 3, rate, begin, staircase, end_value),
         )
@@ -130,9 +134,9 @@ def test_drop_ins_have_optax_numbers(ours, theirs, arguments):
 def test_drop_ins_are_right_where_optax_is_not():
     stuck = optax.warmup_constant_schedule(0.0, 1e-3, warmup_steps=0)
     assert float(stuck(1000)) == 0.0  # the reason for this line; if it fails, rejoice
-    ours = ow.warmup_constant_schedule(0.0, 1e-3, warmup_steps=0)
+    ours = ow.compat.optax.warmup_constant_schedule(0.0, 1e-3, warmup_steps=0)
     assert [float(ours(step)) for step in (0, 1, 1000)] == [np.float32(1e-3)] * 3
-    ours = ow.warmup_cosine_decay_schedule(0.0, 0.0, 2, 6, end_value=0.5)
+    ours = ow.compat.optax.warmup_cosine_decay_schedule(0.0, 0.0, 2, 6, end_value=0.5)
     assert float(ours(6)) == 0.5
 
 
@@ -152,20 +156,24 @@ FAMILY = {
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_get_scheduler_takes_every_name(name):
-    schedule = ow.get_scheduler(name, 2.0, 5, 21, FAMILY[name])
+    schedule = ow.compat.transformers.get_scheduler(name, 2.0, 5, 21, FAMILY[name])
     values = np.asarray(schedule(np.arange(40)))
     assert np.all(np.isfinite(values)) and np.all(values >= 0)
     assert values.max() == 2.0
     assert values[30] == values[39] or name == "inverse_sqrt"  # it holds
     traced = jax.jit(
-        lambda peak, step: ow.get_scheduler(name, peak, 5, 21, FAMILY[name])(step)
+        lambda peak, step: ow.compat.transformers.get_scheduler(
+            name, peak, 5, 21, FAMILY[name]
+        )(step)
     )
     np.testing.assert_allclose(traced(2.0, np.arange(40)), values, rtol=1e-6)
 
 
 @pytest.mark.parametrize("cycles", [0.25, 7 / 16, 0.5, 0.75, 1.0, 1.5, 2.2])
 def test_get_scheduler_cosine_takes_any_number_of_cycles(cycles):
-    schedule = ow.get_scheduler("cosine", 1.0, 4, 25, {"num_cycles": cycles})
+    schedule = ow.compat.transformers.get_scheduler(
+        "cosine", 1.0, 4, 25, {"num_cycles": cycles}
+    )
     k = np.arange(26)
     progress = (k - 4) / 21
     wave = (1 + np.cos(2 * np.pi * cycles * progress)) / 2
@@ -175,7 +183,7 @@ def test_get_scheduler_cosine_takes_any_number_of_cycles(cycles):
 
 def test_restarts_of_fractional_length_are_exact():
     for decay, cycles in ((16, 3), (100, 7), (10_007, 11)):
-        schedule = ow.get_scheduler(
+        schedule = ow.compat.transformers.get_scheduler(
             "cosine_with_restarts", 1.0, 0, decay, {"num_cycles": cycles}
         )
         k = np.arange(decay)
@@ -216,8 +224,8 @@ def test_restarts_of_fractional_length_are_exact():
 )
 def test_get_scheduler_refuses(arguments, words):
     with pytest.raises(ValueError) as error:
-        ow.get_scheduler(*arguments)
+        ow.compat.transformers.get_scheduler(*arguments)
     for word in ("get_scheduler", *words):
         assert word in str(error.value)
     with pytest.raises(TypeError):
-        ow.get_scheduler(shapes.linear, 1.0)
+        ow.compat.transformers.get_scheduler(shapes.linear, 1.0)

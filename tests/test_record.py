@@ -87,8 +87,10 @@ def oracle(grads, params=PARAMS):
                 "gradient_rms": np.sqrt((g**2).mean()),
                 "gradient_norm": np.linalg.norm(g),
                 "gradient_nonfinite": 0.0,
-                "lag": np.sqrt((g**2 / np.maximum(nu_hat, EPS**2)).mean()),
-                "lag_ratio": (g**2).mean() / nu_hat.mean(),
+                "normalized_gradient_rms": np.sqrt(
+                    (g**2 / np.maximum(nu_hat, EPS**2)).mean()
+                ),
+                "gradient_to_nu_ratio": (g**2).mean() / nu_hat.mean(),
                 "alignment": overlap / np.linalg.norm(g) / np.linalg.norm(previous[k])
                 if step
                 else np.nan,
@@ -126,7 +128,7 @@ def test_statistics_equal_the_oracle():
 def test_effective_samples_are_those_of_the_weights():
     """A mean with weights w is worth (sum w)**2 / sum w**2 equal ones."""
     history = ow.read_moments(run(recorder(), gradients(25)))
-    for step, samples in zip(history.steps, history.effective_samples, strict=True):
+    for step, samples in zip(history.steps, history.effective_sample_size, strict=True):
         weights = B2 ** np.arange(step + 1)
         wanted = weights.sum() ** 2 / (weights**2).sum()
         np.testing.assert_allclose(samples, wanted, rtol=1e-9)
@@ -164,7 +166,7 @@ def test_later_steps_are_recorded_ever_more_rarely():
     np.testing.assert_array_equal(
         history.steps, [*range(32), *range(32, 64, 2), *range(64, 100, 4)]
     )
-    assert history.overall["lag"][-1] > 0
+    assert history.overall["normalized_gradient_rms"][-1] > 0
 
 
 def test_updates_and_the_inner_state_are_those_of_the_wrapped_optimizer():
@@ -261,15 +263,17 @@ def test_vmap_over_replicas_equals_a_loop():
 
 def test_bfloat16_parameters_and_moments():
     history = ow.read_moments(run(recorder(), gradients(8), dtype=jnp.bfloat16))
-    expected = [row["w"]["lag"] for row in oracle(gradients(8))]
-    np.testing.assert_allclose(history.statistics["lag"][:, 1], expected, rtol=0.05)
+    expected = [row["w"]["normalized_gradient_rms"] for row in oracle(gradients(8))]
+    np.testing.assert_allclose(
+        history.statistics["normalized_gradient_rms"][:, 1], expected, rtol=0.05
+    )
 
 
 def test_a_nan_gradient_is_a_value_in_the_record():
     grads = gradients(4)
     grads[2]["w"][0, 0] = np.nan
     history = ow.read_moments(run(recorder(), grads))
-    lag = history.statistics["lag"]
+    lag = history.statistics["normalized_gradient_rms"]
     assert np.isfinite(lag[:2]).all() and np.isnan(lag[2:, 1]).all()
     assert np.isfinite(lag[:, 0]).all()
     counted = history.statistics["nonfinite"].tolist()
@@ -388,7 +392,7 @@ def test_rmsprop_with_a_bias_correction():
         wanted = {
             "nu_hat_rms": np.sqrt(nu_hat.mean()),
             "update_rms": np.sqrt((gradient["w"] ** 2 / (nu_hat + EPS)).mean()),
-            "lag_ratio": (gradient["w"] ** 2).mean() / nu_hat.mean(),
+            "gradient_to_nu_ratio": (gradient["w"] ** 2).mean() / nu_hat.mean(),
         }
         for name, value in wanted.items():
             got = history.statistics[name][row, 1]
@@ -407,12 +411,15 @@ def test_what_was_not_recorded_is_named():
     state = run(recorder(gradients=False, parameters=False), gradients(2))
     history = ow.read_moments(state)
     with pytest.raises(KeyError, match=r"lag was not recorded.*gradients=True"):
-        history.overall["lag"]
+        history.overall["normalized_gradient_rms"]
     with pytest.raises(KeyError, match=r"update_to_weight .*parameters=True"):
         history.statistics["update_to_weight"]
     with pytest.raises(KeyError, match=r"there is no laag; recorded are .*nu_hat_rms"):
         history.statistics["laag"]
-    assert "lag" not in history.overall and history.overall.get("lag") is None
+    assert (
+        "normalized_gradient_rms" not in history.overall
+        and history.overall.get("normalized_gradient_rms") is None
+    )
 
 
 def test_the_record_knows_the_dtype_of_nu():
@@ -446,7 +453,8 @@ def test_steps_can_be_listed():
     np.testing.assert_array_equal(history.steps, [0, 3, 7])
     everything = ow.read_moments(run(recorder(), gradients(10)))
     np.testing.assert_array_equal(
-        history.statistics["lag"], everything.statistics["lag"][[0, 3, 7]]
+        history.statistics["normalized_gradient_rms"],
+        everything.statistics["normalized_gradient_rms"][[0, 3, 7]],
     )
     for bad, message in [
         ([], "not be empty"),
@@ -467,7 +475,7 @@ def test_more_steps_can_be_listed_beside_the_usual():
     np.testing.assert_array_equal(history.steps, sorted([*usual, 33, 65, 97]))
     without = ow.read_moments(run(recorder(), grads))
     kept = np.isin(history.steps, usual)
-    for name in ("lag", "nu_hat_rms", "alignment"):
+    for name in ("normalized_gradient_rms", "nu_hat_rms", "alignment"):
         values = history.statistics[name]
         np.testing.assert_array_equal(values[kept], without.statistics[name])
         assert np.isfinite(values[~kept]).all()
@@ -556,7 +564,13 @@ def test_what_is_sampled_stands_for_the_whole():
         np.testing.assert_allclose(values, wanted, rtol=3e-5, atol=atol, err_msg=name)
         sampled = history.statistics[name]
         np.testing.assert_allclose(sampled[:, 0], values[:, 0], rtol=1e-5)
-        exact = {"denominator", "update_rms", "eps_dominated", "lag", "alignment"}
+        exact = {
+            "denominator",
+            "update_rms",
+            "eps_dominated",
+            "normalized_gradient_rms",
+            "alignment",
+        }
         exact |= {"update_to_weight", "angular_update"}
         if name in exact:
             np.testing.assert_allclose(sampled, values, rtol=0.05, atol=0.03)
@@ -593,16 +607,26 @@ def test_a_mask_may_cut_off_whole_branches():
     history = ow.read_moments(run(optimizer, grads, params))
     assert history.groups == ("body/b", "body/w", "head/w")
     np.testing.assert_array_equal(history.sizes, [5, 12, 0])
-    expected = [[row[g]["lag"] for g in "bw"] for row in oracle(gradients(3))]
-    np.testing.assert_allclose(history.statistics["lag"][:, :2], expected, rtol=1e-5)
+    expected = [
+        [row[g]["normalized_gradient_rms"] for g in "bw"]
+        for row in oracle(gradients(3))
+    ]
+    np.testing.assert_allclose(
+        history.statistics["normalized_gradient_rms"][:, :2], expected, rtol=1e-5
+    )
 
 
 def test_two_adams_of_different_parameters_are_one_record():
     both = {"one": optax.adam(0.1, B1, B2, EPS), "two": optax.adam(0.2, B1, B2, EPS)}
     optimizer = recorder(optax.partition(both, {"w": "one", "b": "two"}))
     history = ow.read_moments(run(optimizer, gradients(3)))
-    expected = [[row[g]["lag"] for g in "bw"] for row in oracle(gradients(3))]
-    np.testing.assert_allclose(history.statistics["lag"], expected, rtol=1e-5)
+    expected = [
+        [row[g]["normalized_gradient_rms"] for g in "bw"]
+        for row in oracle(gradients(3))
+    ]
+    np.testing.assert_allclose(
+        history.statistics["normalized_gradient_rms"], expected, rtol=1e-5
+    )
 
 
 def test_under_accumulation_adams_own_steps_are_recorded():
@@ -646,7 +670,9 @@ def test_inside_an_nnx_optimizer():
     history = ow.read_moments(optimizer)
     np.testing.assert_array_equal(history.steps, [0, 1, 2])
     assert history.groups == ("bias", "kernel")
-    np.testing.assert_allclose(history.statistics["lag"], 1.0, rtol=1e-5)
+    np.testing.assert_allclose(
+        history.statistics["normalized_gradient_rms"], 1.0, rtol=1e-5
+    )
 
 
 def test_options_leave_out_what_they_name():
@@ -654,7 +680,9 @@ def test_options_leave_out_what_they_name():
     state = optimizer.init(as_arrays(PARAMS))
     _, state = optimizer.update(as_arrays(PARAMS), state)  # needs no params
     history = ow.read_moments(state)
-    assert not {"lag", "alignment", "update_to_weight"} & set(history.statistics)
+    assert not {"normalized_gradient_rms", "alignment", "update_to_weight"} & set(
+        history.statistics
+    )
     assert {"nu_hat_rms", "update_rms", "eps_dominated"} <= set(history.statistics)
 
 
@@ -663,7 +691,7 @@ def test_saved_and_loaded(tmp_path):
     history = ow.read_moments(run(recorder(), gradients(5)), sharpness=sharpness)
     path = history.save(tmp_path / "moments")
     assert path == tmp_path / "moments.npz"
-    loaded = ow.load_moments(path)
+    loaded = ow.diagnostics.load_moments(path)
     assert (loaded.groups, loaded.b1, loaded.b2) == (history.groups, B1, B2)
     assert loaded.dtypes == ("float32", "float32")
     np.testing.assert_array_equal(loaded.sampled, history.sampled)
@@ -681,12 +709,12 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"moments\.npz is not a whole file"):
-        ow.load_moments(path)
+        ow.diagnostics.load_moments(path)
     np.savez(path, steps=np.arange(3))
     with pytest.raises(ValueError, match=r"moments\.npz is not a whole file"):
-        ow.load_moments(path)
+        ow.diagnostics.load_moments(path)
     with pytest.raises(FileNotFoundError):
-        ow.load_moments(tmp_path / "none.npz")
+        ow.diagnostics.load_moments(tmp_path / "none.npz")
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from matplotlib import pyplot
 
 import optax_warmup as ow
 from optax_warmup._command import main
-from optax_warmup._report import ticks
-from optax_warmup._report.command import report_command
-from optax_warmup._report.runs import found
+from optax_warmup.diagnostics import ticks
+from optax_warmup.diagnostics._command import report_command
+from optax_warmup.diagnostics._run_folders import found
 
 matplotlib.use("agg")
 
@@ -35,25 +35,31 @@ def close_figures():
 
 def test_scalars_are_the_numbers_of_one_row(healthy):
     history, _ = healthy
-    scalars = ow.to_scalars(history)
+    scalars = ow.diagnostics.to_scalars(history)
     assert scalars["moments/step"] == history.steps[-1]
-    assert scalars["moments/lag"] == history.overall["lag"][-1]
+    assert (
+        scalars["moments/normalized_gradient_rms"]
+        == history.overall["normalized_gradient_rms"][-1]
+    )
     group = history.groups.index("layer1/w")
-    got, wanted = scalars["moments/layer1/w/lag"], history.statistics["lag"]
+    got, wanted = (
+        scalars["moments/layer1/w/normalized_gradient_rms"],
+        history.statistics["normalized_gradient_rms"],
+    )
     assert got == wanted[-1, group]
     assert all(type(value) is float for value in scalars.values())
     assert len(scalars) == 6 + len(history.overall) * (1 + len(history.groups))
-    earlier = ow.to_scalars(history, step=65)  # recorded are 64 and 68
+    earlier = ow.diagnostics.to_scalars(history, step=65)  # recorded are 64 and 68
     assert earlier["moments/step"] == 64
-    assert earlier["moments/effective_samples"] == history.effective_samples[48]
+    assert earlier["moments/effective_sample_size"] == history.effective_sample_size[48]
 
 
 def test_scalars_leave_out_groups_without_moments():
     history, _ = trainings.partly_sgd()
-    scalars = ow.to_scalars(history)
+    scalars = ow.diagnostics.to_scalars(history)
     assert not any("layer0" in name for name in scalars)
     assert any("layer1" in name for name in scalars)
-    assert ow.to_scalars(trainings.empty()) == {}
+    assert ow.diagnostics.to_scalars(trainings.empty()) == {}
 
 
 def test_tidy_columns_hold_every_number(healthy):
@@ -62,17 +68,22 @@ def test_tidy_columns_hold_every_number(healthy):
     count = len(history.steps) * (
         5
         + len(history.overall)
-        + history.statistics["lag"].shape[1] * len(history.statistics)
+        + history.statistics["normalized_gradient_rms"].shape[1]
+        * len(history.statistics)
     )
     assert {len(column) for column in columns.values()} == {count}
-    rows = (columns["group"] == "layer0/w") & (columns["statistic"] == "lag")
+    rows = (columns["group"] == "layer0/w") & (
+        columns["statistic"] == "normalized_gradient_rms"
+    )
     np.testing.assert_array_equal(
         columns["value"][rows],
-        history.statistics["lag"][:, history.groups.index("layer0/w")],
+        history.statistics["normalized_gradient_rms"][
+            :, history.groups.index("layer0/w")
+        ],
     )
     np.testing.assert_array_equal(columns["step"][rows], history.steps)
-    rows = (columns["group"] == "") & (columns["statistic"] == "effective_samples")
-    np.testing.assert_array_equal(columns["value"][rows], history.effective_samples)
+    rows = (columns["group"] == "") & (columns["statistic"] == "effective_sample_size")
+    np.testing.assert_array_equal(columns["value"][rows], history.effective_sample_size)
 
 
 def test_text_for_terminals(healthy):
@@ -92,17 +103,17 @@ def test_a_file_tells_where_it_comes_from(healthy, tmp_path):
     history, _ = healthy
     schedule = ow.warmup_constant(1e-3, 20)
     path = history.save(tmp_path / "moments", schedule=schedule)
-    loaded = ow.load_moments(path)
+    loaded = ow.diagnostics.load_moments(path)
     assert loaded.meta["schedule"] == str(schedule)
     assert loaded.meta["fingerprint"] == ow.fingerprint(schedule)
     text = history.save(tmp_path / "text", schedule="my own")
-    assert ow.load_moments(text).meta["schedule"] == "my own"
+    assert ow.diagnostics.load_moments(text).meta["schedule"] == "my own"
     assert {"optax_warmup", "jax", "optax", "numpy"} < set(loaded.meta)
     assert loaded.corrected and loaded.eps == history.eps
-    again = ow.load_moments(loaded.save(tmp_path / "again"))
+    again = ow.diagnostics.load_moments(loaded.save(tmp_path / "again"))
     assert again.meta == loaded.meta
     rmsprop = trainings.healthy("rmsprop")[0].save(tmp_path / "rmsprop")
-    assert ow.load_moments(rmsprop).corrected is False
+    assert ow.diagnostics.load_moments(rmsprop).corrected is False
 
 
 def change(path, **changes):
@@ -118,25 +129,25 @@ def test_files_that_do_not_fit_are_refused(healthy, tmp_path):
     path = history.save(tmp_path / "moments")
     change(path, steps=history.steps[:-1])
     with pytest.raises(ValueError, match=r"whole file .*: .*is missing, or its length"):
-        ow.load_moments(path)
+        ow.diagnostics.load_moments(path)
     history.save(path)
     change(path, relative_error=None)
     with pytest.raises(ValueError, match="relative_error.* is missing"):
-        ow.load_moments(path)
+        ow.diagnostics.load_moments(path)
     history.save(path)
     with np.load(path) as file:
         meta = json.loads(str(file["meta"]))
     change(path, meta=np.array(json.dumps(meta | {"format": 99})))
     with pytest.raises(ValueError, match=r"has format 99, this optax_warmup reads 3"):
-        ow.load_moments(path)
+        ow.diagnostics.load_moments(path)
     change(path, meta=np.array("[1, 2]"))
     with pytest.raises(ValueError, match="its arrays are something else"):
-        ow.load_moments(path)
+        ow.diagnostics.load_moments(path)
     whole = history.save(path).read_bytes()
     for cut in (0, 10, len(whole) // 3, len(whole) - 5):
         path.write_bytes(whole[:cut])
         with pytest.raises(ValueError, match="truncated or damaged"):
-            ow.load_moments(path)
+            ow.diagnostics.load_moments(path)
 
 
 class Page(html.parser.HTMLParser):
@@ -166,7 +177,7 @@ class Page(html.parser.HTMLParser):
 
 def test_the_page_of_one_run_stands_alone(healthy, tmp_path):
     history, losses = healthy
-    path = ow.write_report(tmp_path / "report.html", history, losses=losses)
+    path = ow.diagnostics.write_report(tmp_path / "report.html", history, losses=losses)
     text = path.read_text()
     page = Page(text)
     assert page.links == [] and page.counts["svg"] == 9
@@ -180,30 +191,32 @@ def test_the_page_of_one_run_stands_alone(healthy, tmp_path):
 
 def test_a_measured_sharpness_has_a_picture(tmp_path):
     history, _ = trainings.measured_quadratic(0.1)
-    path = ow.write_report(tmp_path / "report.html", history)
+    path = ow.diagnostics.write_report(tmp_path / "report.html", history)
     assert "<b>Sharpness against its edge</b>" in path.read_text()
     assert "beyond-stability" in path.read_text()
-    _, axes = ow.plot_moments(history)
+    _, axes = ow.diagnostics.plot_moments(history)
     (edge, curve) = axes["sharpness"].lines
     assert set(edge.get_ydata()) == {1.0}
     np.testing.assert_allclose(curve.get_xdata(), history.sharpness_steps + 1)
     np.testing.assert_allclose(
         curve.get_ydata(), history.sharpness * 0.1 / 38, rtol=1e-5
     )
-    again = ow.load_moments(history.save(tmp_path / "moments"))
-    assert ow.advise(again) == ow.advise(history)
+    again = ow.diagnostics.load_moments(history.save(tmp_path / "moments"))
+    assert ow.diagnostics.advise(again) == ow.diagnostics.advise(history)
     without, _ = trainings.quadratic(0.1)
-    assert "sharpness" not in ow.plot_moments(without)[1]
+    assert "sharpness" not in ow.diagnostics.plot_moments(without)[1]
 
 
 def test_the_page_of_several_runs_has_advice_for_each(healthy, tmp_path):
     ill, losses = trainings.no_warmup()
     runs = {"with <warmup>": healthy[0], "without": ill}
-    path = ow.write_report(tmp_path / "r.html", runs, losses={"without": losses})
+    path = ow.diagnostics.write_report(
+        tmp_path / "r.html", runs, losses={"without": losses}
+    )
     text = path.read_text()
     page = Page(text)
     assert "with &lt;warmup&gt;" in text and "<warmup>" not in text
-    assert page.counts["article"] == len(ow.advise(ill, losses=losses))
+    assert page.counts["article"] == len(ow.diagnostics.advise(ill, losses=losses))
     assert page.counts["svg"] == 7 + 2 * 2
     assert {"run0", "run1", "warning", "note"} <= page.classes
     # Advice on top, then pictures, then tables.
@@ -228,26 +241,34 @@ def test_ill_and_empty_records_render(training, tmp_path):
     if losses is not None and len(losses):
         losses = losses.copy()
         losses[-3:] = np.inf, np.nan, -np.inf
-    text = ow.write_report(tmp_path / "r.html", history, losses=losses).read_text()
+    text = ow.diagnostics.write_report(
+        tmp_path / "r.html", history, losses=losses
+    ).read_text()
     Page(text)
     coordinates = re.findall(r'(?: d| x| y|width|height|cx|cy)="([^"]*)"', text)
     assert not [c for c in coordinates if "nan" in c or "inf" in c]
-    figure, _ = ow.plot_moments(history, losses=losses)
+    figure, _ = ow.diagnostics.plot_moments(history, losses=losses)
     figure.savefig(tmp_path / "figure.png")
 
 
 def test_a_long_run_keeps_the_page_small(healthy, tmp_path):
     history, _ = healthy
     losses = np.exp(-np.arange(200_000) / 1e5) + 1
-    path = ow.write_report(tmp_path / "r.html", history, losses=losses)
+    path = ow.diagnostics.write_report(tmp_path / "r.html", history, losses=losses)
     assert path.stat().st_size < 200_000
 
 
 def test_the_figure_has_a_panel_for_all_that_is_recorded(healthy):
     history, losses = healthy
-    _, axes = ow.plot_moments(history, losses=losses)
+    _, axes = ow.diagnostics.plot_moments(history, losses=losses)
     assert set(axes) == {
-        *("loss", "learning_rate", "effective_samples", "update_rms", "lag"),
+        *(
+            "loss",
+            "learning_rate",
+            "effective_sample_size",
+            "update_rms",
+            "normalized_gradient_rms",
+        ),
         *("update_to_weight", "alignment", "distribution", "groups"),
     }
     x, y = axes["update_rms"].lines[-1].get_data()
@@ -256,21 +277,21 @@ def test_the_figure_has_a_panel_for_all_that_is_recorded(healthy):
     labels = [text.get_text() for text in axes["groups"].get_yticklabels()]
     assert labels == list(history.groups)
     few, _ = trainings.healthy("moments alone")
-    _, axes = ow.plot_moments(few)
+    _, axes = ow.diagnostics.plot_moments(few)
     assert set(axes) == {
-        *("learning_rate", "effective_samples", "update_rms"),
+        *("learning_rate", "effective_sample_size", "update_rms"),
         *("distribution", "groups"),
     }
 
 
 def test_the_figure_of_two_runs_names_their_curves(healthy):
     other, _ = trainings.healthy("adam 0.999")
-    _, axes = ow.plot_moments({"fast": healthy[0], "slow": other})
-    said = [text.get_text() for text in axes["lag"].texts]
+    _, axes = ow.diagnostics.plot_moments({"fast": healthy[0], "slow": other})
+    said = [text.get_text() for text in axes["normalized_gradient_rms"].texts]
     assert {"fast", "slow"} <= set(said)
     colors = {
         text.get_color()
-        for text in axes["lag"].texts
+        for text in axes["normalized_gradient_rms"].texts
         if text.get_text() in ("fast", "slow")
     }
     assert len(colors) == 2
@@ -287,7 +308,7 @@ def test_quantiles_lie_where_the_moments_do():
     state = optimizer.init(grads)
     for _ in range(8):
         _, state = optimizer.update(grads, state)
-    _, axes = ow.plot_moments(ow.read_moments(state))
+    _, axes = ow.diagnostics.plot_moments(ow.read_moments(state))
     for line in axes["distribution"].lines:
         # A bin is a factor of two of the gradient's size.
         assert np.all(np.abs(np.log2(line.get_ydata() / 0.05)) <= 1)
@@ -297,13 +318,13 @@ def test_wrong_runs_and_losses_are_refused(healthy, tmp_path):
     history, losses = healthy
     path = tmp_path / "r.html"
     with pytest.raises(ValueError, match="runs must be a MomentHistory or a mapping"):
-        ow.write_report(path, {})
+        ow.diagnostics.write_report(path, {})
     with pytest.raises(TypeError, match="'a' must be a MomentHistory, got dict"):
-        ow.plot_moments({"a": {}})
+        ow.diagnostics.plot_moments({"a": {}})
     with pytest.raises(ValueError, match=r"losses must map names of runs \(a\)"):
-        ow.plot_moments({"a": history}, losses={"b": losses})
+        ow.diagnostics.plot_moments({"a": history}, losses={"b": losses})
     with pytest.raises(ValueError, match="losses must map names"):
-        ow.write_report(path, {"a": history}, losses=losses)
+        ow.diagnostics.write_report(path, {"a": history}, losses=losses)
     assert not path.exists()
 
 
@@ -380,8 +401,8 @@ def test_a_report_needs_no_matplotlib(tmp_path):
     path = history.save(tmp_path / "moments")
     code = (
         "import sys, optax_warmup as ow\n"
-        "history = ow.load_moments(sys.argv[1])\n"
-        "ow.write_report(sys.argv[2], history)\n"
+        "history = ow.diagnostics.load_moments(sys.argv[1])\n"
+        "ow.diagnostics.write_report(sys.argv[2], history)\n"
         "assert 'matplotlib' not in sys.modules"
     )
     page = tmp_path / "r.html"

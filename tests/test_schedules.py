@@ -8,8 +8,7 @@ import numpy as np
 import oracle
 import pytest
 from cases import CASES, MAX_STEP, draw, example, steps
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import optax_warmup as ow
 
@@ -88,7 +87,7 @@ def test_before_the_start_and_past_the_last_step(name):
         assert schedule(past) == end
 
 
-few_cases = pytest.mark.parametrize("name", ["warmup_cosine", "shift_behind"])
+few_cases = pytest.mark.parametrize("name", ["warmup_cosine", "delay"])
 INTEGERS = [np.int8, np.int16, np.int32, np.uint8, np.uint16, np.uint32]
 INTEGERS += [jnp.int4, jnp.uint4]
 WIDE = [np.int64, np.uint64, np.float64]  # JAX has them in 64-bit mode alone

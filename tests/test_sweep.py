@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 import optax_warmup as ow
 from examples import evaluation
-from examples.sweep import __main__ as command
-from examples.sweep import advice, figure
+from examples.sweep import __main__ as command, advice, figure
 
 STEPS = 12
 
@@ -41,12 +40,12 @@ def fit(schedule, seed):
     return {"losses": losses, "params": params.astype(jnp.bfloat16)}
 
 
-POINTS = ow.grid(peak_value=[0.1, 0.3, 1e30], warmup_steps=[0, 3], seed=range(2))
+POINTS = ow.sweeps.grid(peak_value=[0.1, 0.3, 1e30], warmup_steps=[0, 3], seed=range(2))
 
 
 @pytest.fixture(scope="module")
 def whole():
-    return ow.sweep(train, POINTS)
+    return ow.sweeps.sweep(train, POINTS)
 
 
 # The sweep.
@@ -79,7 +78,7 @@ def oracle(peak_value, warmup_steps, seed):
 def test_a_divergence_is_a_result_and_disturbs_no_other(whole):
     finite = np.isfinite(whole["losses"]).all(axis=1)
     assert finite.tolist() == [point["peak_value"] < 1 for point in POINTS]
-    alone = ow.sweep(train, POINTS[:4])
+    alone = ow.sweeps.sweep(train, POINTS[:4])
     np.testing.assert_allclose(alone["losses"], whole["losses"][:4], rtol=1e-6)
 
 
@@ -90,7 +89,9 @@ def test_it_traces_once_and_the_chunks_share_one_program(whole):
         traces.append(1)
         return train(**point)
 
-    chunked = ow.sweep(counting, POINTS, chunk=5, progress=lambda *x: seen.append(x))
+    chunked = ow.sweeps.sweep(
+        counting, POINTS, chunk=5, progress=lambda *x: seen.append(x)
+    )
     assert len(traces) == 2  # for the shapes of what it returns, and for the program
     assert seen == [(0, 12), (5, 12), (10, 12), (12, 12)]
     np.testing.assert_allclose(chunked["losses"], whole["losses"], rtol=1e-5)
@@ -104,7 +105,7 @@ def test_schedules_are_swept_as_values(whole):
         }
         for p in POINTS
     ]
-    found = ow.sweep(fit, points)
+    found = ow.sweeps.sweep(fit, points)
     np.testing.assert_allclose(found["losses"][:8], whole["losses"][:8], rtol=1e-6)
 
 
@@ -112,7 +113,9 @@ def test_shared_arrays_come_first_and_are_not_split():
     def scaled(data, peak_value):
         return data * peak_value
 
-    found = ow.sweep(scaled, ow.grid(peak_value=[1, 2, 3]), shared=(jnp.arange(4.0),))
+    found = ow.sweeps.sweep(
+        scaled, ow.sweeps.grid(peak_value=[1, 2, 3]), shared=(jnp.arange(4.0),)
+    )
     assert found.tolist() == [[0, 1, 2, 3], [0, 2, 4, 6], [0, 3, 6, 9]]
 
 
@@ -134,7 +137,7 @@ def walk(peak_value, seed):
     return {"path": path, "end": end.astype(jnp.bfloat16)}
 
 
-WALKS = ow.grid(peak_value=[2.0, 3.7, 3.9], seed=range(4))
+WALKS = ow.sweeps.grid(peak_value=[2.0, 3.7, 3.9], seed=range(4))
 
 
 def test_an_interrupted_sweep_goes_on_exactly(tmp_path):
@@ -144,18 +147,20 @@ def test_an_interrupted_sweep_goes_on_exactly(tmp_path):
 
     folder = tmp_path / "sweep"
     with pytest.raises(Interrupted):
-        ow.sweep(walk, WALKS, chunk=4, folder=folder, progress=stop)
+        ow.sweeps.sweep(walk, WALKS, chunk=4, folder=folder, progress=stop)
     seen = []
-    resumed = ow.sweep(
+    resumed = ow.sweeps.sweep(
         walk, WALKS, chunk=4, folder=folder, progress=lambda *x: seen.append(x)
     )
     assert seen == [(8, 12), (12, 12)]
-    uninterrupted = ow.sweep(walk, WALKS, chunk=4)
+    uninterrupted = ow.sweeps.sweep(walk, WALKS, chunk=4)
     for name in ("path", "end"):
         assert resumed[name].tobytes() == uninterrupted[name].tobytes()
         assert resumed[name].dtype == uninterrupted[name].dtype
     seen.clear()
-    again = ow.sweep(walk, WALKS, folder=folder, progress=lambda *x: seen.append(x))
+    again = ow.sweeps.sweep(
+        walk, WALKS, folder=folder, progress=lambda *x: seen.append(x)
+    )
     assert seen == [(12, 12)]
     assert again["path"].tobytes() == resumed["path"].tobytes()
 
@@ -173,45 +178,50 @@ def other_walk(peak_value, seed):
     ],
 )
 def test_a_folder_of_another_sweep_is_refused(tmp_path, change, named):
-    ow.sweep(walk, WALKS[:2], folder=tmp_path / "a")
+    ow.sweeps.sweep(walk, WALKS[:2], folder=tmp_path / "a")
     if version := change.pop("jax", None):
         path = tmp_path / "a" / "sweep.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"jax": version}))
     arguments = {"train": walk, "configurations": WALKS[:2]} | change
     with pytest.raises(ValueError, match=f"another sweep: it differs in {named}"):
-        ow.sweep(**arguments, folder=tmp_path / "a")
+        ow.sweeps.sweep(**arguments, folder=tmp_path / "a")
 
 
 def test_other_data_is_another_sweep(tmp_path):
     def scaled(data, seed):
         return data * seed
 
-    points = ow.grid(seed=range(2))
-    ow.sweep(scaled, points, shared=(jnp.ones(2),), folder=tmp_path / "a")
+    points = ow.sweeps.grid(seed=range(2))
+    ow.sweeps.sweep(scaled, points, shared=(jnp.ones(2),), folder=tmp_path / "a")
     with pytest.raises(ValueError, match="it differs in shared"):
-        ow.sweep(scaled, points, shared=(jnp.zeros(2),), folder=tmp_path / "a")
+        ow.sweeps.sweep(scaled, points, shared=(jnp.zeros(2),), folder=tmp_path / "a")
 
 
 def test_a_folder_that_is_no_sweep_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(ValueError, match="holds something else"):
-        ow.sweep(train, POINTS, folder=tmp_path)
+        ow.sweeps.sweep(train, POINTS, folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_broken_chunk_is_named(tmp_path):
-    points = ow.grid(seed=range(4))
+    points = ow.sweeps.grid(seed=range(4))
 
     def double(seed):
         return 2 * seed
 
-    ow.sweep(double, points, chunk=2, folder=tmp_path / "a")
+    ow.sweeps.sweep(double, points, chunk=2, folder=tmp_path / "a")
     files = sorted((tmp_path / "a").glob("from_*.npz"))
     files[0].write_bytes(files[0].read_bytes()[:50])
     with pytest.raises(ValueError, match=r"from_000000.npz cannot be read.*Delete it"):
-        ow.sweep(double, points, folder=tmp_path / "a")
+        ow.sweeps.sweep(double, points, folder=tmp_path / "a")
     files[0].unlink()
-    assert ow.sweep(double, points, folder=tmp_path / "a").tolist() == [0, 2, 4, 6]
+    assert ow.sweeps.sweep(double, points, folder=tmp_path / "a").tolist() == [
+        0,
+        2,
+        4,
+        6,
+    ]
 
 
 # Memory.
@@ -222,20 +232,20 @@ def hungry(seed):
 
 
 def test_more_than_memory_holds_is_refused_with_how_many_fit():
-    points = ow.grid(seed=range(40))
+    points = ow.sweeps.grid(seed=range(40))
     with pytest.raises(ValueError, match=r"About (\d+) fit: give chunk=\1") as error:
-        ow.sweep(hungry, points, chunk=40, free_memory=2**20 * 3)
+        ow.sweeps.sweep(hungry, points, chunk=40, free_memory=2**20 * 3)
     fit = int(str(error.value).split("About ")[1].split()[0])
     assert 6 <= fit <= 12  # results alone: 12
-    found = ow.sweep(hungry, points, chunk=fit, free_memory=2**20 * 3)
+    found = ow.sweeps.sweep(hungry, points, chunk=fit, free_memory=2**20 * 3)
     assert found[:, -1].tolist() == list(range(40))
 
 
 def test_without_a_chunk_as_many_as_fit_are_trained_at_once():
     seen = []
-    found = ow.sweep(
+    found = ow.sweeps.sweep(
         hungry,
-        ow.grid(seed=range(20)),
+        ow.sweeps.grid(seed=range(20)),
         free_memory=2**20 * 3,
         progress=lambda *x: seen.append(x[0]),
     )
@@ -246,7 +256,7 @@ def test_without_a_chunk_as_many_as_fit_are_trained_at_once():
 
 def test_what_never_fits_is_said():
     with pytest.raises(ValueError, match="not one fits"):
-        ow.sweep(hungry, ow.grid(seed=[1]), free_memory=1000)
+        ow.sweeps.sweep(hungry, ow.sweeps.grid(seed=[1]), free_memory=1000)
 
 
 # Points.
@@ -255,43 +265,59 @@ def test_what_never_fits_is_said():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: ow.grid(), ValueError, "at least one axis"),
-        (lambda: ow.grid(seed=[]), ValueError, "seed must hold at least one value"),
-        (lambda: ow.grid(seed=3), TypeError, r"a single value is \[3\]"),
-        (lambda: ow.grid(seed=[1, 2, 1]), ValueError, "got 1 more than once"),
-        (lambda: ow.log_space(0, 1, 3), ValueError, "low.*logarithmic scale has no 0"),
-        (lambda: ow.log_space(1, 1, 3), ValueError, "high must be"),
-        (lambda: ow.log_space(1, 2, 1), ValueError, "count must be"),
+        (lambda: ow.sweeps.grid(), ValueError, "at least one axis"),
         (
-            lambda: ow.random_search(3, peak_value=(0, 1.0)),
+            lambda: ow.sweeps.grid(seed=[]),
+            ValueError,
+            "seed must hold at least one value",
+        ),
+        (lambda: ow.sweeps.grid(seed=3), TypeError, r"a single value is \[3\]"),
+        (lambda: ow.sweeps.grid(seed=[1, 2, 1]), ValueError, "got 1 more than once"),
+        (
+            lambda: ow.sweeps.log_space(0, 1, 3),
+            ValueError,
+            "low.*logarithmic scale has no 0",
+        ),
+        (lambda: ow.sweeps.log_space(1, 1, 3), ValueError, "high must be"),
+        (lambda: ow.sweeps.log_space(1, 2, 1), ValueError, "count must be"),
+        (
+            lambda: ow.sweeps.random_search(3, peak_value=(0, 1.0)),
             ValueError,
             "logarithmic scale has no 0",
         ),
-        (lambda: ow.random_search(3, x=(1, 2, 3)), TypeError, "a pair"),
-        (lambda: ow.random_search(0, x=[1]), ValueError, "count must be"),
-        (lambda: ow.sweep(train, []), ValueError, "must hold at least one"),
+        (lambda: ow.sweeps.random_search(3, x=(1, 2, 3)), TypeError, "a pair"),
+        (lambda: ow.sweeps.random_search(0, x=[1]), ValueError, "count must be"),
+        (lambda: ow.sweeps.sweep(train, []), ValueError, "must hold at least one"),
         (
-            lambda: ow.sweep(train, [3]),
+            lambda: ow.sweeps.sweep(train, [3]),
             TypeError,
             r"configurations\[0\] must be a dict",
         ),
         (
-            lambda: ow.sweep(train, [{"a": 1}, {"b": 1}]),
+            lambda: ow.sweeps.sweep(train, [{"a": 1}, {"b": 1}]),
             ValueError,
             r"configurations\[1\] must have the names",
         ),
-        (lambda: ow.sweep(train, [{"a": math.nan}]), ValueError, "must be finite"),
-        (lambda: ow.sweep(train, [{"a": "adam"}]), TypeError, "number or a schedule"),
         (
-            lambda: ow.sweep(
+            lambda: ow.sweeps.sweep(train, [{"a": math.nan}]),
+            ValueError,
+            "must be finite",
+        ),
+        (
+            lambda: ow.sweeps.sweep(train, [{"a": "adam"}]),
+            TypeError,
+            "number or a schedule",
+        ),
+        (
+            lambda: ow.sweeps.sweep(
                 fit, [{"s": ow.constant(1)}, {"s": ow.warmup_constant(1, 2)}]
             ),
             ValueError,
             "sweep each kind on its own",
         ),
-        (lambda: ow.sweep(train, POINTS, chunk=0), ValueError, "chunk must be"),
-        (lambda: ow.rank(POINTS, [1.0]), ValueError, "each of the 12"),
-        (lambda: ow.rank([], []), ValueError, "at least one"),
+        (lambda: ow.sweeps.sweep(train, POINTS, chunk=0), ValueError, "chunk must be"),
+        (lambda: ow.sweeps.rank(POINTS, [1.0]), ValueError, "each of the 12"),
+        (lambda: ow.sweeps.rank([], []), ValueError, "at least one"),
     ],
 )
 def test_bad_input(call, error, message):
@@ -300,22 +326,24 @@ def test_bad_input(call, error, message):
 
 
 def test_a_random_search_hits_every_part_of_every_axis():
-    points = ow.random_search(50, peak=(1e-4, 1e-1), steps=(1, 1000), seed=range(5))
+    points = ow.sweeps.random_search(
+        50, peak=(1e-4, 1e-1), steps=(1, 1000), seed=range(5)
+    )
     place = np.log10([point["peak"] for point in points]) / 3 + 4 / 3
     assert sorted((place * 50).astype(int)) == list(range(50))
     assert all(isinstance(point["steps"], int) for point in points)
     assert np.bincount([point["seed"] for point in points]).tolist() == [10] * 5
-    assert points == ow.random_search(
+    assert points == ow.sweeps.random_search(
         50, peak=(1e-4, 1e-1), steps=(1, 1000), seed=range(5)
     )
-    other = ow.random_search(
+    other = ow.sweeps.random_search(
         50, random_seed=1, peak=(1e-4, 1e-1), steps=(1, 1000), seed=range(5)
     )
     assert other != points
 
 
 def test_numpy_values_become_plain_numbers():
-    points = ow.grid(peak_value=np.geomspace(0.1, 1, 2), seed=np.arange(2))
+    points = ow.sweeps.grid(peak_value=np.geomspace(0.1, 1, 2), seed=np.arange(2))
     assert json.loads(json.dumps(points)) == points
 
 
@@ -323,9 +351,9 @@ def test_numpy_values_become_plain_numbers():
 
 
 def test_ranking_says_what_noise_could_explain():
-    points = ow.grid(peak_value=[1, 2, 3, 4], seed=range(3))
+    points = ow.sweeps.grid(peak_value=[1, 2, 3, 4], seed=range(3))
     values = [1.0, 1.2, 1.4, 1.1, 1.3, 1.5, 1.7, 1.8, 1.9, 0.1, 0.1, math.inf]
-    ranked = ow.rank(points, values)
+    ranked = ow.sweeps.rank(points, values)
     best, near, far, diverged = ranked
     assert [each.configuration["peak_value"] for each in ranked] == [1, 2, 3, 4]
     assert best.mean == pytest.approx(1.2)
@@ -335,7 +363,7 @@ def test_ranking_says_what_noise_could_explain():
 
 
 def test_one_seed_leaves_the_noise_unknown():
-    ranked = ow.rank([{"a": 1}, {"a": 2}], [0.9, 0.8], largest_first=True)
+    ranked = ow.sweeps.rank([{"a": 1}, {"a": 2}], [0.9, 0.8], largest_first=True)
     assert [each.configuration["a"] for each in ranked] == [1, 2]
     assert all(each.tied and math.isnan(each.standard_error) for each in ranked)
 
@@ -420,17 +448,17 @@ def test_the_command_knows_how_long_a_warmup_can_be(steps, capsys):
 
 
 def test_one_seed_and_total_divergence_are_said():
-    points = ow.grid(peak_value=[1.0, 2.0], warmup_steps=[0])
-    ranked = ow.rank(points, [1.0, 2.0])
+    points = ow.sweeps.grid(peak_value=[1.0, 2.0], warmup_steps=[0])
+    ranked = ow.sweeps.rank(points, [1.0, 2.0])
     assert "One seed cannot tell" in advice.recommend(ranked, 10)[1]
-    ranked = ow.rank(points, [math.nan, math.inf])
+    ranked = ow.sweeps.rank(points, [math.nan, math.inf])
     assert advice.recommend(ranked, 10) == [
         "Every configuration diverged with some seed: try lower peak rates."
     ]
 
 
 def test_the_picture_shows_what_diverged(tmp_path):
-    ranked = ow.rank(POINTS, np.where(np.arange(12) > 8, np.nan, np.arange(12)))
+    ranked = ow.sweeps.rank(POINTS, np.where(np.arange(12) > 8, np.nan, np.arange(12)))
     figure.draw(ranked, "title", tmp_path / "map.png")
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
     ax = Figure().subplots()

@@ -12,8 +12,7 @@ from transformer_runs import compile_once
 
 import optax_warmup as ow
 from benchmarks import gpu, warm_start
-from benchmarks.training_speed import __main__ as training_speed
-from benchmarks.training_speed import with_jax, with_torch
+from benchmarks.training_speed import __main__ as training_speed, with_jax, with_torch
 from benchmarks.training_speed.measure import Spent, take_turns
 from examples.transformer.train_step import init_params
 
@@ -129,9 +128,9 @@ def test_each_optimizer_is_what_its_row_says(kind):
     optimizer = list(with_jax.diagnosed(TINY).values())[kind]
     state = jax.eval_shape(optimizer.init, {"kernel": np.ones((2, 2), np.float32)})
     leaves = jax.tree.leaves(
-        state, is_leaf=lambda x: isinstance(x, ow.RecordMomentsState)
+        state, is_leaf=lambda x: isinstance(x, ow.states.RecordMomentsState)
     )
-    records = [x for x in leaves if isinstance(x, ow.RecordMomentsState)]
+    records = [x for x in leaves if isinstance(x, ow.states.RecordMomentsState)]
     rows = [record.steps.shape[0] for record in records]
     assert rows == [[], [], [], [2], [1001]][kind]  # and one for what is not due
 

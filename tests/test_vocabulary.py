@@ -160,7 +160,7 @@ def test_cycle_takes_schedules_of_all_kinds():
     inner = ow.multiply(
         ow.warmup(ow.inverse_power(1.0, timescale=3.0), 2),
         ow.cooldown(ow.clip(ow.constant(1.0), maximum=0.9), 4, 2),
-        ow.join([(3, 1.0)], last=ow.shift(ow.transition(1.0, 0.5, 2), -1)),
+        ow.join([(3, 1.0)], last=ow.delay(ow.transition(1.0, 0.5, 2), 1)),
     )
     schedule = ow.cycle(inner, 6, period_multiplier=2)
     # Twice as long means: the same values at every second step.
@@ -190,8 +190,8 @@ def test_exponential_decay(rate, steps, init, limit):
 
 def test_exponential_rise_to_a_limit():
     k = np.unique(np.geomspace(1, 1e6, 60).astype(int)) - 1
-    assert_close(ow.exponential_warmup(1000), k, -np.expm1(-(k + 1) / 1000))
-    assert values(ow.exponential_warmup(10), [LAST]) == [1.0]
+    assert_close(ow.factors.exponential(1000), k, -np.expm1(-(k + 1) / 1000))
+    assert values(ow.factors.exponential(10), [LAST]) == [1.0]
     with pytest.raises(ValueError, match="rate must be <= 1"):
         ow.exponential_decay(0.0, steps=1, rate=1.1, limit=1.0)
 
@@ -223,14 +223,14 @@ def test_compress_and_stretch_are_inverse():
     schedule = ow.warmup(ow.transition(1.0, 0.1, 40, shapes.cosine), 10)
     k = np.arange(60)
     np.testing.assert_array_equal(
-        values(ow.compress(ow.stretch(schedule, 3), 3), k), values(schedule, k)
+        values(ow.retime(ow.stretch(schedule, 3), 3), k), values(schedule, k)
     )
-    assert values(ow.compress(schedule, 2**30), [0, 1, 2, LAST])[2] == np.float32(0.1)
+    assert values(ow.retime(schedule, 2**30), [0, 1, 2, LAST])[2] == np.float32(0.1)
 
 
 def test_stretch_rounds_half_up_and_reaches_every_length():
-    schedule = ow.cooldown(ow.warmup(ow.shift(1.0, -5), 3, offset=1), 9, 5)
-    wanted = ow.cooldown(ow.warmup(ow.shift(1.0, -7), 5, offset=2), 14, 8)
+    schedule = ow.cooldown(ow.warmup(ow.delay(1.0, 5), 3, offset=1), 9, 5)
+    wanted = ow.cooldown(ow.warmup(ow.delay(1.0, 7), 5, offset=2), 14, 8)
     assert ow.stretch(schedule, 1.5) == wanted
     assert ow.stretch(ow.inverse_power(1.0, timescale=8), 0.25) == ow.inverse_power(
         1.0, timescale=2.0
@@ -261,7 +261,7 @@ def test_a_warmup_meets_what_was_modified():
         (ow.clip(ow.transition(1.0, 0.0, 0), maximum=0.5), 0.5),
         (ow.add(0.25, ow.transition(1.0, 0.0, 0)), 1.25),
         (ow.staircase(ow.transition(1.0, 0.0, 0), 3), 1.0),
-        (ow.compress(ow.transition(1.0, 0.0, 0), 3), 1.0),
+        (ow.retime(ow.transition(1.0, 0.0, 0), 3), 1.0),
         (ow.cycle(ow.transition(1.0, 0.0, 0), 3), 1.0),
     ):
         assert values(ow.warmup(modified, 10), [5]) == [peak / 2]
@@ -269,7 +269,7 @@ def test_a_warmup_meets_what_was_modified():
 
 def test_noise_is_a_function_of_seed_and_step():
     k = np.arange(20_000)
-    shaken = ow.noise(2.0, 0.25, seed=7)
+    shaken = ow.jitter(2.0, 0.25, seed=7)
     v = values(shaken, k)
     assert np.all(np.abs(v / 2 - 1) < 0.25 + 1e-7) and np.ptp(v) > 0.99
     assert abs(v.mean() - 2) < 5 * 0.5 / math.sqrt(3 * len(k))
@@ -277,13 +277,13 @@ def test_noise_is_a_function_of_seed_and_step():
     counts = np.histogram(v, bins=20, range=(1.5, 2.5))[0]
     assert np.sum((counts - 1000) ** 2 / 1000) < 45  # 0.1 % of chi squared with 19
     assert abs(np.corrcoef(v[:-1], v[1:])[0, 1]) < 0.03
-    assert abs(np.corrcoef(v, values(ow.noise(2.0, 0.25, seed=8), k))[0, 1]) < 0.03
+    assert abs(np.corrcoef(v, values(ow.jitter(2.0, 0.25, seed=8), k))[0, 1]) < 0.03
     # The same step by step, under jit and vmap, and in every version from now on.
     assert [float(shaken(step)) for step in range(5)] == v[:5].tolist()
-    batched = jax.vmap(lambda s: ow.noise(2.0, 0.25, seed=s)(jnp.arange(5)))
+    batched = jax.vmap(lambda s: ow.jitter(2.0, 0.25, seed=s)(jnp.arange(5)))
     np.testing.assert_array_equal(batched(jnp.array([7, 8]))[0], v[:5])
     np.testing.assert_allclose(v[:3], NOISE_OF_SEED_7, rtol=1e-6)
-    assert np.all(values(ow.noise(0.0, 1.0, seed=1), k[:100]) == 0)
+    assert np.all(values(ow.jitter(0.0, 1.0, seed=1), k[:100]) == 0)
 
 
 NOISE_OF_SEED_7 = [1.98493266, 2.38726068, 1.51468325]
@@ -306,7 +306,7 @@ def test_radam_warmup(b2):
     first = next(n for n in range(1, 100) if rho(n, b2) > 4)
     assert first == 5 or b2 < 0.9
     k = np.unique(np.geomspace(1, 30 / (1 - b2), 200).astype(int)) - 1
-    schedule = ow.radam_warmup(b2)
+    schedule = ow.factors.radam(b2)
     tolerance = 1e-6 if b2 >= 0.9 else 1e-5  # towards 0.6 all of it becomes 0 / 0
     assert_close(schedule, k, [radam(int(n) + first, b2) for n in k], tolerance)
     v = values(schedule, [*k, 10**6, LAST])
@@ -316,15 +316,15 @@ def test_radam_warmup(b2):
 def test_radam_warmup_against_published_numbers():
     reference = {5: 0.017312, 6: 0.025821, 10: 0.048998, 100: 0.215335, 1000: 0.645326}
     for n, factor in reference.items():
-        assert float(ow.radam_warmup(0.999)(n - 5)) == pytest.approx(factor, abs=6e-7)
+        assert float(ow.factors.radam(0.999)(n - 5)) == pytest.approx(factor, abs=6e-7)
     # pytorch_warmup's own test has this one in closed form.
     exact = 3 * math.sqrt(55795775461652507765) / 126458170465
-    assert float(ow.radam_warmup(0.7)(0)) == pytest.approx(exact, rel=2e-6)
+    assert float(ow.factors.radam(0.7)(0)) == pytest.approx(exact, rel=2e-6)
 
 
 def test_factors_are_finite_with_their_gradients():
     def factor(b2, step):
-        return ow.radam_warmup(b2)(step)
+        return ow.factors.radam(b2)(step)
 
     both = jax.jit(jax.value_and_grad(factor))
     for b2 in (0.6001, 0.65, 0.9, 0.999, 0.99999):
@@ -333,16 +333,16 @@ def test_factors_are_finite_with_their_gradients():
             assert np.isfinite(value) and 0 <= value <= 1 and np.isfinite(slope)
     for b2 in (0.6, 0.5, 1.0, -1.0):
         with pytest.raises(ValueError, match=r"radam_warmup: b2 must be .* > 0.6"):
-            ow.radam_warmup(b2)
+            ow.factors.radam(b2)
 
 
 def test_untuned_lengths_are_rounded():
     lengths = {0.9: 20, 0.95: 40, 0.98: 100, 0.99: 200, 0.995: 400, 0.999: 2000}
     for b2, length in lengths.items():
-        assert ow.untuned_linear_warmup(b2) == ow.warmup(1.0, length, offset=1)
-        half = ow.exponential_warmup(length // 2)
-        assert ow.untuned_exponential_warmup(b2) == half
-        traced = jax.jit(lambda b2: ow.untuned_linear_warmup(b2)(np.arange(3)))(b2)
+        assert ow.factors.untuned_linear(b2) == ow.warmup(1.0, length, offset=1)
+        half = ow.factors.exponential(length // 2)
+        assert ow.factors.untuned_exponential(b2) == half
+        traced = jax.jit(lambda b2: ow.factors.untuned_linear(b2)(np.arange(3)))(b2)
         np.testing.assert_allclose(traced, np.arange(1, 4) / length, rtol=1e-6)
 
 
@@ -359,9 +359,9 @@ TRACED = {
     "exponential": lambda n, v: ow.exponential_decay(v, steps=n, rate=0.9, limit=0.2),
     "stairs": lambda n, v: ow.step_decay(v, steps=n, rate=0.5),
     "multistep": lambda n, v: ow.multistep(v, [(n, v), (2 * n, 0.1)]),
-    "compress": lambda n, v: ow.compress(ow.transition(v, 0.0, n), n),
-    "noise": lambda n, v: ow.noise(v, 0.1, seed=n),
-    "exponential_warmup": lambda n, v: ow.multiply(ow.exponential_warmup(n), v),
+    "retime": lambda n, v: ow.retime(ow.transition(v, 0.0, n), n),
+    "noise": lambda n, v: ow.jitter(v, 0.1, seed=n),
+    "exponential_warmup": lambda n, v: ow.multiply(ow.factors.exponential(n), v),
     "one_cycle": lambda n, v: ow.one_cycle(v, n, 3 * n, return_steps=n),
     "triangular": lambda n, v: ow.triangular(0.1, v, n, n, scale=0.5, rate=v),
     "restarts": lambda n, v: ow.warmup_cosine_restarts(v, n, 4 * n, 3),

@@ -10,8 +10,14 @@ import pytest
 pytest.importorskip("rich")
 pytest.importorskip("flax")
 
-from benchmarks.warmup_quality import __main__ as command  # noqa: E402
-from benchmarks.warmup_quality import arms, plan, protocol, tasks, train  # noqa: E402
+from benchmarks.warmup_quality import (  # noqa: E402
+    __main__ as command,  # noqa: E402
+    arms,
+    plan,
+    protocol,
+    tasks,
+    train,
+)
 from benchmarks.warmup_quality.report import write  # noqa: E402
 from benchmarks.warmup_quality.results import WITHIN, Results  # noqa: E402
 from benchmarks.warmup_quality.store import Job, Run, Store  # noqa: E402

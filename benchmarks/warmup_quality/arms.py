@@ -59,7 +59,9 @@ class Arm:
         if self.build is not None:
             return optax.with_extra_args_support(self.build(task, peak))
         factors = jnp.asarray(factors)
-        return optax.chain(complete(task, peak), ow.dampen(lambda step: factors[step]))
+        return optax.chain(
+            complete(task, peak), ow.scale_by_warmup(lambda step: factors[step])
+        )
 
 
 def complete(task: Task, peak: Any, wrap: Wrapper = lambda adam: adam) -> Optimizer:
@@ -77,7 +79,7 @@ def complete(task: Task, peak: Any, wrap: Wrapper = lambda adam: adam) -> Optimi
 
 
 def stable(task: Task, peak: Any) -> Optimizer:
-    clip = functools.partial(ow.clip_by_second_moment, b2=task.b2)
+    clip = functools.partial(ow.clip_update_rms, b2=task.b2)
     return complete(task, peak, clip)
 
 
@@ -90,25 +92,27 @@ ARMS = (
     Arm("linear", lambda task, length: ow.warmup(1.0, length, offset=1)),
     Arm(
         "untuned_linear",
-        lambda task, _: ow.untuned_linear_warmup(task.b2),
+        lambda task, _: ow.factors.untuned_linear(task.b2),
         only_adam=True,
     ),
     Arm(
         "untuned_exponential",
-        lambda task, _: ow.untuned_exponential_warmup(task.b2),
+        lambda task, _: ow.factors.untuned_exponential(task.b2),
         only_adam=True,
     ),
-    Arm("radam", lambda task, _: ow.radam_warmup(task.b2), only_adam=True),
+    Arm("radam", lambda task, _: ow.factors.radam(task.b2), only_adam=True),
     Arm(
         "gi_adam",
-        build=lambda task, peak: complete(task, peak, ow.seed_second_moment),
-        uses=(ow.seed_second_moment,),
+        build=lambda task, peak: complete(
+            task, peak, ow.init_second_moment_from_gradient
+        ),
+        uses=(ow.init_second_moment_from_gradient,),
         only_adam=True,
     ),
     Arm(
         "stable_adamw",
         build=stable,
-        uses=(ow.clip_by_second_moment,),
+        uses=(ow.clip_update_rms,),
         only_adam=True,
     ),
     Arm("automatic", build=automatic, uses=(ow.automatic_warmup,)),
@@ -131,7 +135,7 @@ BY_NAME = {arm.name: arm for arm in ARMS}
 
 def realised(state: optax.OptState) -> jax.Array:
     """What the last update was multiplied by; 1 where Adam's state does the warmup."""
-    kinds = (ow.AutomaticWarmupState, ow.DampenState)
+    kinds = (ow.states.AutomaticWarmupState, ow.states.ScaleByWarmupState)
     nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds))
     found = [node.factor for node in nodes if isinstance(node, kinds)]
     return found[0] if found else jnp.float32(1)

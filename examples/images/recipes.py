@@ -69,13 +69,13 @@ def make_schedule(
 def small_batch(digits: Digits, setting: Setting, **options: Any) -> Run:
     """What the large batch is measured against."""
     size = setting.of_batch(setting.small_batch)
-    points = ow.grid(peak_value=[setting.base_rate], seed=range(setting.seeds))
+    points = ow.sweeps.grid(peak_value=[setting.base_rate], seed=range(setting.seeds))
 
     def one(digits, peak_value, seed):
         schedule = make_schedule(peak_value, 0, 0.0, size.total_steps)
         return train(digits, make_optimizer(schedule), size, seed=seed)
 
-    curves = ow.sweep(one, points, shared=(digits,), **options)
+    curves = ow.sweeps.sweep(one, points, shared=(digits,), **options)
     name = f"batch {size.batch_size}, rate x1, no warmup"
     return Run.swept(name, curves, curves.accuracy)
 
@@ -87,7 +87,7 @@ def large_batch(
     size = setting.of_batch(setting.large_batch)
     warmup_steps = setting.warmup_images // size.batch_size
     factors = sorted({1.0, *(setting.scale * factor for factor in FACTORS)})
-    points = ow.grid(
+    points = ow.sweeps.grid(
         factor=factors, warmup_steps=[0, warmup_steps], seed=range(setting.seeds)
     )
 
@@ -96,7 +96,7 @@ def large_batch(
         schedule = make_schedule(factor * base, warmup_steps, base, size.total_steps)
         return train(digits, make_optimizer(schedule), size, seed=seed)
 
-    curves = ow.sweep(one, points, shared=(digits,), **options)
+    curves = ow.sweeps.sweep(one, points, shared=(digits,), **options)
     runs = {}
     for begin in range(0, len(points), setting.seeds):
         factor, steps = points[begin]["factor"], points[begin]["warmup_steps"]

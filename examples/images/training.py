@@ -1,7 +1,7 @@
 """One training, from seed to validation accuracy, as a function that JAX can trace.
 
 So it can be jitted as a whole, and vmapped over learning rates, warmups and seeds:
-`optax_warmup.sweep` does both. Nothing in it looks at a number on the host.
+`optax_warmup.sweeps.sweep` does both. Nothing in it looks at a number on the host.
 """
 
 from collections.abc import Callable

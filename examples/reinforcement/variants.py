@@ -83,7 +83,7 @@ def compare(setting: Setting, **options: Any) -> dict[tuple[float, Way], Run]:
         rate, entropy = make_schedules(peak_value, warmup_steps, first_entropy, setting)
         return train(make_optimizer(rate), entropy, setting.size, seed=seed)
 
-    curves = ow.sweep(one, points, **options)
+    curves = ow.sweeps.sweep(one, points, **options)
     return {
         cell: Run.swept(
             cell[1].name, curves, curves.episode_return, slice(i, i + setting.seeds)

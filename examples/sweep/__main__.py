@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 130
     final = results["validation_loss"][:, -1]
-    ranked = ow.rank(points, final)
+    ranked = ow.sweeps.rank(points, final)
     console.print()
     for line in recommend(ranked, size.total_steps):
         console.print(line)
@@ -66,12 +66,12 @@ def configurations(options: argparse.Namespace) -> list[dict[str, Any]]:
     low, high = options.peaks
     seeds = range(options.seeds)
     if options.random is None:
-        return ow.grid(
-            peak_value=ow.log_space(low, high, options.peak_count),
+        return ow.sweeps.grid(
+            peak_value=ow.sweeps.log_space(low, high, options.peak_count),
             warmup_steps=options.warmups,
             seed=seeds,
         )
-    points = ow.random_search(
+    points = ow.sweeps.random_search(
         options.random,
         peak_value=(low, high),
         warmup_steps=(1, max(2, *options.warmups)),
@@ -90,7 +90,7 @@ def train_all(points, size, options, console: Console) -> dict[str, np.ndarray]:
             if not console.is_terminal:
                 console.print(f"trained {done} of {total}")
 
-        return ow.sweep(
+        return ow.sweeps.sweep(
             make_train(size),
             points,
             shared=(data.load(),),
@@ -100,7 +100,7 @@ def train_all(points, size, options, console: Console) -> dict[str, np.ndarray]:
         )
 
 
-def say_sensitivity(console: Console, ranked: list[ow.Ranked]) -> None:
+def say_sensitivity(console: Console, ranked: list[ow.sweeps.Ranked]) -> None:
     """What the best length and none lose over the peaks that were tried."""
     lengths = sorted({each.configuration["warmup_steps"] for each in ranked})
     peaks = {each.configuration["peak_value"] for each in ranked}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import optax_warmup as ow
 
 
-def recommend(ranked: Sequence[ow.Ranked], total_steps: int) -> list[str]:
+def recommend(ranked: Sequence[ow.sweeps.Ranked], total_steps: int) -> list[str]:
     """Lines for the reader, from the configurations ranked best first."""
     best = ranked[0]
     if best.diverged:
@@ -33,7 +33,7 @@ def recommend(ranked: Sequence[ow.Ranked], total_steps: int) -> list[str]:
     return lines
 
 
-def said(each: ow.Ranked) -> str:
+def said(each: ow.sweeps.Ranked) -> str:
     point = each.configuration
     return (
         f"peak_value={point['peak_value']:.3g}, warmup_steps={point['warmup_steps']}: "
@@ -46,7 +46,7 @@ def span(values: set[float]) -> str:
     return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
-def edges(ranked: Sequence[ow.Ranked], total_steps: int) -> list[str]:
+def edges(ranked: Sequence[ow.sweeps.Ranked], total_steps: int) -> list[str]:
     """Where the best lies at the end of what was tried, there may be better beyond."""
     lines = []
     for name in ("peak_value", "warmup_steps"):

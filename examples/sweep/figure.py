@@ -13,7 +13,7 @@ import optax_warmup as ow
 from ..evaluation import STYLE
 
 
-def draw(ranked: Sequence[ow.Ranked], title: str, path: Path) -> None:
+def draw(ranked: Sequence[ow.sweeps.Ranked], title: str, path: Path) -> None:
     """Writes a PNG, whole or not at all."""
     points = [each.configuration for each in ranked]
     peaks = sorted({point["peak_value"] for point in points})
@@ -35,7 +35,7 @@ def draw(ranked: Sequence[ow.Ranked], title: str, path: Path) -> None:
 
 
 def heat_map(
-    ax: Axes, ranked: Sequence[ow.Ranked], peaks: list[float], lengths: list[int]
+    ax: Axes, ranked: Sequence[ow.sweeps.Ranked], peaks: list[float], lengths: list[int]
 ):
     """A cell for each configuration; the ring is the best, dots are as good."""
     losses = np.full((len(lengths), len(peaks)), np.nan)
@@ -75,7 +75,7 @@ def heat_map(
 
 
 def scatter(
-    ax: Axes, ranked: Sequence[ow.Ranked], peaks: list[float], lengths: list[int]
+    ax: Axes, ranked: Sequence[ow.sweeps.Ranked], peaks: list[float], lengths: list[int]
 ):
     """A point for each configuration of a random search; crosses diverged."""
     losses = np.array([np.nan if each.diverged else each.mean for each in ranked])

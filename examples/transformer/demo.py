@@ -81,7 +81,7 @@ def write_report(runs: list[Result], path: Path) -> Path:
         for name, run in zip(NAMES, runs, strict=True)
     }
     histories = {name: run.history for name, run in zip(NAMES, runs, strict=True)}
-    ow.write_report(path, histories, losses=losses)
+    ow.diagnostics.write_report(path, histories, losses=losses)
     return path
 
 
@@ -165,10 +165,10 @@ def compare(without: Result, with_: Result) -> Table:
     row("  its step", lambda r: str(r.history.steps[r.full_rate]))
     row(
         f"  gradients behind ν̂ (at most {most:.0f})",
-        lambda r: f"{r.history.effective_samples[r.full_rate]:.1f}",
+        lambda r: f"{r.history.effective_sample_size[r.full_rate]:.1f}",
     )
     row("  √ν̂ (RMS)", lambda r: f"{at_full_rate(r, 'nu_hat_rms'):.1e}")
-    row("  g / √ν̂ (RMS)", lambda r: f"{at_full_rate(r, 'lag'):.2f}")
+    row("  g / √ν̂ (RMS)", lambda r: f"{at_full_rate(r, 'normalized_gradient_rms'):.2f}")
     row("  Adam's update (RMS)", lambda r: f"{at_full_rate(r, 'update_rms'):.2f}")
     row("  update / weights", lambda r: percent(at_full_rate(r, "update_to_weight")))
     table.add_section()
@@ -186,7 +186,7 @@ def conclusions(without: Result, with_: Result) -> str:
     if gain <= 0:
         return f"Here warmup does not help: it ends {-gain:.3f} nats higher."
     (arrived,) = as_run(with_).steps_to(end, largest=False)
-    worth = without.history.effective_samples[without.full_rate]
+    worth = without.history.effective_sample_size[without.full_rate]
     first, later = (
         percent(at_full_rate(run, "update_to_weight")) for run in (without, with_)
     )

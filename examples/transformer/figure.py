@@ -117,7 +117,7 @@ def step_size(ax: Axes, run: Result, other: Result, accent: str) -> None:
 
 def samples(ax: Axes, run: Result, other: Result, accent: str) -> None:
     """gradients behind ν̂"""
-    x, y = moments(ax, run, other, accent, lambda h: h.effective_samples)
+    x, y = moments(ax, run, other, accent, lambda h: h.effective_sample_size)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     gradients = "1 gradient" if round(y) == 1 else f"{y:.0f} gradients"
     dot(ax, x, y, f"full rate on {gradients}", accent, -11)

@@ -95,5 +95,5 @@ def diagnostics(state: TrainState) -> Row:
     """What the record says of all parameters together, as flat numbers."""
     if not processes.is_first():
         return {}
-    scalars = ow.to_scalars(state.opt_state)
+    scalars = ow.diagnostics.to_scalars(state.opt_state)
     return {name: x for name, x in scalars.items() if name.count("/") == 1}

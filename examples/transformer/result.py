@@ -31,7 +31,7 @@ class Result:
     config: Config
     updates: Columns  # step, loss, learning_rate, gradient_norm, tokens_per_second
     evaluations: Columns  # step, heldout_loss, moments/...
-    history: ow.MomentHistory
+    history: ow.diagnostics.MomentHistory
     summary: dict[str, Any]
 
     @property
@@ -56,7 +56,7 @@ def load_result(folder: str | Path) -> Result:
         config=Config(**parse((folder / "config.json").read_text())),
         updates=updates,
         evaluations=evaluations,
-        history=ow.load_moments(folder / "moments.npz"),
+        history=ow.diagnostics.load_moments(folder / "moments.npz"),
         summary=parse((folder / "summary.json").read_text()),
     )
 

@@ -7,7 +7,7 @@ called `<run>` is always a finished run:
     environment.json  versions, devices, corpus, schedule, and where it was resumed
     metrics.jsonl     a line for each logged update and each evaluation
     checkpoints/      the newest states; checkpoint.py reads them
-    moments.npz       the diagnostic record; optax_warmup.load_moments reads it
+    moments.npz       the diagnostic record; optax_warmup.diagnostics.load_moments reads it
     summary.json      the outcome
 
 Of several processes the first writes; the others only know the names.

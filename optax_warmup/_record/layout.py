@@ -20,7 +20,7 @@ FROM_MOMENTS = (
 )
 FROM_GRADIENTS = (
     "gradient_squared",
-    "lag_squared",
+    "normalized_gradient_squared",
     "gradient_times_previous",
     "previous_squared",
 )

@@ -189,7 +189,7 @@ _TERMS: dict[str, Callable[[_Operands], jax.Array]] = {
     # fuse into the sum. The root is compared, since eps**2 would underflow.
     "eps_dominated": lambda x: jnp.sign(jnp.maximum(x.threshold - _root(x), x.nothing)),
     "gradient_squared": lambda x: jnp.square(x.gradient),
-    "lag_squared": lambda x: jnp.square(
+    "normalized_gradient_squared": lambda x: jnp.square(
         x.gradient / jnp.maximum(_root(x), x.threshold)
     ),
     "gradient_times_previous": lambda x: x.gradient * _previous_direction(x),

@@ -9,14 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_warmup import _check
-from optax_warmup import _sample as sample
-from optax_warmup._adam import Moments, moments_of, require_own_decays
-from optax_warmup._record import layout as layouts
-from optax_warmup._record import moments, slots
+from optax_warmup import _check, _sample as sample
+from optax_warmup._record import layout as layouts, moments, slots
 from optax_warmup._record.gate import measured_if
 from optax_warmup._record.layout import Layout
-from optax_warmup._state import automatic_warmup_of, learning_rates
+from optax_warmup._state.moments import Moments, moments_of, require_own_decays
+from optax_warmup._state.rate import automatic_warmup_of, learning_rates
 from optax_warmup._transforms.arguments import require_optimizer
 
 
@@ -129,7 +127,7 @@ def record_moments(
         >>> state = optimizer.init(params)
         >>> for _ in range(4):
         ...     updates, state = optimizer.update(params, state, params)
-        >>> ow.read_moments(state).effective_samples.round(2).tolist()
+        >>> ow.read_moments(state).effective_sample_size.round(2).tolist()
         [1.0, 2.0, 3.0, 4.0]
 
     Source: D. P. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization", 2015,

@@ -12,9 +12,9 @@ from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.ramps import ramp
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
-from optax_warmup._value import value
 from optax_warmup.shapes._powers import linear
 from optax_warmup.shapes._shape import Shape, as_shape
+from optax_warmup.values._value import value
 
 
 @value
@@ -265,46 +265,80 @@ def _bad_phases(name: str, got: Any) -> Exception:
 
 
 @value
-class shift(Schedule):
-    """A schedule read ahead of the clock, or behind it.
+class advance(Schedule):
+    """A schedule read ahead of its clock, so that it begins in its middle.
 
-    value(step) = schedule(max(0, step + by))
+    value(step) = schedule(step + steps)
 
     Args:
-        schedule: what is shifted.
-        by: updates to read ahead; negative delays it, which holds its first value for
-            that long. A whole number between -(2**31 - 1) and 2**31 - 1; may be traced.
+        schedule: what is read ahead, or a number (>= 0) for a constant.
+        steps: updates to read ahead, >= 0; may be traced.
 
     Returns:
         A `Schedule`.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: `by` is not whole or not within those bounds.
+        ValueError: `steps` is negative or not whole; to begin later, use `delay`.
 
     Example:
         >>> import optax_warmup as ow
         >>> ramp = ow.transition(0.0, 1.0, 4)
-        >>> [ow.shift(ramp, 1)(step).item() for step in range(5)]
+        >>> [ow.advance(ramp, 1)(step).item() for step in range(5)]
         [0.25, 0.5, 0.75, 1.0, 1.0]
-        >>> [ow.shift(ramp, -1)(step).item() for step in range(5)]
-        [0.0, 0.0, 0.25, 0.5, 0.75]
     """
 
     schedule: ScheduleLike
-    by: ArrayLike
+    steps: ArrayLike
 
     def __post_init__(self) -> None:
+        hint = "to begin later, use delay"
         self._set(
-            schedule=require_schedule("shift", "schedule", self.schedule),
-            by=_check.length("shift", "by", self.by, minimum=-_check.MAX_STEP),
+            schedule=require_schedule("advance", "schedule", self.schedule),
+            steps=_check.length("advance", "steps", self.steps, hint=hint),
         )
 
     def _at(self, clock: Any) -> jax.Array:
-        ahead = clocks.since(self.by, 0)
-        behind = clocks.minus(ahead, self.by)
+        ahead = clocks.since(self.steps, 0)
         # Stopping short of 2**31 - 1 first keeps the sum from overflowing.
         clock = clocks.until(clock, clocks.minus(_check.MAX_STEP, ahead))
-        return self.schedule._at(
-            clocks.since(clocks.minus(clock, clocks.minus(0, ahead)), behind)
+        return self.schedule._at(clocks.minus(clock, clocks.minus(0, ahead)))
+
+
+@value
+class delay(Schedule):
+    """A schedule that begins later, and holds its first value until then.
+
+    value(step) = schedule(max(0, step - steps))
+
+    Args:
+        schedule: what is delayed, or a number (>= 0) for a constant.
+        steps: updates by which it begins later, >= 0; may be traced.
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: `steps` is negative or not whole; to begin in the middle of the
+            schedule, use `advance`.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> ramp = ow.transition(0.0, 1.0, 4)
+        >>> [ow.delay(ramp, 1)(step).item() for step in range(6)]
+        [0.0, 0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+
+    schedule: ScheduleLike
+    steps: ArrayLike
+
+    def __post_init__(self) -> None:
+        hint = "to begin in the middle of the schedule, use advance"
+        self._set(
+            schedule=require_schedule("delay", "schedule", self.schedule),
+            steps=_check.length("delay", "steps", self.steps, hint=hint),
         )
+
+    def _at(self, clock: Any) -> jax.Array:
+        return self.schedule._at(clocks.since(clock, self.steps))

@@ -15,7 +15,7 @@ from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.compose import join
 from optax_warmup._schedules.modify import staircase
 from optax_warmup._schedules.schedule import Schedule, constant
-from optax_warmup._value import value
+from optax_warmup.values._value import value
 
 
 @value
@@ -26,7 +26,7 @@ class exponential_decay(Schedule):
 
     It never ends; for an exponential curve from one value to another over a given
     length, use `transition` with `shapes.exponential`. To decay in stairs, wrap it in
-    `staircase`; to begin later, in `shift`; to stop at a value, in `clip`.
+    `staircase`; to begin later, in `delay`; to stop at a value, in `clip`.
 
     Args:
         init_value: the value at step 0, >= 0; may be traced.

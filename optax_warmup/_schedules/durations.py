@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._schedules.batches import sizes_of
+from optax_warmup._schedules.batch_size import sizes_of
 from optax_warmup._schedules.schedule import Schedule
 
 _OWNER = "steps_from"

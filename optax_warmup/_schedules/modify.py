@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
-from optax_warmup._value import value
+from optax_warmup.values._value import value
 
 
 @value
@@ -54,56 +54,6 @@ class staircase(Schedule):
         steps = jnp.maximum(whole(self.steps), 1)
         clock = clocks.minus(clock, 0)
         return self.schedule._at(clock - jnp.mod(clock, steps.astype(clock.dtype)))
-
-    def _start(self) -> jax.Array:
-        return self.schedule._start()
-
-
-@value
-class compress(Schedule):
-    """A schedule that plays a whole number of times as fast.
-
-    value(step) = schedule(times * step)
-
-    It gives lengths that are fractions of an update: three cycles in 16 updates are
-    `compress(cycle(transition(1.0, 0.0, 16), 16, num_cycles=3), 3)`. To play a schedule
-    more slowly, use `stretch`.
-
-    Args:
-        schedule: what is played; its lengths are in units of 1 / times updates.
-        times: how many of its steps pass with each update, >= 1; may be traced.
-            Past its step 2**31 - 1 the schedule holds.
-
-    Returns:
-        A `Schedule`.
-
-    Raises:
-        TypeError: an argument has the wrong type.
-        ValueError: the number is negative, NaN or infinite; `times` is below 1 or not
-            whole.
-
-    Example:
-        >>> import optax_warmup as ow
-        >>> fast = ow.compress(ow.transition(0.0, 1.0, 4), 2)
-        >>> [fast(step).item() for step in range(4)]
-        [0.0, 0.5, 1.0, 1.0]
-    """
-
-    schedule: ScheduleLike
-    times: ArrayLike
-
-    def __post_init__(self) -> None:
-        self._set(
-            schedule=require_schedule("compress", "schedule", self.schedule),
-            times=_check.length("compress", "times", self.times, minimum=1),
-        )
-
-    def _at(self, clock: Any) -> jax.Array:
-        times = jnp.maximum(whole(self.times), 1)
-        clock = clocks.minus(clock, 0)
-        if jnp.issubdtype(clock.dtype, jnp.integer):
-            return self.schedule._at(saturating_product(clock, times))
-        return self.schedule._at(clock * times.astype(clock.dtype))
 
     def _start(self) -> jax.Array:
         return self.schedule._start()

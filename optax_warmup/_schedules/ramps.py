@@ -12,9 +12,9 @@ from optax_warmup import _check
 from optax_warmup._numerics import plus_product
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule
-from optax_warmup._value import value
 from optax_warmup.shapes._powers import linear
 from optax_warmup.shapes._shape import Shape, ShapeLike, as_shape
+from optax_warmup.values._value import value
 
 
 def ramp(

@@ -13,8 +13,8 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._check import MAX_STEP
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._value import Static, Value, value
 from optax_warmup.shapes._shape import Shape
+from optax_warmup.values._value import Static, Value, value
 
 # What is taken where a schedule is asked for: a Schedule, any optax.Schedule, or a
 # number for a constant. Fields so declared hold a Schedule once they are checked.

@@ -11,41 +11,48 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.batches import growing_batch
-from optax_warmup._schedules.branch import branch
-from optax_warmup._schedules.compose import cooldown, join, multiply, shift, warmup
+from optax_warmup._schedules.batch_size import growing_batch
+from optax_warmup._schedules.compose import (
+    advance,
+    cooldown,
+    delay,
+    join,
+    multiply,
+    warmup,
+)
 from optax_warmup._schedules.decays import exponential_decay
-from optax_warmup._schedules.extend import extend
-from optax_warmup._schedules.factors import rectification
-from optax_warmup._schedules.modify import add, clip, compress, staircase
-from optax_warmup._schedules.noise import noise
+from optax_warmup._schedules.jitter import jitter
+from optax_warmup._schedules.modify import add, clip, staircase
 from optax_warmup._schedules.ramps import inverse_power, piecewise, transition
-from optax_warmup._schedules.rounded import rounded
+from optax_warmup._schedules.retime import retime
+from optax_warmup._schedules.round_to import round_to
 from optax_warmup._schedules.schedule import (
     Schedule,
     ScheduleLike,
     constant,
     require_schedule,
 )
+from optax_warmup._schedules.switch import switch
+from optax_warmup.factors._factors import rectification
 
 # The fields that are lengths, in steps; the schedules in the other fields follow suit.
 LENGTHS: dict[type[Schedule], tuple[str, ...]] = {
     add: (),
-    branch: ("begin", "steps"),
+    advance: ("steps",),
+    delay: ("steps",),
+    retime: ("begin", "steps", "updates"),
+    switch: ("begin", "steps"),
     clip: (),
-    compress: (),
     constant: (),
     cooldown: ("begin", "steps"),
     exponential_decay: ("steps",),
-    extend: ("begin", "total_steps", "new_total_steps"),
     growing_batch: (),  # the batch grows as much later: its sizes and base stay
     inverse_power: (),
     join: (),
     multiply: (),
-    noise: (),
+    jitter: (),
     piecewise: (),
-    rounded: (),
-    shift: ("by",),
+    round_to: (),
     staircase: ("steps",),
     transition: ("steps",),
     warmup: ("steps", "offset"),
@@ -62,7 +69,7 @@ def stretch(schedule: ScheduleLike, factor: ArrayLike) -> Schedule:
 
     Args:
         schedule: one of this library's, or a number (>= 0) for a constant. A callable
-            of somebody else's hides its lengths; see `extend` for those. A
+            of somebody else's hides its lengths; see `retime` for those. A
             `growing_batch` is stretched with the batch's own phases.
         factor: > 0; 2 makes it twice as long; may be traced, and then lengths above
             2**24 have float32's digits.
@@ -88,10 +95,7 @@ def stretch(schedule: ScheduleLike, factor: ArrayLike) -> Schedule:
     def length(steps: ArrayLike) -> ArrayLike:
         if isinstance(steps, int) and isinstance(factor, float):
             exact = math.floor(steps * Fraction(factor) + Fraction(1, 2))
-            least = -_check.MAX_STEP  # a shift may go backwards
-            return _check.length(
-                "stretch", "a length times factor", exact, minimum=least
-            )
+            return _check.length("stretch", "a length times factor", exact)
         steps = clocks.as_value(steps) * clocks.as_value(factor)
         return jnp.floor(steps + 0.5).astype(jnp.int32)
 
@@ -111,8 +115,12 @@ def with_times(
     """The schedule with other lengths (whole) and times (real)."""
     fields = dict(schedule.__dict__)
     fields.pop("_program", None)
+    lengths = LENGTHS[type(schedule)]
+    if isinstance(schedule, retime) and isinstance(schedule.begin, int):
+        # From the start on, a pace is no length.
+        lengths = lengths if schedule.begin > 0 else ()
     for name, field in fields.items():
-        if name in _lengths_of(schedule):
+        if name in lengths:
             fields[name] = length(field)
         elif name == "timescale":
             fields[name] = time(field)
@@ -150,7 +158,3 @@ def require_stretchable(owner: str, schedule: Schedule) -> None:
 
 def _is_other(x: Any) -> bool:
     return isinstance(x, Schedule) and type(x) not in LENGTHS
-
-
-def _lengths_of(schedule: Schedule) -> tuple[str, ...]:
-    return LENGTHS[type(schedule)]

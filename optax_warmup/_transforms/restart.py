@@ -31,7 +31,7 @@ class RestartIfState(NamedTuple):
 
     Example:
         >>> import jax.numpy as jnp, optax_warmup as ow
-        >>> optimizer = ow.restart_if(ow.dampen(0.5), lambda state, **extra: False)
+        >>> optimizer = ow.restart_if(ow.scale_by_warmup(0.5), lambda state, **extra: False)
         >>> optimizer.init(jnp.ones(3)).restarts.item()
         0
     """
@@ -47,8 +47,8 @@ def restart_if(
 ) -> optax.GradientTransformationExtraArgs:
     """Begins the wrapped transform again, from `init`, whenever a condition holds.
 
-    What is wrapped is what begins again: `dampen(factor)` alone for another warmup,
-    `optax.chain(optax.adamw(schedule), dampen(factor))` for fresh moments as well.
+    What is wrapped is what begins again: `scale_by_warmup(factor)` alone for another warmup,
+    `optax.chain(optax.adamw(schedule), scale_by_warmup(factor))` for fresh moments as well.
     The update for which the condition holds is the first of the fresh state.
 
         lambda state, **extra: state.count - state.last_restart >= 500  # periodic
@@ -72,7 +72,7 @@ def restart_if(
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
         >>> optimizer = ow.restart_if(
-        ...     ow.dampen(ow.warmup(1.0, 4)),
+        ...     ow.scale_by_warmup(ow.warmup(1.0, 4)),
         ...     lambda state, *, resumed=False, **extra: resumed,
         ... )
         >>> params = jnp.ones(2)
@@ -128,7 +128,7 @@ class RestartOnSpikeState(NamedTuple):
 
     Example:
         >>> import jax.numpy as jnp, optax_warmup as ow
-        >>> ow.restart_on_spike(ow.dampen(0.5)).init(jnp.ones(3)).samples.item()
+        >>> ow.restart_on_spike(ow.scale_by_warmup(0.5)).init(jnp.ones(3)).samples.item()
         0
     """
 
@@ -172,7 +172,7 @@ def restart_on_spike(
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> optimizer = ow.restart_on_spike(ow.dampen(ow.warmup(1.0, 50)), decay=0.9)
+        >>> optimizer = ow.restart_on_spike(ow.scale_by_warmup(ow.warmup(1.0, 50)), decay=0.9)
         >>> params = jnp.ones(2)
         >>> state = optimizer.init(params)
         >>> for loss in [-1.0, -1.1] * 30 + [5.0, -1.1]:

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
-from optax_warmup._adam import moments_of, require_own_decays
-from optax_warmup._find import find
+from optax_warmup._state.find import find
+from optax_warmup._state.moments import moments_of, require_own_decays
 from optax_warmup._transforms.arguments import require_optimizer
 
 
-def seed_second_moment(
+def init_second_moment_from_gradient(
     inner: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
     """Lets Adam's second moment begin with the square of the first gradient (GI-Adam).
@@ -41,7 +41,7 @@ def seed_second_moment(
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> adam = ow.seed_second_moment(optax.scale_by_adam(b2=0.99))
+        >>> adam = ow.init_second_moment_from_gradient(optax.scale_by_adam(b2=0.99))
         >>> gradient = jnp.array([3.0, -0.5])
         >>> updates, state = adam.update(gradient, adam.init(gradient))
         >>> [round(update, 4) for update in updates.tolist()]
@@ -51,7 +51,7 @@ def seed_second_moment(
     Mechanisms and Improvements", 2024, arXiv:2406.09405 (GI-Adam). The first training
     gradient takes the place of the extra one there.
     """
-    owner = "seed_second_moment"
+    owner = "init_second_moment_from_gradient"
     inner = require_optimizer(owner, inner)
 
     def init_fn(params: optax.Params) -> optax.OptState:
@@ -94,8 +94,8 @@ def _seeded(state: optax.OptState, gradients: Any) -> optax.OptState:
     )
 
 
-class ClipBySecondMomentState(NamedTuple):
-    """The state of `clip_by_second_moment`.
+class ClipUpdateRmsState(NamedTuple):
+    """The state of `clip_update_rms`.
 
     Attributes:
         inner_state: the state of the wrapped transform, whole.
@@ -106,8 +106,8 @@ class ClipBySecondMomentState(NamedTuple):
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> adam = ow.clip_by_second_moment(optax.scale_by_adam())
-        >>> adam.init({"w": jnp.ones((2, 2)), "b": jnp.ones(2)}).rms.tolist()
+        >>> adam = ow.clip_update_rms(optax.scale_by_adam())
+        >>> adam.init({"w": jnp.ones((2, 2)), "b": jnp.ones(2)}).normalized_gradient_rms.tolist()
         [0.0, 0.0]
     """
 
@@ -115,7 +115,7 @@ class ClipBySecondMomentState(NamedTuple):
     rms: jax.Array
 
 
-def clip_by_second_moment(
+def clip_update_rms(
     inner: optax.GradientTransformation,
     *,
     threshold: float = 1.0,
@@ -124,13 +124,13 @@ def clip_by_second_moment(
 ) -> optax.GradientTransformationExtraArgs:
     """Makes Adam's update smaller where its second moment lags behind (StableAdamW).
 
-    updates = updates / max(1, RMS_n / threshold), for each parameter, with
-    RMS_n = sqrt(mean(g**2 / max(nu_hat, eps**2))) and nu_hat of this update
+    updates = updates / max(1, normalized_gradient_rms / threshold), for each parameter, with
+    normalized_gradient_rms = sqrt(mean(g**2 / max(nu_hat, eps**2))) and nu_hat of this update
 
-    RMS_n is 1 for gradients that stay alike, and never above 1 / sqrt(1 - b2): a jump
+    normalized_gradient_rms is 1 for gradients that stay alike, and never above 1 / sqrt(1 - b2): a jump
     of the gradients by a factor k gives k / sqrt(1 + (1 - b2) (k**2 - 1)). So a
     threshold belongs to a b2: 2.3 is far from the cap 31.6 of 0.999, but half of the
-    cap 4.5 of 0.95. It answers jumps of the gradients; as RMS_n begins at 1, it is no
+    cap 4.5 of 0.95. It answers jumps of the gradients; as normalized_gradient_rms begins at 1, it is no
     warmup.
 
     Wrap the transform that the gradient enters as it is meant, such as `scale_by_adam`
@@ -138,13 +138,13 @@ def clip_by_second_moment(
     weight decay smaller too, as the paper does.
 
     Args:
-        inner: a transform with Adam's moments in it, as for `seed_second_moment`.
-        threshold: the largest RMS_n that is left alone, > 0 and < 1 / sqrt(1 - b2).
+        inner: a transform with Adam's moments in it, as for `init_second_moment_from_gradient`.
+        threshold: the largest normalized_gradient_rms that is left alone, > 0 and < 1 / sqrt(1 - b2).
         b2: the wrapped Adam's own, in [0, 1).
         eps: a floor for sqrt(nu_hat), > 0.
 
     Returns:
-        A transform with state `ClipBySecondMomentState`.
+        A transform with state `ClipUpdateRmsState`.
 
     Raises:
         TypeError: `inner` is not a gradient transformation, or a number is none.
@@ -154,17 +154,17 @@ def clip_by_second_moment(
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> adam = ow.clip_by_second_moment(optax.scale_by_adam(b2=0.95), b2=0.95)
+        >>> adam = ow.clip_update_rms(optax.scale_by_adam(b2=0.95), b2=0.95)
         >>> state = adam.init(jnp.ones(2))
         >>> for size in [1.0] * 100 + [10.0]:
         ...     updates, state = adam.update(jnp.full(2, size), state)
-        >>> round(state.rms[0].item(), 2)
+        >>> round(state.normalized_gradient_rms[0].item(), 2)
         4.09
 
     Source: M. Wortsman et al., "Stable and low-precision training for large-scale
     vision-language models", 2023, arXiv:2304.13013 (StableAdamW).
     """
-    owner = "clip_by_second_moment"
+    owner = "clip_update_rms"
     inner = require_optimizer(owner, inner)
     b2 = float(_check.number(owner, "b2", b2, minimum=0, below=1))
     eps = float(_check.number(owner, "eps", eps, above=0))
@@ -180,17 +180,17 @@ def clip_by_second_moment(
     )
     require_own_decays(owner, inner, b2=b2)
 
-    def init_fn(params: optax.Params) -> ClipBySecondMomentState:
+    def init_fn(params: optax.Params) -> ClipUpdateRmsState:
         inner_state = require_adam(owner, inner.init(params), params)
         leaves = len(jax.tree.leaves(params))
-        return ClipBySecondMomentState(inner_state, jnp.zeros(leaves, jnp.float32))
+        return ClipUpdateRmsState(inner_state, jnp.zeros(leaves, jnp.float32))
 
     def update_fn(
         updates: optax.Updates,
-        state: ClipBySecondMomentState,
+        state: ClipUpdateRmsState,
         params: optax.Params | None = None,
         **extra: Any,
-    ) -> tuple[optax.Updates, ClipBySecondMomentState]:
+    ) -> tuple[optax.Updates, ClipUpdateRmsState]:
         gradients = jax.tree.leaves(updates)
         updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
         moments = moments_of(inner_state, updates, owner)
@@ -204,8 +204,8 @@ def clip_by_second_moment(
             update / jnp.maximum(1, rms / threshold).astype(update.dtype)
             for update, rms in zip(leaves, measured, strict=True)
         ]
-        rms = jnp.stack(measured) if measured else state.rms
-        return jax.tree.unflatten(structure, clipped), ClipBySecondMomentState(
+        rms = jnp.stack(measured) if measured else state.normalized_gradient_rms
+        return jax.tree.unflatten(structure, clipped), ClipUpdateRmsState(
             inner_state, rms
         )
 

@@ -6,8 +6,8 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._numerics import expm1, plus_product, quotient
-from optax_warmup._value import value
 from optax_warmup.shapes._shape import Shape, repr_name
+from optax_warmup.values._value import value
 
 
 @value

@@ -7,7 +7,6 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._numerics import expm1
-from optax_warmup._value import value
 from optax_warmup.shapes._shape import (
     Parameterless,
     Shape,
@@ -15,6 +14,7 @@ from optax_warmup.shapes._shape import (
     as_shape,
     repr_name,
 )
+from optax_warmup.values._value import value
 
 
 @value

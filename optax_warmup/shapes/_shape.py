@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from optax_warmup._value import Static, Value, value
+from optax_warmup.values._value import Static, Value, value
 
 # What is taken where a shape is asked for: a Shape, or any function of progress. Fields
 # so declared hold a Shape once they are checked.

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from optax_warmup._numerics import plus_product
-from optax_warmup._value import value
 from optax_warmup.shapes._shape import (
     Parameterless,
     Shape,
@@ -13,6 +12,7 @@ from optax_warmup.shapes._shape import (
     as_shape,
     repr_name,
 )
+from optax_warmup.values._value import value
 
 
 @value

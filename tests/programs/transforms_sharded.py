@@ -1,4 +1,4 @@
-"""All transforms on four virtual devices: run by tests/test_transforms_modes.py."""
+"""All transforms on four virtual devices: run by tests/test_transform_modes.py."""
 
 import sys
 from pathlib import Path
@@ -7,12 +7,11 @@ import chex
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import optax_warmup as ow
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from test_transforms_modes import TRANSFORMS  # noqa: E402
 
 MESH = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))

@@ -1,1 +1,0 @@
-"""Curvature: how near a learning rate is to the edge of stability, asked on demand."""

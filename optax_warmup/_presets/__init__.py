@@ -1,0 +1,1 @@
+"""Presets: the schedules people search for, each a few lines of the vocabulary."""

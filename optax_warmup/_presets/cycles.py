@@ -1,0 +1,241 @@
+"""Presets that rise and fall more than once: restarts, one-cycle, triangles."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from optax_warmup import _check, shapes
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.compose import multiply, warmup
+from optax_warmup._schedules.cycle import cycle
+from optax_warmup._schedules.decays import exponential_decay
+from optax_warmup._schedules.modify import add
+from optax_warmup._schedules.ramps import piecewise, transition
+from optax_warmup._schedules.retime import retime
+from optax_warmup._schedules.schedule import Schedule
+
+
+def warmup_cosine_restarts(
+    peak_value: ArrayLike,
+    warmup_steps: ArrayLike,
+    total_steps: ArrayLike,
+    num_cycles: ArrayLike,
+    *,
+    period_multiplier: ArrayLike = 1,
+    scale: ArrayLike = 1.0,
+    init_value: ArrayLike = 0.0,
+    end_value: ArrayLike = 0.0,
+    offset: ArrayLike = 0,
+) -> Schedule:
+    """A linear warmup, then cosine decays that restart at the peak (SGDR).
+
+    The cycles fit into total_steps - warmup_steps exactly, also where their lengths are
+    fractions of an update. To give a first period instead of a total, write
+    `warmup(cycle(transition(peak, end, period, shapes.cosine), period), warmup_steps)`.
+
+    Args:
+        peak_value: the value at step `warmup_steps`, >= 0; may be traced.
+        warmup_steps: updates in the ramp, 0 <= warmup_steps < total_steps.
+        total_steps: the step from which on the value is the last cycle's end.
+        num_cycles: the number of cycles, >= 1.
+        period_multiplier: by which each cycle is longer than the one before it, >= 1.
+        scale: by which each cycle's height above `end_value` is lower, >= 0.
+        init_value: the value of the first update, >= 0; may be traced.
+        end_value: the value that each cycle decays to, >= 0; may be traced.
+        offset: 1 gives the first update peak / warmup_steps; see `warmup`.
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        TypeError: an argument is not a number.
+        ValueError: a value is negative, NaN or infinite; a length or count is out of
+            range; or the decay has no update, or more than 2**31 - 1 parts.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> schedule = ow.warmup_cosine_restarts(1.0, 2, 10, num_cycles=2)
+        >>> [round(schedule(step).item(), 3) for step in range(11)]
+        [0.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0, 0.854, 0.5, 0.146, 0.0]
+
+    Source: I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm
+    Restarts", 2017, arXiv:1608.03983, equation 5.
+    """
+    owner = "warmup_cosine_restarts"
+    peak_value = _check.rate(owner, "peak_value", peak_value)
+    end_value = _check.rate(owner, "end_value", end_value)
+    warmup_steps = _check.length(owner, "warmup_steps", warmup_steps)
+    total_steps = _check.length(owner, "total_steps", total_steps)
+    num_cycles = _check.length(owner, "num_cycles", num_cycles, minimum=1)
+    decay_steps = _check.difference(
+        owner, "total_steps", total_steps, "warmup_steps", warmup_steps
+    )
+    decay_steps = _check.length(
+        owner, "total_steps - warmup_steps", decay_steps, minimum=1
+    )
+    multiplier = _check.length(owner, "period_multiplier", period_multiplier, minimum=1)
+    parts = _parts(num_cycles, multiplier)
+    if isinstance(decay_steps, int) and isinstance(parts, int):
+        hint = "take fewer cycles"
+        _check.length(owner, "decay steps times cycles", decay_steps * parts, hint=hint)
+    decay = cycle(
+        # In units of an update / parts, each cycle has a whole length.
+        transition(peak_value, end_value, decay_steps, shapes.cosine),
+        decay_steps,
+        period_multiplier=multiplier,
+        scale=scale,
+        floor=end_value,
+        num_cycles=num_cycles,
+    )
+    whole = isinstance(parts, int) and parts == 1
+    restarts = decay if whole else retime(decay, parts)
+    return warmup(restarts, warmup_steps, init_value=init_value, offset=offset)
+
+
+def _parts(num_cycles: ArrayLike, multiplier: ArrayLike) -> ArrayLike:
+    """The length of all cycles, where that of the first is 1."""
+    if isinstance(num_cycles, int) and isinstance(multiplier, int):
+        if multiplier == 1:
+            return num_cycles
+        # No more than 31 cycles that grow fit into the steps that there are.
+        return sum(multiplier**i for i in range(min(num_cycles, 64)))
+    grows = jnp.asarray(multiplier).astype(jnp.int32)
+    count = jnp.asarray(num_cycles).astype(jnp.int32)
+    less = jnp.maximum(grows - 1, 1)
+    return jnp.where(grows == 1, count, (grows**count - 1) // less)
+
+
+def one_cycle(
+    peak_value: ArrayLike,
+    warmup_steps: ArrayLike,
+    total_steps: ArrayLike,
+    *,
+    init_value: ArrayLike | None = None,
+    end_value: ArrayLike | None = None,
+    return_steps: ArrayLike | None = None,
+    shape: shapes.Shape = shapes.cosine,
+) -> Schedule:
+    """Up to the peak once, and down again to far below the start.
+
+    init_value -> peak_value over warmup_steps, then -> end_value at total_steps; with
+    `return_steps`, back to init_value over that many, and then to end_value.
+
+    optax' cosine one-cycle has warmup_steps = int(pct_start * T) and total_steps = T.
+    torch's ends its phases an update earlier: warmup_steps = pct_start * T - 1 and
+    total_steps = T - 1 (where the first is not whole, `retime` says it).
+
+    Args:
+        peak_value: the value at step `warmup_steps`, >= 0; may be traced.
+        warmup_steps: updates in the ramp, >= 0.
+        total_steps: the step from which on the value is `end_value`.
+        init_value: the value of the first update, >= 0; by default peak_value / 25.
+        end_value: the value at the end, >= 0; by default init_value / 10_000.
+        return_steps: updates from the peak back to `init_value`; by default there is no
+            such phase.
+        shape: of all phases.
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        TypeError: an argument is not a number, or the shape is not callable.
+        ValueError: a value is negative, NaN or infinite; a length is negative or not
+            whole; the phases do not fit into total_steps.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> schedule = ow.one_cycle(1.0, 2, 6, init_value=0.5, end_value=0.0)
+        >>> [round(schedule(step).item(), 3) for step in range(7)]
+        [0.5, 0.75, 1.0, 0.854, 0.5, 0.146, 0.0]
+
+    Source: L. N. Smith and N. Topin, "Super-Convergence: Very Fast Training of Neural
+    Networks Using Large Learning Rates", 2018, arXiv:1708.07120, section 3.
+    """
+    owner = "one_cycle"
+    peak_value = _check.rate(owner, "peak_value", peak_value)
+    if init_value is None:
+        init_value = peak_value / 25
+    init_value = _check.rate(owner, "init_value", init_value)
+    if end_value is None:
+        end_value = init_value / 10_000
+    end_value = _check.rate(owner, "end_value", end_value)
+    warmup_steps = _check.length(owner, "warmup_steps", warmup_steps)
+    total_steps = _check.length(owner, "total_steps", total_steps)
+    rest = _check.difference(
+        owner, "total_steps", total_steps, "warmup_steps", warmup_steps
+    )
+    segments = [(warmup_steps, peak_value, shape)]
+    if return_steps is not None:
+        return_steps = _check.length(owner, "return_steps", return_steps)
+        rest = _check.difference(
+            owner, "total_steps - warmup_steps", rest, "return_steps", return_steps
+        )
+        segments.append((return_steps, init_value, shape))
+    return piecewise(init_value, [*segments, (rest, end_value, shape)])
+
+
+def triangular(
+    base_value: ArrayLike,
+    peak_value: ArrayLike,
+    up_steps: ArrayLike,
+    down_steps: ArrayLike,
+    *,
+    scale: ArrayLike = 1.0,
+    rate: ArrayLike = 1.0,
+) -> Schedule:
+    """Up and down in straight lines, for ever (a cyclical learning rate).
+
+    value(step) = base + (peak - base) * t * scale**i * rate**step,
+    where t goes from 0 to 1 and back in every cycle i = 0, 1, ...
+
+    torch's three modes: "triangular" is the default, "triangular2" has scale=0.5, and
+    "exp_range" has rate=gamma.
+
+    Args:
+        base_value: the lowest value, >= 0; may be traced.
+        peak_value: the highest value of the first cycle, >= base_value; may be traced.
+        up_steps: updates from the base to the peak, >= 0; may be traced.
+        down_steps: updates from the peak to the base, >= 0; may be traced. Together
+            they are at least 1.
+        scale: by which each cycle is lower than the one before it, >= 0; may be traced.
+        rate: by which each update's height is lower, > 0; may be traced.
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        TypeError: an argument is not a number.
+        ValueError: a value is negative, NaN or infinite; a length is negative or not
+            whole, or both are 0; base_value > peak_value.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> schedule = ow.triangular(0.0, 1.0, 2, 2, scale=0.5)
+        >>> [schedule(step).item() for step in range(8)]
+        [0.0, 0.5, 1.0, 0.5, 0.0, 0.25, 0.5, 0.25]
+
+    Source: L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017,
+    arXiv:1506.01186, section 3.
+    """
+    owner = "triangular"
+    base_value = _check.rate(owner, "base_value", base_value)
+    peak_value = _check.rate(owner, "peak_value", peak_value)
+    _check.ordered(owner, "base_value", base_value, "peak_value", peak_value)
+    up_steps = _check.length(owner, "up_steps", up_steps)
+    down_steps = _check.length(owner, "down_steps", down_steps)
+    rate = _check.number(owner, "rate", rate, above=0)
+    period = _check.length(
+        owner, "up_steps + down_steps", up_steps + down_steps, minimum=1
+    )
+    height = _minus(peak_value, base_value)
+    triangle: Schedule = cycle(
+        piecewise(0.0, [(up_steps, height), (down_steps, 0.0)]), period, scale=scale
+    )
+    if not isinstance(rate, float) or rate != 1:
+        triangle = multiply(triangle, exponential_decay(1.0, steps=1, rate=rate))
+    return add(base_value, triangle)
+
+
+def _minus(x: ArrayLike, y: ArrayLike) -> ArrayLike:
+    if isinstance(x, float) and isinstance(y, float):
+        return x - y
+    return clocks.as_value(x) - clocks.as_value(y)

@@ -1,1 +1,0 @@
-"""The report: what the host reads from a record, and shows."""

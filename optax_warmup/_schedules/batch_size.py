@@ -1,0 +1,190 @@
+"""Batch sizes that grow, and schedules that are read on the data seen so far."""
+
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.compose import join
+from optax_warmup._schedules.round_to import round_to
+from optax_warmup._schedules.schedule import (
+    Schedule,
+    ScheduleLike,
+    constant,
+    require_schedule,
+)
+from optax_warmup.values._value import value
+
+_LARGEST = 2**24  # float32, which holds a schedule's values, is exact up to here
+
+
+@value
+class growing_batch(Schedule):
+    """A schedule said for one batch size, read on the data that a growing batch takes.
+
+    value(step) = schedule((examples in the updates before `step`) / base)
+
+    Say the schedule as if every update took `base` examples, with its lengths in such
+    updates: from tokens, `steps_from(tokens=..., sequence_length=..., batch_size=base)`
+    gives them. An update of another size then moves the clock as far as it is large, so
+    that the value belongs to the tokens seen and not to the updates made. The clock is
+    an exact integer, as `base` divides every size; at 2**31 - 1 updates of size `base`
+    (9e15 tokens, for 1024 sequences of 4096) it stops.
+
+    Args:
+        schedule: in updates of size `base`; or a number for a constant.
+        batch_size: the examples in each update, a `join` of whole numbers up to 2**24,
+            each divisible by `base`. Their lengths may be traced.
+        base: the batch size that the schedule is said for, a whole number >= 1.
+
+    Returns:
+        A `Schedule` of the step, the number of completed updates.
+
+    Raises:
+        TypeError: an argument has the wrong type, or `batch_size` is not a `join` of
+            numbers.
+        ValueError: a size is not a whole number from 1 to 2**24, or `base` does not
+            divide it.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> batch_size = ow.join([(2, 256), (2, 512)], last=1024)
+        >>> schedule = ow.transition(0.0, 1.0, 10)  # 10 updates of 256 examples
+        >>> schedule = ow.growing_batch(schedule, batch_size, base=256)
+        >>> [round(schedule(step).item(), 1) for step in range(6)]
+        [0.0, 0.1, 0.2, 0.4, 0.6, 1.0]
+
+    Source: T. Brown et al., "Language Models are Few-Shot Learners", 2020,
+    arXiv:2005.14165, appendix B (lengths in tokens while the batch size grows).
+    """
+
+    schedule: ScheduleLike
+    batch_size: Schedule | ArrayLike
+    _: KW_ONLY
+    base: ArrayLike
+
+    def __post_init__(self) -> None:
+        owner = "growing_batch"
+        schedule = require_schedule(owner, "schedule", self.schedule)
+        base = _check.length(owner, "base", self.base, minimum=1)
+        phases, last = sizes_of(owner, self.batch_size)
+        _require_divisor(owner, "base", base, phases, last)
+        batch_size = require_schedule(owner, "batch_size", self.batch_size)
+        self._set(schedule=schedule, batch_size=batch_size, base=base)
+
+    def _at(self, clock: Any) -> jax.Array:
+        clock = clocks.minus(clock, 0)
+        ticks = jnp.zeros_like(clock)
+        phases, last = _phases(self.batch_size)
+        for steps, size in phases:
+            ticks = self._advanced(ticks, clocks.until(clock, steps), size)
+            clock = clocks.since(clock, steps)
+        return self.schedule._at(self._advanced(ticks, clock, last))
+
+    def _advanced(self, ticks: jax.Array, steps: jax.Array, size: Any) -> jax.Array:
+        """ticks + steps * size / base, which stops at 2**31 - 1 and never overflows."""
+        each = jnp.asarray(size).astype(jnp.int32) // clocks.minus(self.base, 0)
+        each = jnp.maximum(each, 1).astype(ticks.dtype)
+        end = jnp.asarray(_check.MAX_STEP, ticks.dtype)
+        room = (end - ticks) // each
+        return jnp.where(steps > room, end, ticks + jnp.minimum(steps, room) * each)
+
+    def _start(self) -> jax.Array:
+        return self.schedule._start()
+
+
+def accumulation_steps(
+    batch_size: Schedule | ArrayLike, *, microbatch_size: ArrayLike
+) -> Schedule:
+    """How many gradients to accumulate for each update, as the batch size grows.
+
+    value(step) = batch_size(step) / microbatch_size
+
+    It is what `optax.MultiSteps(optimizer, every_k_schedule=...)` asks for; its step
+    counts the updates made, as a learning rate's does, not the gradients. A value of 0,
+    with which MultiSteps trains nothing and says nothing, cannot come about. With
+    `growing_batch` and the same `batch_size` a schedule follows the data.
+
+    Args:
+        batch_size: the examples in each update, a whole number up to 2**24 or a `join`
+            of such, each divisible by `microbatch_size`.
+        microbatch_size: the examples in each gradient, a whole number >= 1.
+
+    Returns:
+        A `Schedule` with int32 values, 1 at least.
+
+    Raises:
+        TypeError: an argument has the wrong type, or `batch_size` is not a `join` of
+            numbers.
+        ValueError: a size is not a whole number from 1 to 2**24, or `microbatch_size`
+            does not divide it.
+
+    Example:
+        >>> import optax, optax_warmup as ow
+        >>> batch_size = ow.join([(2, 256), (2, 512)], last=1024)
+        >>> every_k = ow.accumulation_steps(batch_size, microbatch_size=256)
+        >>> [every_k(step).item() for step in range(6)]
+        [1, 1, 2, 2, 4, 4]
+        >>> optimizer = optax.MultiSteps(optax.adam(1e-3), every_k)
+    """
+    owner, name = "accumulation_steps", "microbatch_size"
+    micro = _check.length(owner, name, microbatch_size, minimum=1)
+    phases, last = sizes_of(owner, batch_size)
+    _require_divisor(owner, name, micro, phases, last)
+    counts = [(steps, size // micro) for steps, size in phases]
+    return round_to(join(counts, last // micro) if counts else last // micro)
+
+
+def _require_divisor(
+    owner: str, name: str, divisor: Any, phases: list[tuple[Any, Any]], last: Any
+) -> None:
+    for size in (*(size for _, size in phases), last):
+        if _check.is_traced(size) or _check.is_traced(divisor):
+            continue
+        if np.any(np.asarray(size) % np.asarray(divisor)):
+            raise ValueError(
+                f"{owner}: {name} must divide every batch size, got {name}={divisor!r} "
+                f"and a batch size of {size}; their greatest common divisor is "
+                f"{np.gcd(size, divisor)}."
+            )
+
+
+def sizes_of(owner: str, batch_size: Any) -> tuple[list[tuple[Any, Any]], Any]:
+    """The (steps, size) phases of a batch size and its last size, checked."""
+    if not isinstance(batch_size, Schedule):
+        return [], _size(owner, "batch_size", batch_size)
+    parts = [part for _, part in getattr(batch_size, "phases", ())]
+    parts.append(getattr(batch_size, "last", batch_size))
+    if not all(isinstance(part, constant) for part in parts):
+        raise TypeError(
+            f"{owner}: batch_size must be a number or a join of numbers such as "
+            f"join([(1000, 256)], last=512), got {batch_size!r}."
+        )
+    phases, last = _phases(batch_size)
+    checked = [
+        (steps, _size(owner, f"batch_size, phase {index},", size))
+        for index, (steps, size) in enumerate(phases)
+    ]
+    return checked, _size(owner, "batch_size, last,", last)
+
+
+def _phases(batch_size: Any) -> tuple[list[tuple[Any, Any]], Any]:
+    phases = getattr(batch_size, "phases", ())
+    last = getattr(batch_size, "last", batch_size)
+    return [(steps, size.value) for steps, size in phases], last.value
+
+
+def _size(owner: str, name: str, size: Any) -> Any:
+    hint = "count the examples that one update takes"
+    size = _check.length(owner, name, size, minimum=1, hint=hint)
+    if not _check.is_traced(size) and np.any(np.asarray(size) > _LARGEST):
+        raise ValueError(
+            f"{owner}: {name} must be <= 2**24, got {size!r}; count examples, and give "
+            "the tokens in an example as sequence_length."
+        )
+    return size

@@ -1,0 +1,182 @@
+"""A schedule that starts again and again."""
+
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._numerics import expm1, plus_product
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.modify import saturating_product, whole
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
+from optax_warmup._schedules.stretch import (
+    LENGTHS,
+    require_stretchable,
+    with_times,
+)
+from optax_warmup.values._value import value
+
+# Cycles that double in length have all begun by then.
+_MOST_GROWING = 31
+
+
+@value
+class cycle(Schedule):
+    """A schedule that starts again after each period.
+
+    In cycle i = 0, 1, ..., which lasts for period * period_multiplier**i updates,
+    value(step) = floor + scale**i * (v - floor),
+    v = schedule((step - begin of cycle i) / period_multiplier**i)
+
+    The first update of a cycle has the schedule's first value; its value at `period`
+    is seen only after the last cycle. Lengths that grow end at 2**31 - 1. For cycles of
+    other lengths write them down in `join`, for lengths that are fractions of an update
+    see `retime`.
+
+    Args:
+        schedule: one cycle, or a number (>= 0) for a constant. Where the cycles grow,
+            it must be a schedule of this library, whose lengths then grow too.
+        period: the length of the first cycle in updates, >= 1; may be traced.
+        period_multiplier: by which each cycle is longer than the one before it, a whole
+            number >= 1; may be traced.
+        scale: by which each cycle is lower than the one before it, >= 0; may be traced.
+        floor: the value that is not scaled, >= 0; may be traced. With 0 all of the
+            cycle shrinks; with its lowest value, its height alone does.
+        num_cycles: after so many cycles the value is held, at the last one's end; by
+            default they never end; may be traced.
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: a value is negative, NaN or infinite; a length or count is below 1
+            or not whole.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> line = ow.transition(1.0, 0.0, 2)
+        >>> saw = ow.cycle(line, 2, period_multiplier=2, scale=0.5)
+        >>> [saw(step).item() for step in range(7)]
+        [1.0, 0.5, 0.5, 0.375, 0.25, 0.125, 0.25]
+
+    Source: I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm
+    Restarts", 2017, arXiv:1608.03983, section 3.
+    """
+
+    schedule: ScheduleLike
+    period: ArrayLike
+    _: KW_ONLY
+    period_multiplier: ArrayLike | None = None
+    scale: ArrayLike = 1.0
+    floor: ArrayLike = 0.0
+    num_cycles: ArrayLike | None = None
+
+    def __post_init__(self) -> None:
+        self._set(
+            schedule=require_schedule("cycle", "schedule", self.schedule),
+            period=_check.length("cycle", "period", self.period, minimum=1),
+            scale=_check.rate("cycle", "scale", self.scale),
+            floor=_check.rate("cycle", "floor", self.floor),
+        )
+        if self.num_cycles is not None:
+            count = _check.length("cycle", "num_cycles", self.num_cycles, minimum=1)
+            self._set(num_cycles=count)
+        if self.period_multiplier is None:
+            return
+        multiplier = _check.length(
+            "cycle",
+            "period_multiplier",
+            self.period_multiplier,
+            minimum=1,
+            hint="write cycles of other lengths down in join",
+        )
+        if isinstance(multiplier, int) and multiplier == 1:
+            multiplier = None  # a simpler program, which any callable goes with
+        else:
+            require_stretchable("cycle", self.schedule)
+        self._set(period_multiplier=multiplier)
+
+    def _at(self, clock: Any) -> jax.Array:
+        clock = clocks.minus(clock, 0)
+        step, period = whole(jnp.floor(clock)), jnp.maximum(whole(self.period), 1)
+        last = (
+            _check.MAX_STEP if self.num_cycles is None else whole(self.num_cycles) - 1
+        )
+        index, start, factor = _even(step, period, last)
+        schedule = self.schedule
+        if self.period_multiplier is not None:
+            multiplier = jnp.maximum(whole(self.period_multiplier), 1)
+            grown = _growing(step, period, multiplier, last)
+            even = multiplier == 1
+            index, start, factor = (
+                jnp.where(even, x, y)
+                for x, y in zip((index, start, factor), grown, strict=True)
+            )
+            schedule = with_times(
+                schedule,
+                lambda steps: _times(steps, factor),
+                lambda time: clocks.as_value(time) * clocks.as_value(factor),
+            )
+        length = saturating_product(period, factor)
+        local = clocks.until(clock - start.astype(clock.dtype), length)
+        return self._scaled(schedule._at(local), index)
+
+    def _start(self) -> jax.Array:
+        return self.schedule._start()
+
+    def _scaled(self, value: jax.Array, index: jax.Array) -> jax.Array:
+        scale, index = clocks.as_value(self.scale), clocks.as_value(index)
+        floor, kept = clocks.as_value(self.floor), scale**index
+        above = plus_product(floor, kept, value - floor)
+        # Below the floor that difference would cancel: what is lost of it comes first.
+        least = float(jnp.finfo(kept.dtype).tiny)
+        lost = -expm1(index * jnp.log(jnp.clip(scale, least, 1)))
+        lost = jnp.where(kept > 0.5, jnp.where(scale > 1, 1 - kept, lost), 1 - kept)
+        lost = plus_product(jnp.zeros_like(floor), floor, lost)
+        moved = jnp.where(value < floor, plus_product(lost, kept, value), above)
+        moved = jnp.clip(moved, 0, float(jnp.finfo(moved.dtype).max))
+        return jnp.where(kept == 1, value, moved)
+
+
+LENGTHS[cycle] = ("period",)
+
+
+def _even(step: jax.Array, period: jax.Array, last: ArrayLike) -> tuple[Any, ...]:
+    """The cycle's number, its first step, and 1, where all are equally long."""
+    index = jnp.minimum(step // period, last)
+    return index, index * period, jnp.ones_like(index)
+
+
+def _growing(
+    step: jax.Array, period: jax.Array, multiplier: jax.Array, last: ArrayLike
+) -> tuple[Any, ...]:
+    """The cycle's number, its first step, and how much longer than the first it is.
+
+    Found by walking through the cycles, in integers: the logarithm of the closed form
+    falls on the wrong side of a boundary now and then.
+    """
+
+    def walk(_: Any, where: tuple[Any, ...]) -> tuple[Any, ...]:
+        index, start, factor = where
+        length = saturating_product(period, factor)
+        ended = (step - start >= length) & (index < last)
+        return (
+            index + ended.astype(index.dtype),
+            start + jnp.where(ended, length, 0),
+            jnp.where(ended, saturating_product(factor, multiplier), factor),
+        )
+
+    shape = jnp.broadcast_shapes(*map(jnp.shape, (step, period, multiplier, last)))
+    zero = jnp.zeros(shape, jnp.int32)
+    return jax.lax.fori_loop(0, _MOST_GROWING, walk, (zero, zero, zero + 1))
+
+
+def _times(steps: ArrayLike, factor: jax.Array) -> jax.Array:
+    """steps * factor, of any sign, stopped where int32 ends."""
+    most = np.int32(_check.MAX_STEP) // factor
+    return jnp.clip(whole(steps), -most, most) * factor

@@ -1,0 +1,81 @@
+"""Noise that a seed and the step decide, and nothing else."""
+
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._numerics import plus_product
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
+from optax_warmup.values._value import value
+
+
+@value
+class jitter(Schedule):
+    """A schedule that is shaken a little, the same way in every run.
+
+    value(step) = schedule(step) * (1 + amount * u), u uniform in (-1, 1), of mean 0,
+    and a pure function of the seed and the step
+
+    So a resumed run sees the same noise, and so does every device. The noise is a hash
+    in integers: it does not change with JAX's versions or settings.
+
+    Args:
+        schedule: what is shaken, or a number (>= 0) for a constant.
+        amount: the largest relative change, 0 <= amount <= 1; may be traced.
+        seed: a whole number from 0 to 2**31 - 1; may be traced.
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: the number is negative, NaN or infinite; `amount` is not in [0, 1];
+            the seed is negative or not whole.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> shaken = ow.jitter(1.0, 0.1, seed=0)
+        >>> [round(shaken(step).item(), 4) for step in range(3)]
+        [1.0251, 1.0631, 0.9347]
+    """
+
+    schedule: ScheduleLike
+    amount: ArrayLike
+    _: KW_ONLY
+    seed: ArrayLike
+
+    def __post_init__(self) -> None:
+        self._set(
+            schedule=require_schedule("jitter", "schedule", self.schedule),
+            amount=_check.number("jitter", "amount", self.amount, minimum=0, maximum=1),
+            seed=_check.length("jitter", "seed", self.seed),
+        )
+
+    def _at(self, clock: Any) -> jax.Array:
+        bits = _hash(_hash(_unsigned(self.seed)) ^ _unsigned(clock))
+        # 23 bits and a half, so that the mean is 1 and the ends are never reached.
+        uniform = clocks.as_value((bits >> 9).astype(jnp.int32)) + 0.5
+        amount = clocks.as_value(self.amount)
+        shaken = plus_product(1 - amount, amount, uniform / 2.0**22)  # nothing cancels
+        return self.schedule._at(clock) * shaken
+
+
+def _unsigned(x: ArrayLike) -> jax.Array:
+    return jnp.asarray(x).astype(jnp.int32).astype(jnp.uint32)
+
+
+def _hash(x: jax.Array) -> jax.Array:
+    """A bijection of 32 bits in which every bit of x moves every bit of the result.
+
+    Source: C. Wellons, "Prospecting for Hash Functions", 2018: "lowbias32".
+    """
+    x = x + np.uint32(0x9E3779B9)  # 0 would stay 0
+    x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * np.uint32(0x846CA68B)
+    return x ^ (x >> 16)

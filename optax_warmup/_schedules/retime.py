@@ -1,0 +1,150 @@
+"""A schedule played at another pace, as a whole or from a step on."""
+
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.modify import saturating_product, whole
+from optax_warmup._schedules.ramps import ramp
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
+from optax_warmup.shapes._powers import linear
+from optax_warmup.values._value import value
+
+
+@value
+class retime(Schedule):
+    """Plays a schedule at another pace, as a whole or from a step on.
+
+    for step <= begin: schedule(step)
+    from there on:     schedule(begin + (step - begin) * pace),
+                       pace = (steps - begin) / (updates - begin)
+
+    The schedule's value at its step `steps` comes at update `updates`. The value does
+    not jump at `begin`. Between two steps of the schedule it lies on the line between
+    their values.
+
+    To spread what is left of a run of 1,000 updates over 1,500, from update 400 on:
+    `retime(schedule, 1000, 1500, begin=400)`. To play three steps with each update:
+    `retime(schedule, 3)`, which gives lengths that are fractions of an update. To
+    multiply all lengths of a schedule instead, use `stretch`.
+
+    Args:
+        schedule: what is played, or a number (>= 0) for a constant.
+        steps: a step of the schedule, >= begin; may be traced.
+        updates: the update at which that step is reached, >= begin; by default 1. May
+            be traced.
+        begin: the step from which on the pace is another, >= 0; may be traced.
+
+    Returns:
+        A `Schedule`. For a new decay from the value at a step, see `cooldown`; for
+        another schedule from a step on, `switch`.
+
+    Raises:
+        TypeError: an argument is not a number.
+        ValueError: a length is negative or not whole, or `begin` is beyond `steps` or
+            `updates`.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> longer = ow.retime(ow.transition(1.0, 0.0, 4), 4, 6, begin=2)
+        >>> [longer(step).item() for step in range(8)]
+        [1.0, 0.75, 0.5, 0.375, 0.25, 0.125, 0.0, 0.0]
+        >>> twice_as_fast = ow.retime(ow.transition(0.0, 1.0, 4), 2)
+        >>> [twice_as_fast(step).item() for step in range(4)]
+        [0.0, 0.5, 1.0, 1.0]
+    """
+
+    schedule: ScheduleLike
+    steps: ArrayLike
+    updates: ArrayLike | None = None
+    _: KW_ONLY
+    begin: ArrayLike = 0
+
+    def __post_init__(self) -> None:
+        owner = "retime"
+        begin = _check.length(owner, "begin", self.begin)
+        steps = _check.length(owner, "steps", self.steps)
+        updates = 1 if self.updates is None else self.updates
+        updates = _check.length(owner, "updates", updates)
+        _check.difference(owner, "steps", steps, "begin", begin)
+        _check.difference(owner, "updates", updates, "begin", begin)
+        # So many whole steps with each update: a simpler program.
+        plain = isinstance(updates, int) and updates == 1
+        plain &= isinstance(begin, int) and begin == 0
+        self._set(
+            schedule=require_schedule(owner, "schedule", self.schedule),
+            steps=steps,
+            updates=None if plain else updates,
+            begin=begin,
+        )
+
+    def _at(self, clock: Any) -> jax.Array:
+        if self.updates is None:
+            return self._at_whole_steps(clocks.minus(clock, 0))
+        begin = clocks.minus(self.begin, 0)
+        left = clocks.since(self.steps, begin)
+        new_left = clocks.since(self.updates, begin)
+        before, elapsed = clocks.until(clock, begin), clocks.since(clock, begin)
+        if jnp.issubdtype(elapsed.dtype, jnp.floating):
+            pace = clocks.as_value(left) / clocks.as_value(jnp.maximum(new_left, 1))
+            played, rest = elapsed * pace.astype(elapsed.dtype), None
+        else:
+            played, rest = _times_ratio(elapsed, left, jnp.maximum(new_left, 1))
+        # With no update left for them, all the steps have passed at once.
+        at_once = (new_left == 0) & (clocks.minus(clock, begin) >= 0)
+        played = jnp.where(at_once, left.astype(played.dtype), played)
+        room = clocks.minus(_check.MAX_STEP, before)
+        reached = before + clocks.until(played, room).astype(before.dtype)
+        value = self.schedule._at(reached)
+        if rest is None:
+            return value
+        following = clocks.minus(clocks.until(reached, _check.MAX_STEP - 1), -1)
+        rest = jnp.where(at_once, 0, rest)
+        return ramp(
+            value,
+            self.schedule._at(following),
+            rest,
+            jnp.maximum(new_left, 1),
+            linear,
+        )
+
+    def _at_whole_steps(self, clock: jax.Array) -> jax.Array:
+        if jnp.issubdtype(clock.dtype, jnp.integer):
+            return self.schedule._at(saturating_product(clock, whole(self.steps)))
+        return self.schedule._at(clock * whole(self.steps).astype(clock.dtype))
+
+    def _start(self) -> jax.Array:
+        return self.schedule._start()
+
+
+def _times_ratio(
+    n: jax.Array, numerator: jax.Array, denominator: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """n * numerator / denominator as a whole part and what remains, exactly.
+
+    All are int32 >= 0; the whole part stops at 2**31 - 1. The product has up to 62 bits,
+    which int32 and float32 do not hold. So whole multiples of the denominator go first,
+    and what is left is formed bit by bit, as a quotient and a remainder.
+    """
+    times, n = n // denominator, n % denominator
+    multiples = saturating_product(times, numerator)
+    n, numerator, denominator = (
+        x.astype(jnp.uint32) for x in (n, numerator, denominator)
+    )
+    whole, rest = jnp.zeros_like(n), jnp.zeros_like(n)
+    for bit in range(30, -1, -1):
+        # Doubling and adding n keeps rest < denominator < 2**31: no sum overflows.
+        twice = rest + rest
+        carry = (twice >= denominator).astype(jnp.uint32)
+        whole, rest = whole + whole + carry, twice - carry * denominator
+        more = rest + n * ((numerator >> bit) & 1)
+        carry = (more >= denominator).astype(jnp.uint32)
+        whole, rest = whole + carry, more - carry * denominator
+    room = _check.MAX_STEP - multiples
+    total = multiples + jnp.minimum(whole.astype(jnp.int32), room)
+    return total, rest.astype(jnp.int32)

@@ -1,0 +1,67 @@
+"""A schedule in whole numbers, for a batch size or any other count."""
+
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._numerics import quotient
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
+from optax_warmup.values._value import value
+
+
+@value
+class round_to(Schedule):
+    """A schedule in whole numbers: its values rounded to multiples, half up.
+
+    value(step) = multiple * floor(schedule(step) / multiple + 1/2)
+
+    Args:
+        schedule: what is rounded, or a number (>= 0) for a constant.
+        multiple: what every value is a multiple of, such as the number of devices that
+            share a batch; a whole number >= 1; may be traced.
+
+    Returns:
+        A `Schedule` whose values are int32 (inside another schedule they are floating
+        point, as all others). Whole values are exact up to 2**24, where
+        float32 ends to hold each; those beyond 2**31 - 1 become the last multiple.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: the number is negative, NaN or infinite; `multiple` is not a whole
+            number >= 1.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> batch_size = ow.round_to(ow.transition(32, 256, 4), multiple=32)
+        >>> [batch_size(step).item() for step in range(6)]
+        [32, 96, 160, 192, 256, 256]
+    """
+
+    schedule: ScheduleLike
+    _: KW_ONLY
+    multiple: ArrayLike = 1
+
+    def __post_init__(self) -> None:
+        self._set(
+            schedule=require_schedule("round_to", "schedule", self.schedule),
+            multiple=_check.length("round_to", "multiple", self.multiple, minimum=1),
+        )
+
+    def _at(self, clock: Any) -> jax.Array:
+        return clocks.as_value(self._outermost(clock))
+
+    def _outermost(self, clock: Any) -> jax.Array:
+        multiple = jnp.asarray(self.multiple).astype(jnp.int32)
+        value = self.schedule._at(clock)
+        count = jnp.floor(quotient(value, multiple.astype(value.dtype)) + 0.5)
+        most = _check.MAX_STEP // multiple
+        # Only counts below `most` are converted: float32 may round it up past int32.
+        fits = count < most.astype(value.dtype)
+        return multiple * jnp.where(
+            fits, jnp.where(fits, count, 0).astype("int32"), most
+        )

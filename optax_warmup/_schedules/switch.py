@@ -1,0 +1,175 @@
+"""Continuing: another schedule from a step on, a second warmup, a longer run."""
+
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.ramps import ramp
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
+from optax_warmup.shapes._powers import linear
+from optax_warmup.shapes._shape import ShapeLike, as_shape
+from optax_warmup.values._value import value
+
+_SAME = 1e-5  # relative; two ways to say a rate differ by some of float32's last digits
+
+
+@value
+class switch(Schedule):
+    """One schedule up to a step, another from then on, and a bridge between if wanted.
+
+    for step < begin:          old(step)
+    for step < begin + steps:  v + (new(begin + steps) - v) * shape(progress),
+                               progress = (step - begin) / steps, v = old(begin)
+    from begin + steps on:     new(step)
+
+    Both are read at the run's own step; a schedule that shall start its clock at
+    `begin` is `delay(new, begin)`. Without a bridge, old(begin) and new(begin) must be
+    the same, unless a jump is allowed.
+
+    Args:
+        old: the schedule so far, or a number (>= 0) for a constant.
+        new: the schedule from then on, or a number.
+        begin: the step of the first update that is not the old schedule's, >= 0; may be
+            traced.
+        steps: the length of the bridge in updates, >= 0; may be traced.
+        init_value: where the bridge starts, >= 0; by default at old(begin); may be
+            traced.
+        shape: of the bridge; any function f of progress with f(0) = 0 and f(1) = 1.
+        allow_jump: whether the value may jump at `begin` where there is no bridge.
+            Traced arguments are not checked.
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        TypeError: an argument is not a number, or the shape is not callable.
+        ValueError: the value jumps and that was not allowed; a value is negative, NaN
+            or infinite; a length is negative or not whole; the shape does not join 0
+            to 1.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> schedule = ow.switch(1.0, 3.0, begin=2, steps=2)
+        >>> [schedule(step).item() for step in range(6)]
+        [1.0, 1.0, 1.0, 2.0, 3.0, 3.0]
+        >>> old = ow.wsd(1.0, warmup_steps=2, total_steps=8, decay_steps=4)
+        >>> new = ow.wsd(1.0, warmup_steps=2, total_steps=12, decay_steps=4)
+        >>> longer = ow.switch(old, new, begin=4)
+        >>> [longer(step).item() for step in (3, 4, 8, 10, 12)]
+        [1.0, 1.0, 1.0, 0.5, 0.0]
+    """
+
+    old: ScheduleLike
+    new: ScheduleLike
+    begin: ArrayLike
+    _: KW_ONLY
+    steps: ArrayLike = 0
+    init_value: ArrayLike | None = None
+    shape: ShapeLike = linear
+    allow_jump: bool = False
+
+    def __post_init__(self) -> None:
+        owner = "switch"
+        self._set(
+            old=require_schedule(owner, "old", self.old),
+            new=require_schedule(owner, "new", self.new),
+            begin=_check.length(owner, "begin", self.begin),
+            steps=_check.length(owner, "steps", self.steps),
+            shape=as_shape(owner, self.shape),
+        )
+        if self.init_value is not None:
+            self._set(init_value=_check.rate(owner, "init_value", self.init_value))
+        if not isinstance(self.allow_jump, bool):
+            raise TypeError(
+                f"switch: allow_jump must be True or False, got {self.allow_jump!r}."
+            )
+        if not self.allow_jump:
+            _check_continuous(self)
+
+    def _at(self, clock: Any) -> jax.Array:
+        begin = clocks.minus(self.begin, 0)
+        # The sum of the two could overflow.
+        end = begin + clocks.until(self.steps, clocks.minus(_check.MAX_STEP, begin))
+        elapsed = clocks.since(clock, begin)
+        start = self.init_value
+        if start is None:
+            start = self.old._at(begin)
+        bridge = ramp(start, self.new._at(end), elapsed, self.steps, self.shape)
+        before = self.old._at(clocks.until(clock, begin))
+        after = self.new._at(_plus(clocks.since(clock, end), end))
+        after = jnp.where(clocks.minus(elapsed, self.steps) < 0, bridge, after)
+        return jnp.where(clocks.minus(clock, begin) < 0, before, after)
+
+
+def _check_continuous(schedule: Any) -> None:
+    if any(_check.is_traced(x) for x in jax.tree.leaves(schedule)):
+        return
+    with jax.ensure_compile_time_eval():  # also when this is called inside jit
+        old = np.asarray(schedule.old(schedule.begin), float)
+        new = np.asarray(schedule.new(schedule.begin), float)
+    jumps = np.abs(old - new) > _SAME * np.maximum(np.abs(old), np.abs(new))
+    if np.any(jumps & (np.asarray(schedule.steps) == 0)):
+        raise ValueError(
+            f"switch: the value must not jump at begin={schedule.begin}, got {old:.6g} "
+            f"of the old schedule and {new:.6g} of the new one. Bridge them with "
+            "steps=..., or say allow_jump=True."
+        )
+
+
+def rewarm(
+    schedule: ScheduleLike,
+    begin: ArrayLike,
+    steps: ArrayLike,
+    *,
+    init_value: ArrayLike = 0.0,
+    shape: ShapeLike = linear,
+) -> Schedule:
+    """A second warmup in the middle of a run, for instance after a resume.
+
+    for begin <= step < begin + steps:
+    init_value + (schedule(begin + steps) - init_value) * shape((step - begin) / steps);
+    schedule(step) before and after.
+
+    For a run whose optimizer state is lost: Adam's moments start again, so should its
+    rate. For a new peak from the value of an old schedule, see `switch`.
+
+    Args:
+        schedule: the schedule of the run, or a number (>= 0) for a constant.
+        begin: the step of the first update after the resume, >= 0; may be traced.
+        steps: the length of the second warmup in updates, >= 0; may be traced.
+        init_value: the value at `begin`, >= 0; may be traced.
+        shape: any function f of progress with f(0) = 0 and f(1) = 1.
+
+    Returns:
+        A `switch`.
+
+    Raises:
+        TypeError: an argument is not a number, or the shape is not callable.
+        ValueError: a value is negative, NaN or infinite; a length is negative or not
+            whole; the shape does not join 0 to 1.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> schedule = ow.rewarm(ow.transition(1.0, 0.0, 8), begin=2, steps=2)
+        >>> [schedule(step).item() for step in range(7)]
+        [1.0, 0.875, 0.0, 0.25, 0.5, 0.375, 0.25]
+
+    Source: A. Ibrahim et al., "Simple and Scalable Strategies to Continually Pre-train
+    Large Language Models", 2024, arXiv:2403.08763 ("re-warming").
+    """
+    schedule = require_schedule("rewarm", "schedule", schedule)
+    init_value = _check.rate("rewarm", "init_value", init_value)
+    return switch(
+        schedule, schedule, begin, steps=steps, init_value=init_value, shape=shape
+    )
+
+
+def _plus(a: ArrayLike, b: jax.Array) -> jax.Array:
+    """a + b for a clock and a step of which the caller knows that they fit."""
+    return clocks.minus(a, -b)

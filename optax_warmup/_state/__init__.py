@@ -1,0 +1,1 @@
+"""Reading the state of an optimizer: moments, momentum and learning rates."""

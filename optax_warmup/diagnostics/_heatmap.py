@@ -1,0 +1,98 @@
+"""The panels that each run has alone: maps of nu over time."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from optax_warmup.diagnostics._history import MomentHistory
+from optax_warmup.diagnostics._panels import Heat, Line
+from optax_warmup.diagnostics._text import number
+
+_QUANTILES = (0.1, 0.5, 0.9)
+
+
+def heats(runs: Mapping[str, MomentHistory]) -> Iterator[Heat]:
+    """The panels that each run has alone."""
+    for index, (name, history) in enumerate(runs.items()):
+        of = f", {name}" if len(runs) > 1 else ""
+        if len(history.steps) and history.histogram.sum():
+            yield _distribution(index, of, history)
+        if len(history.steps) and np.isfinite(_logs(history)).any():
+            yield _groups(index, of, history)
+
+
+def _x_edges(steps: np.ndarray) -> np.ndarray:
+    """Borders between recorded updates, halfway on the log axis."""
+    n = steps + 1.0
+    between = np.sqrt(n[1:] * n[:-1])
+    last = n[-1] * (n[-1] / between[-1] if len(between) else 1.2)
+    return np.concatenate([[n[0]], between, [last]])
+
+
+def _distribution(run: int, of: str, history: MomentHistory) -> Heat:
+    counts = history.histogram.sum(axis=1).astype(np.float64)
+    # NaN and infinity were counted as the largest.
+    counts[history.overall["nonfinite"] > 0, -1] = 0
+    total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    bias = history.bias_correction if history.corrected else np.ones(len(counts))
+    # From nu to sqrt(nu_hat), in powers of two.
+    edges = (history.histogram_edges[None, :] - np.log2(bias)[:, None]) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shade = np.sqrt(counts / total / max((counts / total).max(), 1e-9))
+    n = history.steps + 1.0
+    lines = [
+        Line(
+            n,
+            np.where(counts.any(1), 2.0 ** _quantile(counts / total, edges, q), np.nan),
+            run,
+            f"{q:.0%}",
+        )
+        for q in _QUANTILES
+    ]
+    return Heat(
+        "distribution",
+        f"Distribution of sqrt(nu_hat){of}",
+        "The size of the gradients as Adam believes it, over a sample of the "
+        "coordinates; lines at 10, 50 and 90 %.",
+        run,
+        _x_edges(history.steps),
+        2.0 ** edges[:, :-1],
+        2.0 ** edges[:, 1:],
+        np.where(counts > 0, shade, np.nan),
+        lines,
+    )
+
+
+def _quantile(shares: np.ndarray, edges: np.ndarray, q: float) -> np.ndarray:
+    """The exponent below which a share q lies, even within a bin."""
+    below = np.cumsum(shares, axis=1)
+    bin_ = np.argmax(below >= q - 1e-12, axis=1)[:, None]
+    before = np.take_along_axis(below - shares, bin_, 1)
+    inside = (q - before) / np.maximum(np.take_along_axis(shares, bin_, 1), 1e-12)
+    low = np.take_along_axis(edges, bin_, 1)
+    high = np.take_along_axis(edges, bin_ + 1, 1)
+    return (low + np.clip(inside, 0, 1) * (high - low))[:, 0]
+
+
+def _logs(history: MomentHistory) -> np.ndarray:
+    values = history.statistics["nu_hat_rms"]
+    values = np.where(np.isfinite(values) & (values > 0), values, np.nan)
+    return np.log10(values)
+
+
+def _groups(run: int, of: str, history: MomentHistory) -> Heat:
+    logs = _logs(history)
+    low, high = np.nanmin(logs), np.nanmax(logs)
+    rows = np.broadcast_to(np.arange(len(history.groups), dtype=float), logs.shape)
+    return Heat(
+        "groups",
+        f"sqrt(nu_hat) by group{of}",
+        f"RMS of each group, from {number(10**low)} (pale) to {number(10**high)}; "
+        f"empty where there is no second moment, or no number.",
+        run,
+        _x_edges(history.steps),
+        rows,
+        rows + 1,
+        0.06 + 0.94 * (logs - low) / max(high - low, 1e-9),
+        rows=history.groups,
+    )

@@ -1,0 +1,262 @@
+"""What a record says, as arrays on the host; its table, its file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optax_warmup._config import fingerprint
+from optax_warmup._schedules.schedule import Schedule
+from optax_warmup.diagnostics import _file, _text
+
+
+class Statistics(dict[str, np.ndarray]):
+    """Arrays by name; the error about one that is missing says how to record it."""
+
+    def __missing__(self, name: str) -> np.ndarray:
+        for option, names in _OPTIONAL.items():
+            if name in names:
+                raise KeyError(
+                    f"{name} was not recorded: build the optimizer with "
+                    f"record_moments(..., {option}=True)."
+                )
+        raise KeyError(f"there is no {name}; recorded are {', '.join(sorted(self))}.")
+
+
+_OPTIONAL = {
+    "gradients": (
+        *("gradient_rms", "gradient_norm", "gradient_nonfinite"),
+        *("normalized_gradient_rms", "gradient_to_nu_ratio", "alignment"),
+    ),
+    "parameters": ("parameter_rms", "update_to_weight", "angular_update"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class MomentHistory:
+    """How Adam's moments warmed up: one row a recorded step, oldest first.
+
+    T recorded steps and G parameter groups; n = step + 1 updates, u = mu_hat /
+    (sqrt(nu_hat) + eps), Adam's step before the rate.
+
+    Attributes:
+        steps: indices of the recorded updates, 0 for the first, int64, shape (T,).
+        groups: the names of the parameter groups, G of them.
+        sizes: the coordinates with a second moment in each group, int64, shape (G,).
+        sampled: of those, the ones in the sampled statistics. (G,).
+        dtypes: the dtype of nu in each group, "" where it has none.
+        learning_rate: the rate each update used, NaN where none was remembered.
+            float64, shape (T,).
+        warmup_factor, coherence: what `automatic_warmup` multiplied each update by, and
+            the agreement of the gradients that it went by; NaN without one. (T,).
+        effective_sample_size: how many gradients nu_hat is worth,
+            (1 + b2) / (1 - b2) * (1 - b2**n) / (1 + b2**n). Shape (T,).
+        relative_error: sqrt(2 / effective_sample_size), the standard error of nu_hat as a
+            share of it, for Gaussian gradients. Shape (T,).
+        bias_correction: 1 - b2**n, the share of nu that is not still the zero it
+            started from. Shape (T,).
+        noise_rms: what `update_rms` would be in nothing but noise,
+            sqrt((1 - b1) / (1 + b1) * (1 + b1**n) / (1 - b1**n)); for rmsprop, which
+            corrects no bias, 1 / sqrt(1 - b2**n). Shape (T,).
+        statistics: float64 arrays of shape (T, G), NaN where a group has no moments;
+            docs/diagnostics.md has the list. Always: `nu_hat_rms`, `nu_hat_max`,
+            `update_rms`, `snr`, `denominator`, `eps_dominated`, `nonfinite`, `drift`.
+            With gradients: `gradient_rms`, `gradient_norm`, `gradient_nonfinite`,
+            `normalized_gradient_rms`, `gradient_to_nu_ratio`, `alignment`. With parameters: `parameter_rms`,
+            `update_to_weight`, `angular_update`.
+        overall: the same over all groups, arrays of shape (T,).
+        histogram: counts of sampled coordinates by log2(nu), int64, shape (T, G, bins),
+            with no bins where it was left out.
+        histogram_edges: the exponents of 2 between the bins, shape (bins + 1,); the
+            first and the last bin take all that is smaller, or larger.
+        sharpness_steps, sharpness: what `read_moments` was given, shapes (S,).
+        b1, b2, eps: Adam's own; b1 is 0 for rmsprop.
+        corrected: whether the optimizer divides nu by its `bias_correction`; rmsprop
+            does not, and its nu_hat is nu.
+        meta: where the record comes from: `optax_warmup`, `jax`, `optax` and `numpy`
+            are versions, `schedule` and `fingerprint` say what `save` was given.
+
+    `str(history)` is a table of the groups, `history.summary()` one line.
+
+    Example:
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
+        >>> optimizer = ow.record_moments(optax.adam(1e-3))
+        >>> params = {"w": jnp.ones(3)}
+        >>> _, state = optimizer.update(params, optimizer.init(params), params)
+        >>> history = ow.read_moments(state)
+        >>> history.groups, history.statistics["update_rms"].round(3).tolist()
+        (('w',), [[1.0]])
+    """
+
+    steps: np.ndarray
+    groups: tuple[str, ...]
+    sizes: np.ndarray
+    sampled: np.ndarray
+    dtypes: tuple[str, ...]
+    learning_rate: np.ndarray
+    warmup_factor: np.ndarray
+    coherence: np.ndarray
+    effective_sample_size: np.ndarray
+    relative_error: np.ndarray
+    bias_correction: np.ndarray
+    noise_rms: np.ndarray
+    statistics: Statistics
+    overall: Statistics
+    histogram: np.ndarray
+    histogram_edges: np.ndarray
+    sharpness_steps: np.ndarray
+    sharpness: np.ndarray
+    b1: float
+    b2: float
+    eps: float
+    corrected: bool = True
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return _text.table(self)
+
+    def summary(self) -> str:
+        """The last recorded step in one line, for a terminal or a progress bar."""
+        return _text.line(self)
+
+    def by_step(self) -> dict[str, np.ndarray]:
+        """What has one number a step, by name; an automatic warmup if there was one."""
+        without = np.isnan(self.warmup_factor).all()
+        skipped = ("warmup_factor", "coherence") if without else ()
+        return {name: getattr(self, name) for name in _BY_STEP if name not in skipped}
+
+    def tidy(self) -> dict[str, np.ndarray]:
+        """Every number in a row of its own, as `pandas.DataFrame` takes it.
+
+        Returns:
+            A dictionary of equally long arrays: `step` (int64), `group` and `statistic`
+            (str), `value` (float64). What is over all groups has the group "".
+        """
+        alone = self.by_step() | self.overall
+        columns = [("", name, x) for name, x in alone.items()]
+        for index, group in enumerate(self.groups):
+            columns += [(group, n, x[:, index]) for n, x in self.statistics.items()]
+        rows = len(self.steps)
+        return {
+            "step": np.tile(self.steps, len(columns)),
+            "group": np.repeat([group for group, _, _ in columns], rows),
+            "statistic": np.repeat([name for _, name, _ in columns], rows),
+            "value": np.concatenate([x for _, _, x in columns]),
+        }
+
+    def save(self, path: str | Path, *, schedule: object = None) -> Path:
+        """Writes the history to one .npz file; `load_moments` reads it again.
+
+        The file is complete or absent: it is written beside its place and moved there.
+
+        Args:
+            path: where; the suffix becomes .npz.
+            schedule: the schedule of the run, or any text that identifies it. `meta`
+                keeps its text, which for a schedule of this package is the code that
+                rebuilds it, and its `fingerprint` where it has one.
+
+        Returns:
+            The path of the file.
+        """
+        meta = {name: getattr(self, name) for name in _META}
+        meta["meta"] = dict(self.meta) | _identity(schedule)
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {f"statistics/{name}": x for name, x in self.statistics.items()}
+        arrays |= {f"overall/{name}": x for name, x in self.overall.items()}
+        return _file.write(Path(path).with_suffix(".npz"), meta, arrays)
+
+
+def _identity(schedule: object) -> dict[str, str]:
+    if schedule is None:
+        return {}
+    text = {"schedule": str(schedule)}
+    if not isinstance(schedule, Schedule):
+        return text
+    try:
+        return text | {"fingerprint": fingerprint(schedule)}
+    except (TypeError, ValueError):
+        return text  # it holds functions without a name; no reason to lose a record
+
+
+_META = ("groups", "dtypes", "b1", "b2", "eps", "corrected")
+_BY_STEP = (
+    "learning_rate",
+    "warmup_factor",
+    "coherence",
+    "effective_sample_size",
+    "relative_error",
+    "bias_correction",
+    "noise_rms",
+)
+_ARRAYS = (
+    *("steps", "sizes", "sampled", "histogram", "histogram_edges"),
+    *("sharpness_steps", "sharpness", *_BY_STEP),
+)
+
+
+def load_moments(path: str | Path) -> MomentHistory:
+    """Reads what `MomentHistory.save` wrote.
+
+    Args:
+        path: the .npz file.
+
+    Returns:
+        The `MomentHistory`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is none of ours, or it is damaged.
+
+    Example:
+        >>> import pathlib, tempfile, jax.numpy as jnp, optax, optax_warmup as ow
+        >>> state = ow.record_moments(optax.adam(1e-3)).init(jnp.ones(3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = ow.read_moments(state).save(pathlib.Path(folder) / "moments")
+        ...     ow.diagnostics.load_moments(path).groups
+        ('parameters',)
+    """
+    path = Path(path)
+    meta, arrays = _file.read("load_moments", path)
+    try:
+        fields: dict[str, Any] = {name: meta[name] for name in _META}
+        fields |= {name: arrays[name] for name in _ARRAYS}
+        fields["groups"] = tuple(meta["groups"])
+        fields["dtypes"] = tuple(meta["dtypes"])
+        history = MomentHistory(
+            statistics=Statistics(_under(arrays, "statistics/")),
+            overall=Statistics(_under(arrays, "overall/")),
+            meta=meta["meta"],
+            **fields,
+        )
+        _require_one_length(history)
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"load_moments: {path} is not a whole file written by MomentHistory.save: "
+            f"{error} is missing, or its length is not that of the others."
+        ) from error
+    return history
+
+
+def _require_one_length(history: MomentHistory) -> None:
+    """Raises ValueError with the name of an array that does not fit the others."""
+    rows, groups = len(history.steps), len(history.groups)
+    shapes: dict[str, tuple[int, ...]] = {"sizes": (groups,), "sampled": (groups,)}
+    shapes |= {f"statistics/{name}": (rows, groups) for name in history.statistics}
+    shapes |= {f"overall/{name}": (rows,) for name in history.overall}
+    shapes |= dict.fromkeys(_BY_STEP, (rows,))
+    shapes["sharpness"] = history.sharpness_steps.shape
+    for name, shape in shapes.items():
+        where, _, key = name.partition("/")
+        array = getattr(history, where)
+        if (array[key] if key else array).shape != shape:
+            raise ValueError(name)
+
+
+def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,266 @@
+"""Warmup factors: schedules in [0, 1] that say how far Adam may be trusted.
+
+They multiply another schedule, whose clock runs on below them.
+"""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._numerics import expm1, plus_product, quotient
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.compose import advance, warmup
+from optax_warmup._schedules.decays import exponential_decay
+from optax_warmup._schedules.schedule import Schedule
+from optax_warmup.values._value import value
+
+# With b2 just above 0.6 in float32, the variance of the rate exists from here on.
+_LATEST_START = 64
+
+
+def linear(steps: ArrayLike) -> Schedule:
+    """A factor that rises to 1 in a straight line, from the first update on.
+
+    value(step) = min(1, (step + 1) / steps)
+
+    Args:
+        steps: the length of the warmup in updates, >= 0; may be traced.
+
+    Returns:
+        A `Schedule` with values in [0, 1].
+
+    Raises:
+        TypeError: `steps` is not a number.
+        ValueError: `steps` is negative or not whole.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> [ow.factors.linear(4)(step).item() for step in range(5)]
+        [0.25, 0.5, 0.75, 1.0, 1.0]
+
+    Source: J. Ma and D. Yarats, "On the Adequacy of Untuned Warmup for Adaptive
+    Optimization", 2021, arXiv:1910.04209, section 5.2.
+    """
+    return warmup(1.0, _check.length("factors.linear", "steps", steps), offset=1)
+
+
+def exponential(timescale: ArrayLike) -> Schedule:
+    """A factor that rises to 1 and slows down as it does, to multiply a schedule by.
+
+    value(step) = 1 - exp(-(step + 1) / timescale)
+
+    It never quite reaches 1: the update at step timescale - 1 has 0.63. Factors that
+    end need no name of their own: `warmup(1.0, steps, shape=...)` with any shape,
+    `join([(steps, 0.1)], last=1.0)` for a constant one, and
+    `piecewise(0.0, [(100, 0.1), (900, 1.0)])` for one of two stages.
+
+    Args:
+        timescale: in whole updates, >= 1; may be traced.
+
+    Returns:
+        A `Schedule` with values in [0, 1].
+
+    Raises:
+        TypeError: the timescale is not a number.
+        ValueError: the timescale is below 1 or not whole.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> schedule = ow.multiply(ow.factors.exponential(100), 1e-3)
+        >>> round(schedule(99).item(), 6)
+        0.000632
+
+    Source: J. Ma and D. Yarats, "On the Adequacy of Untuned Warmup for Adaptive
+    Optimization", 2021, arXiv:1910.04209, section 5.1.
+    """
+    timescale = _check.length("factors.exponential", "timescale", timescale, minimum=1)
+    approach = exponential_decay(0.0, steps=timescale, rate=math.exp(-1), limit=1.0)
+    return advance(approach, 1)
+
+
+def untuned_linear(b2: ArrayLike) -> Schedule:
+    """The linear warmup that Adam's own memory asks for, as a factor.
+
+    value(step) = min(1, (step + 1) / round(2 / (1 - b2)))
+
+    Args:
+        b2: Adam's decay of the second moment, 0 <= b2 < 1; may be traced.
+
+    Returns:
+        A `Schedule` with values in [0, 1]. The length is rounded: for b2=0.999 it is
+        2000, where pytorch_warmup takes 1999.
+
+    Raises:
+        TypeError: `b2` is not a number.
+        ValueError: `b2` is not in [0, 1).
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> ow.factors.untuned_linear(0.999)
+        warmup(constant(1.0), steps=2000, offset=1)
+
+    Source: J. Ma and D. Yarats, "On the Adequacy of Untuned Warmup for Adaptive
+    Optimization", 2021, arXiv:1910.04209, section 5.2.
+    """
+    return warmup(1.0, _memory("factors.untuned_linear", 2, b2), offset=1)
+
+
+def untuned_exponential(b2: ArrayLike) -> Schedule:
+    """The exponential warmup that Adam's own memory asks for, as a factor.
+
+    value(step) = 1 - exp(-(step + 1) / round(1 / (1 - b2)))
+
+    Args:
+        b2: Adam's decay of the second moment, 0 <= b2 < 1; may be traced.
+
+    Returns:
+        A `Schedule` with values in [0, 1]. The timescale is rounded: for b2=0.95 it is
+        20, where pytorch_warmup takes 19.
+
+    Raises:
+        TypeError: `b2` is not a number.
+        ValueError: `b2` is not in [0, 1).
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> ow.factors.untuned_exponential(0.95) == ow.factors.exponential(20)
+        True
+
+    Source: J. Ma and D. Yarats, "On the Adequacy of Untuned Warmup for Adaptive
+    Optimization", 2021, arXiv:1910.04209, section 5.1.
+    """
+    return exponential(_memory("factors.untuned_exponential", 1, b2))
+
+
+def _memory(owner: str, times: int, b2: ArrayLike) -> ArrayLike:
+    """times / (1 - b2) in whole updates."""
+    b2 = _check.number(owner, "b2", b2, minimum=0, below=1)
+    if isinstance(b2, float):
+        return _check.length(owner, f"{times} / (1 - b2)", round(times / (1 - b2)))
+    length = jnp.round(times / jnp.maximum(1 - clocks.as_value(b2), 1e-7))
+    return length.astype(jnp.int32)
+
+
+def radam(b2: ArrayLike) -> Schedule:
+    """The rectification of RAdam as a factor, from the first update that has one.
+
+    See `rectification`, which it is for the timescale 1 / (1 - b2).
+
+    Args:
+        b2: Adam's decay of the second moment, 0.6 < b2 < 1: up to 0.6 the estimate has
+            too short a memory to have a variance. May be traced, and then has only
+            float32's digits of 1 - b2.
+
+    Returns:
+        A `Schedule` with values in [0, 1].
+
+    Raises:
+        TypeError: `b2` is not a number.
+        ValueError: `b2` is not between 0.6 and 1.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> ow.factors.radam(0.999)
+        rectification(1000.0)
+
+    Source: L. Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond",
+    2020, arXiv:1908.03265, algorithm 2.
+    """
+    b2 = _check.number(
+        "factors.radam", "b2", b2, above=0.6, below=1, hint="Adam's usual is 0.999"
+    )
+    if isinstance(b2, float):
+        # As it is written: 1 / (1 - 0.999) is 999.9999999999991 in binary fractions.
+        return rectification(float(1 / (1 - Fraction(repr(b2)))))
+    return rectification(1 / (1 - clocks.as_value(b2)))
+
+
+@value
+class rectification(Schedule):
+    """How far an average over so many updates can be trusted to scale an update.
+
+    value(step) = sqrt((r - 4) (r - 2) s / ((s - 4) (s - 2) r)),  with n = step + d,
+    r = s - 2 n b2**n / (1 - b2**n),  s = 2 timescale - 1,  b2 = 1 - 1 / timescale,
+    and d the first n for which r > 4 (5 for the usual b2)
+
+    Args:
+        timescale: 1 / (1 - b2) updates, > 2.5; unlike b2 it keeps its digits in
+            float32. May be traced.
+
+    Returns:
+        A `Schedule` with values in [0, 1].
+
+    Raises:
+        TypeError: the timescale is not a number.
+        ValueError: the timescale is not finite or not above 2.5.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> schedule = ow.factors.rectification(1000)
+        >>> [round(schedule(step).item(), 6) for step in (0, 5, 1995)]
+        [0.017312, 0.048998, 0.82839]
+
+    Source: L. Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond",
+    2020, arXiv:1908.03265, algorithm 2; started where it is defined, as in
+    pytorch_warmup.
+    """
+
+    _namespace = "factors."
+
+    timescale: ArrayLike
+
+    def __post_init__(self) -> None:
+        self._set(
+            timescale=_check.number(
+                "factors.rectification", "timescale", self.timescale, above=2.5
+            )
+        )
+
+    def _at(self, clock: Any) -> jax.Array:
+        decay = -jnp.log1p(-1 / clocks.as_value(self.timescale))
+        first = _first_rectified(decay)
+        # first + clock could overflow.
+        room = clocks.until(clock, clocks.minus(_check.MAX_STEP, first))
+        n = clocks.as_value(room) + clocks.as_value(first)
+        most = 2 / decay + _langevin(decay / 2)
+        length = jnp.clip(_length(n, decay), 4 * (1 + jnp.finfo(n.dtype).eps), most)
+        factor = quotient(length - 4, most - 4) * quotient(length - 2, most - 2)
+        return jnp.sqrt(jnp.minimum(factor * (most / length), 1))
+
+
+def _length(n: jax.Array, decay: jax.Array) -> jax.Array:
+    """How many plain averages the moving one of n updates is worth: r above.
+
+    With h = -log(b2) and L(x) = coth(x) - 1/x it is n + L(h / 2) - n L(n h / 2), where
+    nothing as large as 1 / (1 - b2) cancels.
+    """
+    y = n * decay / 2
+    small = y < 1
+    near = 1 - _langevin(jnp.where(small, y, 1.0))
+    y = jnp.where(small, 1.0, y)
+    # 1 / y counted in updates, for n / y loses digits that 2 / decay keeps.
+    far = 2 / decay - 2 * n / expm1(2 * jnp.minimum(y, 40))
+    far = jnp.where(y > 40, 2 / decay, far)
+    near = plus_product(_langevin(decay / 2), n, near)
+    return jnp.where(small, near, far + _langevin(decay / 2))
+
+
+def _langevin(x: jax.Array) -> jax.Array:
+    """coth(x) - 1/x for 0 < x <= 1, as Lambert's continued fraction."""
+    square = x * x
+    tail = jnp.full_like(x, 17.0)
+    for odd in (15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0):
+        tail = odd + square / tail
+    return x / tail
+
+
+def _first_rectified(decay: jax.Array) -> jax.Array:
+    """The first number of updates whose moving average is worth more than 4."""
+    n = jnp.arange(1.0, _LATEST_START, dtype=decay.dtype)
+    n = n.reshape(-1, *(1,) * jnp.ndim(decay))
+    return 1 + jnp.sum(_length(n, decay) <= 4, axis=0, dtype=jnp.int32)

@@ -1,0 +1,90 @@
+"""Configurations as columns: for each name one array, or a schedule made of arrays."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_warmup._config import to_config
+from optax_warmup.sweeps._points import Configuration, plain as plain_number
+from optax_warmup.values._value import Value
+
+Columns = dict[str, Any]
+
+
+def stack(configurations: Sequence[Configuration]) -> Columns:
+    """One array for each name, or for each number of each schedule.
+
+    Raises where the configurations cannot share a program.
+    """
+    configurations = list(configurations)
+    if not configurations:
+        raise ValueError(
+            "sweep: configurations must hold at least one, got none; ow.sweeps.grid("
+            "peak_value=[...], seed=[...]) makes some."
+        )
+    first = configurations[0]
+    for index, each in enumerate(configurations):
+        if not isinstance(each, dict):
+            raise TypeError(
+                f"sweep: configurations[{index}] must be a dict from names to numbers, "
+                f"got {each!r}."
+            )
+        if each.keys() != first.keys():
+            raise ValueError(
+                f"sweep: configurations[{index}] must have the names of the first, "
+                f"{sorted(first)}, got {sorted(each)}."
+            )
+    return {
+        name: _column(name, [each[name] for each in configurations]) for name in first
+    }
+
+
+def _column(name: str, values: list[Any]) -> Any:
+    for index, value in enumerate(values):
+        _check_value(f"configurations[{index}][{name!r}]", value)
+    structures: list[Any] = [jax.tree.structure(value) for value in values]
+    for value, structure in zip(values, structures, strict=True):
+        if structure != structures[0]:
+            raise ValueError(
+                f"sweep: {name} must differ in its numbers alone, got {values[0]!r} "
+                f"and {value!r}, which make two programs; sweep each kind on its own."
+            )
+    return jax.tree.map(lambda *numbers: _array(name, numbers), *values)
+
+
+def _array(name: str, numbers: tuple[Any, ...]) -> np.ndarray:
+    try:
+        array = np.stack([np.asarray(x) for x in numbers])
+        return array.astype(jnp.asarray(array).dtype)  # 32 bits, unless JAX has 64
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"sweep: {name} cannot be stacked: {error}.") from error
+
+
+def _check_value(where: str, value: Any) -> None:
+    if isinstance(value, Value):
+        return
+    value = plain_number(value)
+    if not isinstance(value, bool | int | float):
+        raise TypeError(
+            f"sweep: {where} must be a number or a schedule, got {value!r}; what is "
+            "the same for all belongs in shared or in train itself."
+        )
+    if not math.isfinite(value):
+        raise ValueError(f"sweep: {where} must be finite, got {value!r}.")
+
+
+def plain(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
+    """The configurations as they are in a JSON file."""
+    rows = [
+        {
+            name: to_config(x) if isinstance(x, Value) else plain_number(x)
+            for name, x in each.items()
+        }
+        for each in configurations
+    ]
+    return json.loads(json.dumps(rows))

@@ -1,0 +1,193 @@
+"""The configurations of a sweep: a grid, or random points."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from optax_warmup import _check
+
+Configuration = dict[str, Any]
+
+
+def grid(**axes: Iterable[Any]) -> list[Configuration]:
+    """Every combination of the values of some axes; the last axis varies fastest.
+
+    Args:
+        **axes: for each name the values it takes, at least one and each once: numbers,
+            or schedules that differ in their numbers alone.
+
+    Returns:
+        A list of dicts, as `sweep` takes them. Leave some out, or add some.
+
+    Raises:
+        TypeError: an axis is not a sequence.
+        ValueError: there is no axis, or one is empty or holds a value twice.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> points = ow.sweeps.grid(peak_value=ow.sweeps.log_space(1e-3, 1e-1, 3), seed=range(2))
+        >>> len(points), points[0], points[-1]
+        (6, {'peak_value': 0.001, 'seed': 0}, {'peak_value': 0.1, 'seed': 1})
+    """
+    lists = _axes("grid", axes)
+    return [
+        dict(zip(lists, values, strict=True))
+        for values in itertools.product(*lists.values())
+    ]
+
+
+def random_search(
+    count: int, /, *, random_seed: int = 0, **axes: Iterable[Any]
+) -> list[Configuration]:
+    """Random points, spread evenly along every axis.
+
+    A Latin hypercube: each axis is cut into `count` parts of equal probability, and
+    every part is hit once. Where only some of the axes matter, that finds more than a
+    grid of as many points.
+
+    To train every point with three seeds, cross them:
+    `[point | {"seed": seed} for point in points for seed in range(3)]`.
+
+    Args:
+        count: how many points, >= 1.
+        random_seed: of the draw; the same seed, count and axes give the same points.
+        **axes: for each name a pair (low, high), a range on a logarithmic scale with
+            0 < low < high, of whole numbers where both are ints; or a list (or range)
+            of values to choose from.
+
+    Returns:
+        A list of `count` dicts, as `sweep` takes them.
+
+    Raises:
+        TypeError: an axis is neither a pair of numbers nor a sequence.
+        ValueError: there is no axis, or one is empty; a range is not 0 < low < high.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> points = ow.sweeps.random_search(4, peak_value=(1e-4, 1.0), warmup_steps=[0, 10])
+        >>> sorted(int(math.log10(point["peak_value"])) for point in points)
+        [-3, -2, -1, 0]
+        >>> sorted(point["warmup_steps"] for point in points)
+        [0, 0, 10, 10]
+
+    Source: McKay, Beckman, Conover, "A Comparison of Three Methods for Selecting Values
+    of Input Variables in the Analysis of Output from a Computer Code", Technometrics
+    1979; Bergstra, Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012.
+    """
+    count = _check.length("random_search", "count", count, minimum=1)
+    random = np.random.default_rng(random_seed)
+    ranges = {name: axis for name, axis in axes.items() if isinstance(axis, tuple)}
+    lists = _axes("random_search", axes, besides=ranges)
+    columns = {}
+    for name in axes:
+        uniform = (random.permutation(count) + random.random(count)) / count
+        if name in ranges:
+            columns[name] = _drawn(name, ranges[name], uniform)
+        else:
+            values = lists[name]
+            columns[name] = [values[int(u * len(values))] for u in uniform]
+    return [
+        dict(zip(columns, values, strict=True))
+        for values in zip(*columns.values(), strict=True)
+    ]
+
+
+def log_space(low: float, high: float, count: int) -> list[Any]:
+    """Values from `low` to `high`, each the same multiple of the one before.
+
+    value(i) = low * (high / low)**(i / (count - 1))
+
+    Args:
+        low: the first value, > 0. A logarithmic scale has no 0.
+        high: the last value, > low.
+        count: how many, >= 2.
+
+    Returns:
+        A list of floats; of ints, each once, where both ends are ints.
+
+    Raises:
+        TypeError: an argument is not a number.
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> ow.sweeps.log_space(1e-3, 1e-1, 3), ow.sweeps.log_space(1, 1000, 4)
+        ([0.001, 0.01, 0.1], [1, 10, 100, 1000])
+    """
+    _check_range("log_space", "low", low, "high", high)
+    count = _check.length("log_space", "count", count, minimum=2)
+    inner = [_between(low, high, i / (count - 1)) for i in range(1, count - 1)]
+    return list(dict.fromkeys([low, *inner, high]))
+
+
+def _drawn(name: str, ends: tuple[Any, ...], uniform: np.ndarray) -> list[Any]:
+    if len(ends) != 2:
+        raise TypeError(
+            f"random_search: {name} must be a pair (low, high) or a list of values to "
+            f"choose from, got {ends!r}."
+        )
+    _check_range("random_search", f"{name}[0]", ends[0], f"{name}[1]", ends[1])
+    return [_between(*ends, u) for u in uniform]
+
+
+def _between(low: float, high: float, share: float) -> Any:
+    value = math.exp(math.log(low) + share * math.log(high / low))
+    # Twelve digits: 0.01 rather than 0.010000000000000002.
+    return round(value) if _whole(low, high) else float(f"{value:.12g}")
+
+
+def _whole(*values: Any) -> bool:
+    return all(isinstance(value, int) for value in values)
+
+
+def _check_range(
+    owner: str, low_name: str, low: Any, high_name: str, high: Any
+) -> None:
+    hint = (
+        "a logarithmic scale has no 0: begin at the smallest value that matters, and "
+        "add 0 to the list yourself"
+    )
+    _check.number(owner, low_name, low, above=0, hint=hint)
+    _check.number(owner, high_name, high, above=low)
+
+
+def _axes(
+    owner: str, axes: dict[str, Iterable[Any]], besides: Iterable[str] = ()
+) -> dict[str, list[Any]]:
+    """Each axis as a list of plain values."""
+    if not axes:
+        raise ValueError(f"{owner}: give at least one axis, such as seed=range(3).")
+    lists = {}
+    for name, axis in axes.items():
+        if name in besides:
+            continue
+        if isinstance(axis, str | dict) or not isinstance(axis, Iterable):
+            raise TypeError(
+                f"{owner}: {name} must be a sequence of values, got {axis!r}; a single "
+                f"value is [{axis!r}]."
+            )
+        values = [plain(value) for value in axis]
+        if not values:
+            raise ValueError(
+                f"{owner}: {name} must hold at least one value, got {axis!r}; an empty "
+                "axis leaves no configuration."
+            )
+        repeated = [key for key, n in Counter(map(repr, values)).items() if n > 1]
+        if repeated:
+            raise ValueError(
+                f"{owner}: {name} must hold each value once, got {repeated[0]} more "
+                "than once."
+            )
+        lists[name] = values
+    return lists
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy's or JAX's as Python's: it prints, and goes into JSON."""
+    scalar = isinstance(value, np.generic | np.ndarray | jax.Array) and value.ndim == 0
+    return value.item() if scalar else value

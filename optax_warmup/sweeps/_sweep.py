@@ -1,0 +1,215 @@
+"""The sweep: one program, compiled once, for many configurations at a time."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+
+from optax_warmup import _check
+from optax_warmup.sweeps import _columns as columns, _memory as memory
+from optax_warmup.sweeps._columns import Columns
+from optax_warmup.sweeps._folder import Folder, Leaves, identity
+from optax_warmup.sweeps._points import Configuration
+
+AXIS = "configuration"
+
+
+def sweep(
+    train: Callable[..., Any],
+    configurations: Sequence[Configuration],
+    *,
+    shared: tuple[Any, ...] = (),
+    chunk: int | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    free_memory: float | None = None,
+) -> Any:
+    """Trains every configuration, many at a time, in one program compiled once.
+
+    result[i] = train(*shared, **configurations[i])
+
+    The configurations are stacked, split over the devices and vmapped. That is possible
+    because a schedule takes numbers that are not known yet: `train` may build
+    `warmup_cosine(peak_value, warmup_steps, 1000)` from its arguments, which are then
+    traced and so not checked; or a configuration may hold the schedule itself, which
+    was.
+
+    A configuration that diverges has NaN in its result and disturbs no other.
+
+    With a folder, what is trained is kept chunk by chunk. The same call again, after an
+    interruption, trains what is missing, and reads the rest.
+
+    Args:
+        train: a function that JAX can trace, from the shared arrays and the numbers of
+            one configuration, by name, to a pytree of arrays; a whole training, in a
+            `jax.lax.scan`.
+        configurations: dicts of the same names, from `grid`, `random_search` or your
+            own: numbers, or schedules that differ in their numbers alone.
+        shared: arrays that all configurations have in common, such as the data. An
+            array that `train` closes over instead is compiled into the program.
+        chunk: how many to train at once; fewer are seen and saved sooner. By default as
+            many as memory holds.
+        folder: where results are kept. It belongs to this sweep: configurations,
+            shared arrays, the traced program and the version of jax.
+        progress: called with (done, total): at the start, where some may be read from
+            the folder, and after each chunk.
+        devices: those to use; by default all that this process has.
+        free_memory: bytes that the program may take on each device; by default what
+            is free there now.
+
+    Returns:
+        The pytree that `train` returns, of NumPy arrays with a leading axis of
+        configurations, in their order.
+
+    Raises:
+        TypeError: a configuration holds something else than numbers and schedules.
+        ValueError: there is no configuration, or their names or structures differ;
+            `chunk` is more than memory holds, and the message says how many fit; the
+            folder belongs to another sweep.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax, optax_warmup as ow
+        >>> def train(peak_value, warmup_steps):
+        ...     schedule = ow.warmup_constant(peak_value, warmup_steps)
+        ...     optimizer = optax.sgd(schedule)
+        ...     def step(carry, _):
+        ...         params, state = carry
+        ...         updates, state = optimizer.update(2 * params, state)
+        ...         return (optax.apply_updates(params, updates), state), None
+        ...     params = jnp.ones(())
+        ...     start = params, optimizer.init(params)
+        ...     return {"loss": jax.lax.scan(step, start, length=5)[0][0] ** 2}
+        >>> points = ow.sweeps.grid(peak_value=[0.1, 0.5, 1e9], warmup_steps=[0, 4])
+        >>> [round(loss, 3) for loss in ow.sweeps.sweep(train, points)["loss"].tolist()]
+        [0.107, 0.338, 0.0, 0.0, inf, inf]
+    """
+    stacked = columns.stack(configurations)
+    count = len(configurations)
+    if chunk is not None:
+        chunk = _check.length("sweep", "chunk", chunk, minimum=1)
+    if free_memory is not None:
+        _check.number("sweep", "free_memory", free_memory, above=0)
+
+    def one(shared: tuple[Any, ...], configuration: Columns) -> Any:
+        return train(*shared, **configuration)
+
+    first = jax.tree.map(lambda column: column[0], stacked)
+    shapes = jax.eval_shape(one, shared, first)
+    leaves, structure = jax.tree.flatten(shapes)
+    results = [np.zeros((count, *leaf.shape), leaf.dtype) for leaf in leaves]
+    done = np.zeros(count, bool)
+
+    kept = None
+    if folder is not None:
+        lowered = jax.jit(one).lower(shared, first)
+        kept = Folder(folder, identity(lowered, columns.plain(configurations), shared))
+        for indices, found in kept.load():
+            _fill(results, indices, found)
+            done[indices] = True
+    if progress:
+        progress(int(done.sum()), count)
+    missing = np.flatnonzero(~done)
+    if missing.size == 0:
+        return jax.tree.unflatten(structure, results)
+
+    program = _Program(one, shared, stacked, devices)
+    size = program.compile(len(missing), chunk, free_memory)
+    for begin in range(0, len(missing), size):
+        indices = missing[begin : begin + size]
+        found = program.run(indices)
+        _fill(results, indices, found)
+        done[indices] = True
+        if kept:
+            kept.save(indices, found)
+        if progress:
+            progress(int(done.sum()), count)
+    return jax.tree.unflatten(structure, results)
+
+
+def _fill(results: Leaves, indices: np.ndarray, found: Leaves) -> None:
+    for result, leaf in zip(results, found, strict=True):
+        # What NumPy does not know, such as bfloat16, it saves as bytes.
+        result[indices] = leaf.view(result.dtype)
+
+
+class _Program:
+    """One compiled program, and the numbers that it is run on chunk by chunk."""
+
+    def __init__(
+        self,
+        one: Callable[..., Any],
+        shared: tuple[Any, ...],
+        stacked: Columns,
+        devices: Sequence[jax.Device] | None,
+    ):
+        self.devices = list(jax.local_devices() if devices is None else devices)
+        self.stacked = stacked
+        mesh = Mesh(np.array(self.devices), (AXIS,), axis_types=(AxisType.Auto,))
+        self.split = NamedSharding(mesh, P(AXIS))
+        self.shared = jax.device_put(shared, NamedSharding(mesh, P()))
+        # By hand, not by the compiler: the devices have nothing to say to each other.
+        self.function = jax.jit(
+            jax.shard_map(
+                jax.vmap(one, in_axes=(None, 0)),
+                mesh=mesh,
+                in_specs=(P(), P(AXIS)),
+                out_specs=P(AXIS),
+                check_vma=False,
+            )
+        )
+
+    def compile(self, count: int, chunk: int | None, free_memory: float | None) -> int:
+        """Compiles for as many at once as wanted, or as fit; returns how many."""
+        free = memory.free(self.devices) if free_memory is None else free_memory
+        size = self._whole(min(chunk or count, count))
+        needed = self._compile(size)
+        if needed <= free:
+            return size
+        fit = int(size / len(self.devices) * free / needed) * len(self.devices)
+        devices = "the device" if len(self.devices) == 1 else "each device"
+        what = (
+            f"{size} configurations at once need {memory.readable(needed)} on "
+            f"{devices}, of which {memory.readable(free)} are free"
+        )
+        if fit == 0:
+            raise ValueError(
+                f"sweep: {what}: not one fits. Make the training smaller, its batch or "
+                "what it returns, or give free_memory if there is more."
+            )
+        if chunk is not None:
+            raise ValueError(
+                f"sweep: chunk={chunk} is more than memory holds: {what}. About {fit} "
+                f"fit: give chunk={fit}, or leave it out."
+            )
+        # Chunks of equal size: the last one is padded.
+        size = self._whole(math.ceil(count / math.ceil(count / fit)))
+        self._compile(size)
+        return size
+
+    def run(self, indices: np.ndarray) -> Leaves:
+        """The results of some configurations, at most as many as it is compiled for."""
+        padded = np.resize(indices, self.size)
+        split = jax.device_put(self._rows(padded), self.split)
+        found = jax.device_get(self.program(self.shared, split))
+        return [np.asarray(leaf)[: len(indices)] for leaf in jax.tree.leaves(found)]
+
+    def _compile(self, size: int) -> int:
+        self.size = size
+        shapes = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.split),
+            self._rows(np.zeros(size, int)),
+        )
+        self.program = self.function.lower(self.shared, shapes).compile()
+        return memory.needed(self.program)
+
+    def _whole(self, size: int) -> int:
+        """A size that the devices share evenly."""
+        return math.ceil(size / len(self.devices)) * len(self.devices)
+
+    def _rows(self, indices: np.ndarray) -> Columns:
+        return jax.tree.map(lambda column: column[indices], self.stacked)
