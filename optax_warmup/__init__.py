@@ -30,20 +30,22 @@ from optax_warmup._presets.cycles import (
     triangular as triangular,
     warmup_cosine_restarts as warmup_cosine_restarts,
 )
+from optax_warmup._presets.inverse_sqrt import (
+    noam as noam,
+    power_law as power_law,
+    warmup_inverse_sqrt as warmup_inverse_sqrt,
+)
+from optax_warmup._presets.linear_and_cosine import (
+    warmup_constant as warmup_constant,
+    warmup_cosine as warmup_cosine,
+    warmup_exponential as warmup_exponential,
+    warmup_linear as warmup_linear,
+)
 from optax_warmup._presets.stages import (
     infinite as infinite,
     lr_range_test as lr_range_test,
-    power_law as power_law,
     spike as spike,
     tri_stage as tri_stage,
-    warmup_exponential as warmup_exponential,
-)
-from optax_warmup._presets.warmup_and_decay import (
-    noam as noam,
-    warmup_constant as warmup_constant,
-    warmup_cosine as warmup_cosine,
-    warmup_inverse_sqrt as warmup_inverse_sqrt,
-    warmup_linear as warmup_linear,
     wsd as wsd,
 )
 from optax_warmup._record.record_moments import record_moments as record_moments
@@ -51,42 +53,45 @@ from optax_warmup._schedules.batch_size import (
     accumulation_steps as accumulation_steps,
     growing_batch as growing_batch,
 )
-from optax_warmup._schedules.compose import (
-    advance as advance,
-    cooldown as cooldown,
-    delay as delay,
+from optax_warmup._schedules.clip import clip as clip
+from optax_warmup._schedules.combine import (
+    add as add,
     join as join,
     multiply as multiply,
-    warmup as warmup,
 )
 from optax_warmup._schedules.cycle import cycle as cycle
 from optax_warmup._schedules.decays import (
     exponential_decay as exponential_decay,
+    inverse_power as inverse_power,
     multistep as multistep,
     step_decay as step_decay,
 )
+from optax_warmup._schedules.delay import (
+    advance as advance,
+    delay as delay,
+)
 from optax_warmup._schedules.durations import steps_from as steps_from
 from optax_warmup._schedules.jitter import jitter as jitter
-from optax_warmup._schedules.modify import (
-    add as add,
-    clip as clip,
-    staircase as staircase,
-)
-from optax_warmup._schedules.ramps import (
-    inverse_power as inverse_power,
-    piecewise as piecewise,
-    transition as transition,
-)
 from optax_warmup._schedules.retime import retime as retime
 from optax_warmup._schedules.round_to import round_to as round_to
 from optax_warmup._schedules.schedule import (
     Schedule as Schedule,
+    ScheduleLike as ScheduleLike,
     constant as constant,
 )
+from optax_warmup._schedules.staircase import staircase as staircase
 from optax_warmup._schedules.stretch import stretch as stretch
 from optax_warmup._schedules.switch import (
     rewarm as rewarm,
     switch as switch,
+)
+from optax_warmup._schedules.transition import (
+    piecewise as piecewise,
+    transition as transition,
+)
+from optax_warmup._schedules.warmup import (
+    cooldown as cooldown,
+    warmup as warmup,
 )
 from optax_warmup._state.rate import (
     learning_rate as learning_rate,

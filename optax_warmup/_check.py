@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 MAX_STEP = 2**31 - 1  # optax counts steps in int32
+INFINITY = math.inf
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -162,5 +163,5 @@ def ordered(
     if np.any(np.asarray(low) > np.asarray(high)):
         raise ValueError(
             f"{owner}: {low_name} must be <= {high_name}, got {low_name}={low!r} and "
-            f"{high_name}={high!r}; exchange them."
+            f"{high_name}={high!r}; swap them."
         )

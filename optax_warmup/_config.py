@@ -16,7 +16,8 @@ import jax
 import numpy as np
 
 from optax_warmup import _check
-from optax_warmup.values._value import Static, Value
+from optax_warmup.values._kinds import kinds_of
+from optax_warmup.values._value import Static, Value, public_name
 
 Functions = Mapping[str, Callable[..., Any]]
 
@@ -52,7 +53,10 @@ def to_config(schedule: Value, functions: Functions | None = None) -> dict[str, 
             f"to_config: schedule must be a schedule or a shape of this library, got "
             f"{schedule!r}."
         )
-    return _plain(schedule, {id(f): name for name, f in (functions or {}).items()})
+    config: dict[str, Any] = _plain(
+        schedule, {id(f): name for name, f in (functions or {}).items()}
+    )
+    return config
 
 
 def from_config(config: Mapping[str, Any], functions: Functions | None = None) -> Any:
@@ -60,7 +64,8 @@ def from_config(config: Mapping[str, Any], functions: Functions | None = None) -
 
     Args:
         config: such a dict, also after a round trip through JSON.
-        functions: the callables of your own that it holds, by their names.
+        functions: the callables and the schedule or shape classes of your own that it
+            holds, by their names.
 
     Returns:
         A `Schedule` or a shape, equal to the one that was saved.
@@ -84,8 +89,9 @@ def from_config(config: Mapping[str, Any], functions: Functions | None = None) -
 def fingerprint(schedule: Value, functions: Functions | None = None) -> str:
     """A short name for what a schedule is: equal schedules, and only they, share it.
 
-    The SHA-256 of its configuration, with keys sorted and every number as a float. It
-    is the same in every process, on every machine and for every Python.
+    The SHA-256 of its configuration, with keys sorted and every number as a float32 has
+    it. It is the same in every process, on every machine and for every Python, and
+    after a jitted function has returned the schedule.
 
     Args:
         schedule: as for `to_config`.
@@ -118,17 +124,23 @@ def _plain(x: Any, names: dict[int, str]) -> Any:
         holder = _held_function(x)
         if holder is not None:
             return _plain(holder, names)
-        fields = {name: _plain(getattr(x, name), names) for name in _fields(type(x))}
+        fields = {name: _plain(getattr(x, name), names) for name in kinds_of(type(x))}
         return {"type": public_name(type(x)), **fields}
     if isinstance(x, tuple | list):
         return [_plain(item, names) for item in x]
     if isinstance(x, np.ndarray | np.generic | jax.Array):
-        return {"type": "array", "values": np.asarray(x).tolist()}
+        values = np.asarray(x).tolist()
+        # A jitted function returns numbers as arrays without axes.
+        return _plain(values, names) if np.ndim(x) == 0 else _array(values)
     if isinstance(x, float) and not math.isfinite(x):
         return {"type": "float", "value": repr(x)}  # JSON has no infinity
     if x is None or isinstance(x, int | float | str):
         return x
     raise TypeError(f"to_config: {x!r} is neither a number nor a value.")
+
+
+def _array(values: list[Any]) -> dict[str, Any]:
+    return {"type": "array", "values": values}
 
 
 def _build(x: Any, functions: Functions) -> Any:
@@ -146,6 +158,12 @@ def _build(x: Any, functions: Functions) -> Any:
         name = _only(kind, fields, "name")
         return _look_up(name, functions, kind, "pass functions={its name: it}")
     known = {public_name(cls): cls for cls in _classes(Value)}
+    # A class of the user's is built only where it is handed in.
+    known |= {
+        name: given
+        for name, given in functions.items()
+        if isinstance(given, type) and issubclass(given, Value)
+    }
     cls = _look_up(kind, known, "type", f"the types are {', '.join(sorted(known))}")
     parameters = inspect.signature(cls).parameters
     built = {name: _build(field, functions) for name, field in fields.items()}
@@ -175,11 +193,6 @@ def _look_up(name: Any, table: Mapping[str, Any], kind: str, way_out: str) -> An
     return table[name]
 
 
-def public_name(cls: type[Value]) -> str:
-    """The name that the library's users know the class, or its only value, by."""
-    return f"{cls._namespace}{cls.__name__.lstrip('_')}"
-
-
 def _classes(cls: type[Value]) -> Iterator[type[Value]]:
     """The library's own values; a subclass elsewhere is not looked at."""
     for child in cls.__subclasses__():
@@ -187,10 +200,6 @@ def _classes(cls: type[Value]) -> Iterator[type[Value]]:
         own = child.__module__.split(".")[0] == __name__.split(".")[0]
         if own and not inspect.isabstract(child) and child.__name__ != "_function":
             yield child
-
-
-def _fields(cls: type[Value]) -> list[str]:
-    return list(cls.__dataclass_fields__)  # type: ignore[attr-defined]
 
 
 def _held_function(x: Value) -> Static | None:
@@ -214,4 +223,7 @@ def _floats(x: Any) -> Any:
         return {key: _floats(item) for key, item in x.items()}
     if isinstance(x, list):
         return [_floats(item) for item in x]
-    return float(x) if isinstance(x, int) and not isinstance(x, bool) else x
+    if isinstance(x, bool) or not isinstance(x, int | float):
+        return x
+    # What equal schedules share: float32, the narrowest in which numbers compare.
+    return float(np.float32(x)) if isinstance(x, float) else float(x)

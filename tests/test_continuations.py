@@ -21,8 +21,8 @@ def values(schedule, steps):
     return schedule(np.asarray(steps, np.int32))
 
 
-def test_branch_reads_both_schedules_at_the_runs_own_step():
-    schedule = ow.switch(OLD, NEW, 40)
+def test_switch_reads_both_schedules_at_the_runs_own_step():
+    schedule = ow.switch(OLD, NEW, 40, allow_jump=True)
     steps = np.arange(250)
     expected = np.where(steps < 40, values(OLD, steps), values(NEW, steps))
     np.testing.assert_array_equal(values(schedule, steps), expected)
@@ -54,11 +54,11 @@ def test_a_bridge_as_long_as_there_are_steps_does_not_overflow():
     schedule = ow.switch(1.0, ow.join([(9, 0.0)], last=3.0), 2**30, steps=LAST)
     found = values(schedule, [0, 2**30, LAST])
     np.testing.assert_allclose(found, [1.0, 1.0, 2.0], rtol=1e-6)
-    late = ow.switch(1.0, 2.0, LAST, steps=0)
+    late = ow.switch(1.0, 2.0, LAST, allow_jump=True)
     assert [late(step).item() for step in (LAST - 1, LAST)] == [1.0, 2.0]
 
 
-def test_resume_allows_what_does_not_jump():
+def test_switch_allows_what_does_not_jump():
     old = ow.wsd(1e-3, 100, 1000, 200)
     new = ow.wsd(1e-3, 100, 2000, 400)
     schedule = ow.switch(old, new, 700)
@@ -69,12 +69,12 @@ def test_resume_allows_what_does_not_jump():
     ow.switch(ow.noam(512, 100), optax.constant_schedule(ow.noam(512, 100)(50)), 50)
 
 
-def test_resume_refuses_a_jump_and_names_both_rates():
+def test_switch_refuses_a_jump_and_names_both_rates():
     with pytest.raises(ValueError) as caught:
         ow.switch(OLD, NEW, 60)
     message = str(caught.value)
     for word in (
-        "resume",
+        "switch",
         "begin=60",
         f"{OLD(60).item():.6g} of the old",
         f"{NEW(60).item():.6g} of the new",
@@ -89,7 +89,7 @@ def test_resume_refuses_a_jump_and_names_both_rates():
     assert bridged(70) == NEW(70)
 
 
-def test_resume_checks_inside_jit_what_is_known_there():
+def test_switch_checks_inside_jit_what_is_known_there():
     @jax.jit
     def build(step):
         with pytest.raises(ValueError, match="must not jump"):
@@ -101,7 +101,7 @@ def test_resume_checks_inside_jit_what_is_known_there():
     assert traced(60) == NEW(70)
 
 
-def test_resume_to_zero_and_from_zero():
+def test_switch_to_zero_and_from_zero():
     done = ow.transition(1.0, 0.0, 10)
     assert ow.switch(done, 0.0, 10)(50) == 0
     with pytest.raises(ValueError, match="got 0 of the old"):

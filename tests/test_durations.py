@@ -217,7 +217,7 @@ def test_growing_batch_says_what_is_wrong(batch_size, base, error, words):
         assert word in str(caught.value)
 
 
-def test_rounded_values_are_whole_numbers():
+def test_round_to_values_are_whole_numbers():
     schedule = ow.round_to(ow.transition(1, 5, 8))
     assert schedule(3).dtype == jnp.int32
     assert schedule(np.arange(10)).tolist() == [1, 2, 2, 3, 3, 4, 4, 5, 5, 5]
@@ -234,8 +234,8 @@ def test_rounded_values_are_whole_numbers():
 
 
 @pytest.mark.parametrize("multiple", [0, -8, 1.5, math.nan, "8", None])
-def test_rounded_says_what_is_wrong(multiple):
-    with pytest.raises((ValueError, TypeError), match="rounded: multiple"):
+def test_round_to_says_what_is_wrong(multiple):
+    with pytest.raises((ValueError, TypeError), match="round_to: multiple"):
         ow.round_to(8.0, multiple=multiple)
 
 

@@ -41,7 +41,7 @@ KINDS = kinds()
 # Of the rest, those that compute with the numbers they are given.
 COMPUTING = ["warmup_offset", "warmup_inverse_sqrt", "noam", "wsd", "one_cycle"]
 COMPUTING += ["triangular", "restarts_growing", "tri_stage", "multistep", "power_law"]
-COMPUTING += ["untuned_linear_warmup", "exponential_warmup", "radam_warmup", "spike"]
+COMPUTING += ["factors.untuned_linear", "factors.exponential", "factors.radam", "spike"]
 COMPUTING += ["lr_range_test", "warmup_exponential_decay_schedule", "get_scheduler"]
 TRACEABLE = [name for name in {*KINDS, *COMPUTING} if CASES[name].traceable]
 every_case = pytest.mark.parametrize("name", CASES)

@@ -20,13 +20,15 @@ every_case = pytest.mark.parametrize("name", CASES)
 class Asked:
     """A vocabulary that remembers which of its names were asked for."""
 
-    def __init__(self, module, names):
-        self.module, self.names = module, names
+    def __init__(self, module, names, prefix=""):
+        self.module, self.names, self.prefix = module, names, prefix
 
     def __getattr__(self, name):
-        self.names.add(name)
+        self.names.add(f"{self.prefix}{name}")
         found = getattr(self.module, name)
-        return Asked(found, self.names) if inspect.ismodule(found) else found
+        if inspect.ismodule(found):
+            return Asked(found, self.names, f"{self.prefix}{name}.")
+        return found
 
 
 def test_every_builder_is_in_a_case():
@@ -34,16 +36,23 @@ def test_every_builder_is_in_a_case():
     asked, builders = set(), set()
     for case in CASES.values():
         case.build(Asked(ow, asked), example())
-    for module in (ow, ow.shapes):
-        for name, x in vars(module).items():
-            if name.startswith("_") or inspect.ismodule(x) or x in ABSTRACT:
+    rooms = {
+        "": ow,
+        "shapes.": ow.shapes,
+        "factors.": ow.factors,
+        "compat.optax.": ow.compat.optax,
+        "compat.transformers.": ow.compat.transformers,
+    }
+    for prefix, room in rooms.items():
+        for name, x in vars(room).items():
+            if name.startswith("_") or not callable(x) or x in ABSTRACT:
                 continue
             kind = x if isinstance(x, type) else type(x)
-            gives = inspect.signature(x).return_annotation if callable(x) else None
+            gives = inspect.signature(x).return_annotation
             if issubclass(kind, ow.Schedule | ow.shapes.Shape) or (
-                gives in (ow.Schedule, ow.shapes.Shape)
+                gives in ("Schedule", "Shape", ow.Schedule, ow.shapes.Shape)
             ):
-                builders.add(name)
+                builders.add(f"{prefix}{name}")
     assert len(builders) > 55
     assert builders <= asked, f"add cases of {sorted(builders - asked)}"
 

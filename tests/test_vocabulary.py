@@ -169,7 +169,9 @@ def test_cycle_takes_schedules_of_all_kinds():
     )
     foreign = ow.cycle(lambda step: step * 1.0, 3)
     np.testing.assert_array_equal(values(foreign, np.arange(7)), [0, 1, 2, 0, 1, 2, 0])
-    with pytest.raises(TypeError, match="cycle: the lengths inside"):
+    with pytest.raises(
+        TypeError, match="cycle: .*lambda.* is a function whose lengths are not known"
+    ):
         ow.cycle(lambda step: step * 1.0, 3, period_multiplier=2)
 
 
@@ -219,7 +221,7 @@ def test_stairs_and_milestones():
 # Modifiers
 
 
-def test_compress_and_stretch_are_inverse():
+def test_retime_and_stretch_are_inverse():
     schedule = ow.warmup(ow.transition(1.0, 0.1, 40, shapes.cosine), 10)
     k = np.arange(60)
     np.testing.assert_array_equal(
@@ -230,7 +232,7 @@ def test_compress_and_stretch_are_inverse():
 
 def test_stretch_rounds_half_up_and_reaches_every_length():
     schedule = ow.cooldown(ow.warmup(ow.delay(1.0, 5), 3, offset=1), 9, 5)
-    wanted = ow.cooldown(ow.warmup(ow.delay(1.0, 7), 5, offset=2), 14, 8)
+    wanted = ow.cooldown(ow.warmup(ow.delay(1.0, 8), 5, offset=2), 14, 8)
     assert ow.stretch(schedule, 1.5) == wanted
     assert ow.stretch(ow.inverse_power(1.0, timescale=8), 0.25) == ow.inverse_power(
         1.0, timescale=2.0
@@ -240,7 +242,7 @@ def test_stretch_rounds_half_up_and_reaches_every_length():
     assert ow.stretch(ow.cycle(inner, 10), 2) == ow.cycle(twice, 20)
     traced = jax.jit(lambda f: ow.stretch(schedule, f)(np.arange(20)))(1.5)
     np.testing.assert_array_equal(traced, wanted(np.arange(20)))
-    with pytest.raises(TypeError, match="stretch: the lengths inside"):
+    with pytest.raises(TypeError, match="stretch: .*lambda.*lengths are not known"):
         ow.stretch(lambda step: 1.0, 2)
     with pytest.raises(ValueError, match="stretch"):
         ow.stretch(ow.transition(1.0, 0.0, 2**30), 3)
@@ -302,7 +304,7 @@ def radam(n, b2):
 
 
 @pytest.mark.parametrize("b2", [0.61, 0.7, 0.9, 0.95, 0.98, 0.99, 0.999, 0.9999])
-def test_radam_warmup(b2):
+def test_radam(b2):
     first = next(n for n in range(1, 100) if rho(n, b2) > 4)
     assert first == 5 or b2 < 0.9
     k = np.unique(np.geomspace(1, 30 / (1 - b2), 200).astype(int)) - 1
@@ -313,7 +315,7 @@ def test_radam_warmup(b2):
     assert np.all(v > 0) and np.all(v <= 1) and v[-1] == pytest.approx(1, abs=1e-6)
 
 
-def test_radam_warmup_against_published_numbers():
+def test_radam_against_published_numbers():
     reference = {5: 0.017312, 6: 0.025821, 10: 0.048998, 100: 0.215335, 1000: 0.645326}
     for n, factor in reference.items():
         assert float(ow.factors.radam(0.999)(n - 5)) == pytest.approx(factor, abs=6e-7)
@@ -332,7 +334,7 @@ def test_factors_are_finite_with_their_gradients():
             value, slope = both(b2, step)
             assert np.isfinite(value) and 0 <= value <= 1 and np.isfinite(slope)
     for b2 in (0.6, 0.5, 1.0, -1.0):
-        with pytest.raises(ValueError, match=r"radam_warmup: b2 must be .* > 0.6"):
+        with pytest.raises(ValueError, match=r"factors.radam: b2 must be .* > 0.6"):
             ow.factors.radam(b2)
 
 
@@ -360,8 +362,8 @@ TRACED = {
     "stairs": lambda n, v: ow.step_decay(v, steps=n, rate=0.5),
     "multistep": lambda n, v: ow.multistep(v, [(n, v), (2 * n, 0.1)]),
     "retime": lambda n, v: ow.retime(ow.transition(v, 0.0, n), n),
-    "noise": lambda n, v: ow.jitter(v, 0.1, seed=n),
-    "exponential_warmup": lambda n, v: ow.multiply(ow.factors.exponential(n), v),
+    "jitter": lambda n, v: ow.jitter(v, 0.1, seed=n),
+    "factors.exponential": lambda n, v: ow.multiply(ow.factors.exponential(n), v),
     "one_cycle": lambda n, v: ow.one_cycle(v, n, 3 * n, return_steps=n),
     "triangular": lambda n, v: ow.triangular(0.1, v, n, n, scale=0.5, rate=v),
     "restarts": lambda n, v: ow.warmup_cosine_restarts(v, n, 4 * n, 3),

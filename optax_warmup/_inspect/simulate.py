@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 
 # What JAX raises where a function's Python branches on the step.
 _NOT_TRACEABLE = (
@@ -49,7 +49,7 @@ def simulate(schedule: ScheduleLike, steps: int) -> np.ndarray:
 def at_steps(owner: str, schedule: Any, steps: np.ndarray) -> np.ndarray:
     """The values of a schedule at some steps, of shape (len(steps),)."""
     if not callable(schedule) or isinstance(schedule, type):
-        schedule = require_schedule(owner, "schedule", schedule)
+        schedule = as_schedule(schedule, owner, "schedule")
     if steps.size == 0:
         return np.zeros(0, np.asarray(schedule(0)).dtype)
     if isinstance(schedule, Schedule):

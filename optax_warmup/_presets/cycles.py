@@ -1,30 +1,35 @@
-"""Presets that rise and fall more than once: restarts, one-cycle, triangles."""
+"""Schedules that rise and fall more than once: restarts, one-cycle, triangles."""
 
+from __future__ import annotations
+
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from optax_warmup import _check, shapes
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.compose import multiply, warmup
+from optax_warmup._schedules.combine import add, multiply
 from optax_warmup._schedules.cycle import cycle
 from optax_warmup._schedules.decays import exponential_decay
-from optax_warmup._schedules.modify import add
-from optax_warmup._schedules.ramps import piecewise, transition
 from optax_warmup._schedules.retime import retime
 from optax_warmup._schedules.schedule import Schedule
+from optax_warmup._schedules.transition import piecewise, transition
+from optax_warmup._schedules.warmup import warmup
+from optax_warmup.values._kinds import Count, Length, PositiveRate, Rate, checked
 
 
+@checked()
 def warmup_cosine_restarts(
-    peak_value: ArrayLike,
-    warmup_steps: ArrayLike,
-    total_steps: ArrayLike,
-    num_cycles: ArrayLike,
+    peak_value: Rate,
+    warmup_steps: Length,
+    total_steps: Length,
+    num_cycles: Count,
     *,
-    period_multiplier: ArrayLike = 1,
-    scale: ArrayLike = 1.0,
-    init_value: ArrayLike = 0.0,
-    end_value: ArrayLike = 0.0,
-    offset: ArrayLike = 0,
+    period_multiplier: Count = 1,
+    scale: Rate = 1.0,
+    init_value: Rate = 0.0,
+    end_value: Rate = 0.0,
+    offset: Length = 0,
 ) -> Schedule:
     """A linear warmup, then cosine decays that restart at the peak (SGDR).
 
@@ -61,19 +66,13 @@ def warmup_cosine_restarts(
     Restarts", 2017, arXiv:1608.03983, equation 5.
     """
     owner = "warmup_cosine_restarts"
-    peak_value = _check.rate(owner, "peak_value", peak_value)
-    end_value = _check.rate(owner, "end_value", end_value)
-    warmup_steps = _check.length(owner, "warmup_steps", warmup_steps)
-    total_steps = _check.length(owner, "total_steps", total_steps)
-    num_cycles = _check.length(owner, "num_cycles", num_cycles, minimum=1)
     decay_steps = _check.difference(
         owner, "total_steps", total_steps, "warmup_steps", warmup_steps
     )
     decay_steps = _check.length(
         owner, "total_steps - warmup_steps", decay_steps, minimum=1
     )
-    multiplier = _check.length(owner, "period_multiplier", period_multiplier, minimum=1)
-    parts = _parts(num_cycles, multiplier)
+    parts = _parts(num_cycles, period_multiplier)
     if isinstance(decay_steps, int) and isinstance(parts, int):
         hint = "take fewer cycles"
         _check.length(owner, "decay steps times cycles", decay_steps * parts, hint=hint)
@@ -81,7 +80,7 @@ def warmup_cosine_restarts(
         # In units of an update / parts, each cycle has a whole length.
         transition(peak_value, end_value, decay_steps, shapes.cosine),
         decay_steps,
-        period_multiplier=multiplier,
+        period_multiplier=period_multiplier,
         scale=scale,
         floor=end_value,
         num_cycles=num_cycles,
@@ -97,22 +96,24 @@ def _parts(num_cycles: ArrayLike, multiplier: ArrayLike) -> ArrayLike:
         if multiplier == 1:
             return num_cycles
         # No more than 31 cycles that grow fit into the steps that there are.
-        return sum(multiplier**i for i in range(min(num_cycles, 64)))
+        return int(sum(multiplier**i for i in range(min(num_cycles, 64))))
     grows = jnp.asarray(multiplier).astype(jnp.int32)
     count = jnp.asarray(num_cycles).astype(jnp.int32)
     less = jnp.maximum(grows - 1, 1)
-    return jnp.where(grows == 1, count, (grows**count - 1) // less)
+    total: jax.Array = jnp.where(grows == 1, count, (grows**count - 1) // less)
+    return total
 
 
+@checked()
 def one_cycle(
-    peak_value: ArrayLike,
-    warmup_steps: ArrayLike,
-    total_steps: ArrayLike,
+    peak_value: Rate,
+    warmup_steps: Length,
+    total_steps: Length,
     *,
-    init_value: ArrayLike | None = None,
-    end_value: ArrayLike | None = None,
-    return_steps: ArrayLike | None = None,
-    shape: shapes.Shape = shapes.cosine,
+    init_value: Rate | None = None,
+    end_value: Rate | None = None,
+    return_steps: Length | None = None,
+    shape: shapes.ShapeLike = shapes.cosine,
 ) -> Schedule:
     """Up to the peak once, and down again to far below the start.
 
@@ -151,21 +152,15 @@ def one_cycle(
     Networks Using Large Learning Rates", 2018, arXiv:1708.07120, section 3.
     """
     owner = "one_cycle"
-    peak_value = _check.rate(owner, "peak_value", peak_value)
     if init_value is None:
         init_value = peak_value / 25
-    init_value = _check.rate(owner, "init_value", init_value)
     if end_value is None:
         end_value = init_value / 10_000
-    end_value = _check.rate(owner, "end_value", end_value)
-    warmup_steps = _check.length(owner, "warmup_steps", warmup_steps)
-    total_steps = _check.length(owner, "total_steps", total_steps)
     rest = _check.difference(
         owner, "total_steps", total_steps, "warmup_steps", warmup_steps
     )
     segments = [(warmup_steps, peak_value, shape)]
     if return_steps is not None:
-        return_steps = _check.length(owner, "return_steps", return_steps)
         rest = _check.difference(
             owner, "total_steps - warmup_steps", rest, "return_steps", return_steps
         )
@@ -173,14 +168,15 @@ def one_cycle(
     return piecewise(init_value, [*segments, (rest, end_value, shape)])
 
 
+@checked()
 def triangular(
-    base_value: ArrayLike,
-    peak_value: ArrayLike,
-    up_steps: ArrayLike,
-    down_steps: ArrayLike,
+    base_value: Rate,
+    peak_value: Rate,
+    up_steps: Length,
+    down_steps: Length,
     *,
-    scale: ArrayLike = 1.0,
-    rate: ArrayLike = 1.0,
+    scale: Rate = 1.0,
+    rate: PositiveRate = 1.0,
 ) -> Schedule:
     """Up and down in straight lines, for ever (a cyclical learning rate).
 
@@ -217,25 +213,14 @@ def triangular(
     arXiv:1506.01186, section 3.
     """
     owner = "triangular"
-    base_value = _check.rate(owner, "base_value", base_value)
-    peak_value = _check.rate(owner, "peak_value", peak_value)
     _check.ordered(owner, "base_value", base_value, "peak_value", peak_value)
-    up_steps = _check.length(owner, "up_steps", up_steps)
-    down_steps = _check.length(owner, "down_steps", down_steps)
-    rate = _check.number(owner, "rate", rate, above=0)
     period = _check.length(
         owner, "up_steps + down_steps", up_steps + down_steps, minimum=1
     )
-    height = _minus(peak_value, base_value)
+    height = clocks.on_numbers(lambda x, y: x - y, peak_value, base_value)
     triangle: Schedule = cycle(
         piecewise(0.0, [(up_steps, height), (down_steps, 0.0)]), period, scale=scale
     )
     if not isinstance(rate, float) or rate != 1:
         triangle = multiply(triangle, exponential_decay(1.0, steps=1, rate=rate))
     return add(base_value, triangle)
-
-
-def _minus(x: ArrayLike, y: ArrayLike) -> ArrayLike:
-    if isinstance(x, float) and isinstance(y, float):
-        return x - y
-    return clocks.as_value(x) - clocks.as_value(y)

@@ -1,131 +1,88 @@
-"""Presets of several stages, and those that do not know where the run ends."""
+"""Schedules of several stages: warmup-stable-decay, tri-stage, infinite, a spike."""
 
-from jax.typing import ArrayLike
+from __future__ import annotations
 
 from optax_warmup import _check, shapes
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.compose import delay, multiply, warmup
-from optax_warmup._schedules.decays import exponential_decay
-from optax_warmup._schedules.ramps import inverse_power, piecewise, transition
-from optax_warmup._schedules.schedule import Schedule, require_schedule
+from optax_warmup._schedules.combine import multiply
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike
+from optax_warmup._schedules.transition import piecewise, transition
+from optax_warmup._schedules.warmup import cooldown, warmup
+from optax_warmup.values._kinds import Length, PositiveRate, Rate, checked
 
 
-def warmup_exponential(
-    peak_value: ArrayLike,
-    warmup_steps: ArrayLike,
+@checked()
+def wsd(
+    peak_value: Rate,
+    warmup_steps: Length,
+    total_steps: Length,
+    decay_steps: Length,
     *,
-    decay_steps: ArrayLike,
-    decay_rate: ArrayLike,
-    init_value: ArrayLike = 0.0,
-    limit: ArrayLike = 0.0,
-    offset: ArrayLike = 0,
+    init_value: Rate = 0.0,
+    end_value: Rate = 0.0,
+    decay_shape: shapes.ShapeLike = shapes.linear,
+    offset: Length = 0,
 ) -> Schedule:
-    """A linear warmup, then an exponential decay.
+    """Warmup, stable, decay: a linear warmup, a constant, and a final cooldown.
 
-    With W = warmup_steps, after the warmup
-    value(step) = limit + (peak_value - limit) * decay_rate**((step - W) / decay_steps)
+    With D = decay_steps and T = total_steps,
+    value(step) = peak_value                                 for W <= step <= T - D
+    value(step) = peak + (end - peak) * decay_shape((step - (T - D)) / D)     after it
 
     Args:
-        peak_value: the value at step `warmup_steps`, >= 0; may be traced.
+        peak_value: the constant, >= 0; may be traced.
         warmup_steps: updates in the ramp, >= 0; may be traced.
-        decay_steps: updates after which the value has changed by `decay_rate`, >= 1.
-        decay_rate: the factor, 0 < decay_rate <= 1; may be traced.
+        total_steps: the step from which on the value is `end_value`: the number of
+            updates in the whole run, warmup and decay included.
+        decay_steps: updates in the cooldown, >= 0; warmup and decay must fit into
+            total_steps.
         init_value: the value of the first update, >= 0; may be traced.
-        limit: what the value tends to, >= 0; may be traced.
+        end_value: the value at the end, >= 0; may be traced.
+        decay_shape: linear by default; `shapes.power(0.5)` is "1 - sqrt".
         offset: 1 gives the first update peak / warmup_steps; see `warmup`.
 
     Returns:
         A `Schedule`.
 
     Raises:
-        TypeError: an argument is not a number.
-        ValueError: a value is negative, NaN or infinite; a length is not one; the rate
-            is not in (0, 1].
+        TypeError: an argument is not a number, or the shape is not callable.
+        ValueError: a value is negative, NaN or infinite; a length is negative or not
+            whole; warmup_steps + decay_steps > total_steps.
 
     Example:
         >>> import optax_warmup as ow
-        >>> schedule = ow.warmup_exponential(1.0, 2, decay_steps=1, decay_rate=0.5)
-        >>> [schedule(step).item() for step in range(5)]
-        [0.0, 0.5, 1.0, 0.5, 0.25]
+        >>> schedule = ow.wsd(1.0, warmup_steps=2, total_steps=8, decay_steps=4)
+        >>> [schedule(step).item() for step in range(9)]
+        [0.0, 0.5, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0]
+
+    Source: S. Hu et al., "MiniCPM: Unveiling the Potential of Small Language Models
+    with Scalable Training Strategies", 2024, arXiv:2404.06395, equation 1.
     """
-    owner = "warmup_exponential"
-    peak_value = _check.rate(owner, "peak_value", peak_value)
-    warmup_steps = _check.length(owner, "warmup_steps", warmup_steps)
-    decay_steps = _check.length(owner, "decay_steps", decay_steps, minimum=1)
-    decay_rate = _check.number(
-        owner, "decay_rate", decay_rate, above=0, maximum=1, hint="this is a decay"
+    begin = _check.difference(
+        "wsd", "total_steps", total_steps, "decay_steps", decay_steps
     )
-    limit = _check.rate(owner, "limit", limit)
-    decay = exponential_decay(
-        peak_value, steps=decay_steps, rate=decay_rate, limit=limit
+    # The constant stage lasts until the cooldown; its length only has to exist.
+    _check.difference(
+        "wsd", "total_steps - decay_steps", begin, "warmup_steps", warmup_steps
     )
-    return warmup(decay, warmup_steps, init_value=init_value, offset=offset)
-
-
-def power_law(
-    peak_value: ArrayLike,
-    warmup_steps: ArrayLike,
-    *,
-    hold_until: ArrayLike,
-    power: ArrayLike = 0.5,
-    init_value: ArrayLike = 0.0,
-    offset: ArrayLike = 0,
-) -> Schedule:
-    """A linear warmup, a constant, then a power of the step; the end stays open.
-
-    value(step) = peak_value * min(1, (step / hold_until)**-power)   after the warmup
-
-    The power scheduler min(peak, a * (c * step)**-b), with c tokens an update, has
-    hold_until = (a / peak)**(1 / b) / c and power = b. End it with `cooldown`.
-
-    Args:
-        peak_value: the value from step `warmup_steps` to `hold_until`, >= 0.
-        warmup_steps: updates in the ramp, 0 <= warmup_steps <= hold_until.
-        hold_until: the step at which the decay begins, >= 1; may be traced.
-        power: the exponent, >= 0; may be traced.
-        init_value: the value of the first update, >= 0; may be traced.
-        offset: 1 gives the first update peak / warmup_steps; see `warmup`.
-
-    Returns:
-        A `Schedule`.
-
-    Raises:
-        TypeError: an argument is not a number.
-        ValueError: a value is negative, NaN or infinite; a length is out of range;
-            warmup_steps > hold_until.
-
-    Example:
-        >>> import optax_warmup as ow
-        >>> schedule = ow.power_law(1.0, 2, hold_until=4)
-        >>> [schedule(step).item() for step in (0, 1, 2, 4, 16, 64)]
-        [0.0, 0.5, 1.0, 1.0, 0.5, 0.25]
-
-    Source: Y. Shen et al., "Power Scheduler: A Batch Size and Token Number Agnostic
-    Learning Rate Scheduler", 2024, arXiv:2408.13359, equation 8.
-    """
-    owner = "power_law"
-    warmup_steps = _check.length(owner, "warmup_steps", warmup_steps)
-    hold_until = _check.length(owner, "hold_until", hold_until, minimum=1)
-    hold = _check.difference(
-        owner, "hold_until", hold_until, "warmup_steps", warmup_steps
+    return cooldown(
+        warmup(peak_value, warmup_steps, init_value=init_value, offset=offset),
+        begin,
+        decay_steps,
+        end_value=end_value,
+        shape=decay_shape,
     )
-    tail = inverse_power(
-        _check.rate(owner, "peak_value", peak_value),
-        timescale=hold_until,
-        power=_check.number(owner, "power", power, minimum=0),
-    )
-    held = delay(tail, hold)
-    return warmup(held, warmup_steps, init_value=init_value, offset=offset)
 
 
+@checked()
 def tri_stage(
-    peak_value: ArrayLike,
-    warmup_steps: ArrayLike,
-    hold_steps: ArrayLike,
-    decay_steps: ArrayLike,
+    peak_value: PositiveRate,
+    warmup_steps: Length,
+    hold_steps: Length,
+    decay_steps: Length,
     *,
-    init_value: ArrayLike,
-    end_value: ArrayLike,
+    init_value: Rate,
+    end_value: PositiveRate,
 ) -> Schedule:
     """Up in a line, constant, and down by the same factor every update.
 
@@ -153,34 +110,24 @@ def tri_stage(
 
     Source: D. S. Park et al., "SpecAugment", 2019, arXiv:1904.08779, section 3.2.
     """
-    owner = "tri_stage"
-    peak_value = _check.number(owner, "peak_value", peak_value, above=0)
-    end_value = _check.number(owner, "end_value", end_value, above=0)
-    decay = shapes.exponential(_ratio(end_value, peak_value))
-    return piecewise(
-        _check.rate(owner, "init_value", init_value),
-        [
-            (_check.length(owner, "warmup_steps", warmup_steps), peak_value),
-            (_check.length(owner, "hold_steps", hold_steps), peak_value),
-            (_check.length(owner, "decay_steps", decay_steps), end_value, decay),
-        ],
-    )
+    ratio = clocks.on_numbers(lambda x, y: x / y, end_value, peak_value)
+    stages = [
+        (warmup_steps, peak_value),
+        (hold_steps, peak_value),
+        (decay_steps, end_value, shapes.exponential(ratio)),
+    ]
+    return piecewise(init_value, stages)
 
 
-def _ratio(x: ArrayLike, y: ArrayLike) -> ArrayLike:
-    if isinstance(x, float) and isinstance(y, float):
-        return x / y
-    return clocks.as_value(x) / clocks.as_value(y)
-
-
+@checked()
 def infinite(
-    peak_value: ArrayLike,
-    warmup_steps: ArrayLike,
-    decay_steps: ArrayLike,
-    constant_value: ArrayLike,
+    peak_value: Rate,
+    warmup_steps: Length,
+    decay_steps: Length,
+    constant_value: Rate,
     *,
-    init_value: ArrayLike = 0.0,
-    shape: shapes.Shape = shapes.cosine,
+    init_value: Rate = 0.0,
+    shape: shapes.ShapeLike = shapes.cosine,
 ) -> Schedule:
     """A warmup, a decay to a constant, and that constant for as long as data comes.
 
@@ -212,31 +159,19 @@ def infinite(
     Source: A. Ibrahim et al., "Simple and Scalable Strategies to Continually Pre-train
     Large Language Models", 2024, arXiv:2403.08763, section 7.4.
     """
-    owner = "infinite"
-    return piecewise(
-        _check.rate(owner, "init_value", init_value),
-        [
-            (
-                _check.length(owner, "warmup_steps", warmup_steps),
-                _check.rate(owner, "peak_value", peak_value),
-            ),
-            (
-                _check.length(owner, "decay_steps", decay_steps),
-                _check.rate(owner, "constant_value", constant_value),
-                shape,
-            ),
-        ],
-    )
+    stages = [(warmup_steps, peak_value), (decay_steps, constant_value, shape)]
+    return piecewise(init_value, stages)
 
 
+@checked()
 def spike(
-    schedule: Schedule | ArrayLike,
-    begin: ArrayLike,
+    schedule: ScheduleLike,
+    begin: Length,
     *,
-    factor: ArrayLike,
-    up_steps: ArrayLike,
-    hold_steps: ArrayLike = 0,
-    down_steps: ArrayLike,
+    factor: Rate,
+    up_steps: Length,
+    hold_steps: Length = 0,
+    down_steps: Length,
 ) -> Schedule:
     """A schedule with a temporary rise, to try a region or to test for stability.
 
@@ -265,24 +200,16 @@ def spike(
         >>> [schedule(step).item() for step in range(6)]
         [1.0, 1.0, 2.0, 3.0, 1.0, 1.0]
     """
-    owner = "spike"
-    schedule = require_schedule(owner, "schedule", schedule)
-    begin = _check.length(owner, "begin", begin)
-    factor = _check.rate(owner, "factor", factor)
     rise = piecewise(
         1.0,
-        [
-            (begin, 1.0),
-            (_check.length(owner, "up_steps", up_steps), factor),
-            (_check.length(owner, "hold_steps", hold_steps), factor),
-            (_check.length(owner, "down_steps", down_steps), 1.0),
-        ],
+        [(begin, 1.0), (up_steps, factor), (hold_steps, factor), (down_steps, 1.0)],
     )
     return multiply(schedule, rise)
 
 
+@checked()
 def lr_range_test(
-    min_value: ArrayLike, max_value: ArrayLike, total_steps: ArrayLike
+    min_value: PositiveRate, max_value: PositiveRate, total_steps: Length
 ) -> Schedule:
     """Raises the value by the same factor every update, to see where training breaks.
 
@@ -310,9 +237,5 @@ def lr_range_test(
     Source: L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017,
     arXiv:1506.01186, section 3.3.
     """
-    owner = "lr_range_test"
-    min_value = _check.number(owner, "min_value", min_value, above=0)
-    max_value = _check.number(owner, "max_value", max_value, above=0)
-    total_steps = _check.length(owner, "total_steps", total_steps)
-    shape = shapes.exponential(_ratio(max_value, min_value))
-    return transition(min_value, max_value, total_steps, shape)
+    ratio = clocks.on_numbers(lambda x, y: x / y, max_value, min_value)
+    return transition(min_value, max_value, total_steps, shapes.exponential(ratio))

@@ -1,29 +1,29 @@
 """Batch sizes that grow, and schedules that are read on the data seen so far."""
 
+from __future__ import annotations
+
 from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.compose import join
+from optax_warmup._schedules.combine import join
 from optax_warmup._schedules.round_to import round_to
 from optax_warmup._schedules.schedule import (
     Schedule,
     ScheduleLike,
+    as_schedule,
     constant,
-    require_schedule,
 )
-from optax_warmup.values._value import value
+from optax_warmup.values._kinds import Count, checked
 
 _LARGEST = 2**24  # float32, which holds a schedule's values, is exact up to here
 
 
-@value
 class growing_batch(Schedule):
     """A schedule said for one batch size, read on the data that a growing batch takes.
 
@@ -64,27 +64,22 @@ class growing_batch(Schedule):
     """
 
     schedule: ScheduleLike
-    batch_size: Schedule | ArrayLike
+    batch_size: ScheduleLike
     _: KW_ONLY
-    base: ArrayLike
+    base: Count
 
-    def __post_init__(self) -> None:
-        owner = "growing_batch"
-        schedule = require_schedule(owner, "schedule", self.schedule)
-        base = _check.length(owner, "base", self.base, minimum=1)
-        phases, last = sizes_of(owner, self.batch_size)
-        _require_divisor(owner, "base", base, phases, last)
-        batch_size = require_schedule(owner, "batch_size", self.batch_size)
-        self._set(schedule=schedule, batch_size=batch_size, base=base)
+    def __check_init__(self) -> None:
+        phases, last = sizes_of("growing_batch", self.batch_size)
+        _require_divisor("growing_batch", "base", self.base, phases, last)
 
-    def _at(self, clock: Any) -> jax.Array:
+    def value_at(self, clock: Any) -> jax.Array:
         clock = clocks.minus(clock, 0)
         ticks = jnp.zeros_like(clock)
         phases, last = _phases(self.batch_size)
         for steps, size in phases:
             ticks = self._advanced(ticks, clocks.until(clock, steps), size)
             clock = clocks.since(clock, steps)
-        return self.schedule._at(self._advanced(ticks, clock, last))
+        return as_schedule(self.schedule).value_at(self._advanced(ticks, clock, last))
 
     def _advanced(self, ticks: jax.Array, steps: jax.Array, size: Any) -> jax.Array:
         """ticks + steps * size / base, which stops at 2**31 - 1 and never overflows."""
@@ -94,13 +89,12 @@ class growing_batch(Schedule):
         room = (end - ticks) // each
         return jnp.where(steps > room, end, ticks + jnp.minimum(steps, room) * each)
 
-    def _start(self) -> jax.Array:
-        return self.schedule._start()
+    def start_value(self) -> jax.Array:
+        return as_schedule(self.schedule).start_value()
 
 
-def accumulation_steps(
-    batch_size: Schedule | ArrayLike, *, microbatch_size: ArrayLike
-) -> Schedule:
+@checked()
+def accumulation_steps(batch_size: ScheduleLike, *, microbatch_size: Count) -> Schedule:
     """How many gradients to accumulate for each update, as the batch size grows.
 
     value(step) = batch_size(step) / microbatch_size
@@ -133,11 +127,11 @@ def accumulation_steps(
         >>> optimizer = optax.MultiSteps(optax.adam(1e-3), every_k)
     """
     owner, name = "accumulation_steps", "microbatch_size"
-    micro = _check.length(owner, name, microbatch_size, minimum=1)
     phases, last = sizes_of(owner, batch_size)
-    _require_divisor(owner, name, micro, phases, last)
-    counts = [(steps, size // micro) for steps, size in phases]
-    return round_to(join(counts, last // micro) if counts else last // micro)
+    _require_divisor(owner, name, microbatch_size, phases, last)
+    counts = [(steps, size // microbatch_size) for steps, size in phases]
+    smallest = last // microbatch_size
+    return round_to(join(counts, smallest) if counts else smallest)
 
 
 def _require_divisor(

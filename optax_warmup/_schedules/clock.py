@@ -5,6 +5,7 @@ Differences are taken in integers before any division, so step 2**24 + 1 is stil
 right; sums of lengths are never formed, so nothing overflows up to step 2**31 - 1.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -94,3 +95,13 @@ def as_value(x: ArrayLike) -> jax.Array:
     That is float32, or float64 where JAX runs in 64 bits; never weakly typed.
     """
     return jnp.asarray(x).astype(jnp.result_type(float))
+
+
+def on_numbers(operation: Callable[..., Any], *numbers: ArrayLike) -> Any:
+    """The operation on Python numbers where all are known, else on arrays.
+
+    Python's have float64's digits, which are rounded once, when the value is computed.
+    """
+    if all(isinstance(x, int | float) for x in numbers):
+        return operation(*numbers)
+    return operation(*map(as_value, numbers))

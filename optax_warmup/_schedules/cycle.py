@@ -1,7 +1,9 @@
 """A schedule that starts again and again."""
 
+from __future__ import annotations
+
 from dataclasses import KW_ONLY
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -11,20 +13,15 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._numerics import expm1, plus_product
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.modify import saturating_product, whole
-from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
-from optax_warmup._schedules.stretch import (
-    LENGTHS,
-    require_stretchable,
-    with_times,
-)
-from optax_warmup.values._value import value
+from optax_warmup._schedules.integers import saturating_product, whole
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup._schedules.stretch import require_stretchable
+from optax_warmup.values._kinds import Count, OrNone, PositiveLength, Rate, WholeNumber
 
 # Cycles that double in length have all begun by then.
 _MOST_GROWING = 31
 
 
-@value
 class cycle(Schedule):
     """A schedule that starts again after each period.
 
@@ -69,39 +66,25 @@ class cycle(Schedule):
     """
 
     schedule: ScheduleLike
-    period: ArrayLike
+    period: PositiveLength
     _: KW_ONLY
-    period_multiplier: ArrayLike | None = None
-    scale: ArrayLike = 1.0
-    floor: ArrayLike = 0.0
-    num_cycles: ArrayLike | None = None
+    period_multiplier: Annotated[
+        ArrayLike | None,
+        OrNone(WholeNumber(1, hint="write cycles of other lengths down in join")),
+    ] = None
+    scale: Rate = 1.0
+    floor: Rate = 0.0
+    num_cycles: Count | None = None
 
-    def __post_init__(self) -> None:
-        self._set(
-            schedule=require_schedule("cycle", "schedule", self.schedule),
-            period=_check.length("cycle", "period", self.period, minimum=1),
-            scale=_check.rate("cycle", "scale", self.scale),
-            floor=_check.rate("cycle", "floor", self.floor),
-        )
-        if self.num_cycles is not None:
-            count = _check.length("cycle", "num_cycles", self.num_cycles, minimum=1)
-            self._set(num_cycles=count)
+    def __check_init__(self) -> None:
         if self.period_multiplier is None:
             return
-        multiplier = _check.length(
-            "cycle",
-            "period_multiplier",
-            self.period_multiplier,
-            minimum=1,
-            hint="write cycles of other lengths down in join",
-        )
-        if isinstance(multiplier, int) and multiplier == 1:
-            multiplier = None  # a simpler program, which any callable goes with
+        if isinstance(self.period_multiplier, int) and self.period_multiplier == 1:
+            self._set(period_multiplier=None)  # a simpler program, for any callable
         else:
-            require_stretchable("cycle", self.schedule)
-        self._set(period_multiplier=multiplier)
+            require_stretchable("cycle", as_schedule(self.schedule))
 
-    def _at(self, clock: Any) -> jax.Array:
+    def value_at(self, clock: Any) -> jax.Array:
         clock = clocks.minus(clock, 0)
         step, period = whole(jnp.floor(clock)), jnp.maximum(whole(self.period), 1)
         last = (
@@ -117,17 +100,16 @@ class cycle(Schedule):
                 jnp.where(even, x, y)
                 for x, y in zip((index, start, factor), grown, strict=True)
             )
-            schedule = with_times(
-                schedule,
+            schedule = as_schedule(schedule)._stretched(
                 lambda steps: _times(steps, factor),
                 lambda time: clocks.as_value(time) * clocks.as_value(factor),
             )
         length = saturating_product(period, factor)
         local = clocks.until(clock - start.astype(clock.dtype), length)
-        return self._scaled(schedule._at(local), index)
+        return self._scaled(as_schedule(schedule).value_at(local), index)
 
-    def _start(self) -> jax.Array:
-        return self.schedule._start()
+    def start_value(self) -> jax.Array:
+        return as_schedule(self.schedule).start_value()
 
     def _scaled(self, value: jax.Array, index: jax.Array) -> jax.Array:
         scale, index = clocks.as_value(self.scale), clocks.as_value(index)
@@ -141,9 +123,6 @@ class cycle(Schedule):
         moved = jnp.where(value < floor, plus_product(lost, kept, value), above)
         moved = jnp.clip(moved, 0, float(jnp.finfo(moved.dtype).max))
         return jnp.where(kept == 1, value, moved)
-
-
-LENGTHS[cycle] = ("period",)
 
 
 def _even(step: jax.Array, period: jax.Array, last: ArrayLike) -> tuple[Any, ...]:
@@ -173,7 +152,8 @@ def _growing(
 
     shape = jnp.broadcast_shapes(*map(jnp.shape, (step, period, multiplier, last)))
     zero = jnp.zeros(shape, jnp.int32)
-    return jax.lax.fori_loop(0, _MOST_GROWING, walk, (zero, zero, zero + 1))
+    start: tuple[Any, ...] = zero, zero, zero + 1
+    return tuple(jax.lax.fori_loop(0, _MOST_GROWING, walk, start))
 
 
 def _times(steps: ArrayLike, factor: jax.Array) -> jax.Array:

@@ -1,8 +1,10 @@
-"""Decays that never end (exponential) and decays in steps."""
+"""Decays without an end (exponential, inverse power) and decays in steps."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +14,21 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._numerics import expm1, plus_product, quotient
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.compose import join
-from optax_warmup._schedules.modify import staircase
+from optax_warmup._schedules.combine import join
 from optax_warmup._schedules.schedule import Schedule, constant
-from optax_warmup.values._value import value
+from optax_warmup._schedules.staircase import staircase
+from optax_warmup.values._kinds import (
+    Length,
+    Number,
+    PositiveLength,
+    PositiveRate,
+    Rate,
+    Rows,
+    Timescale,
+    checked,
+)
 
 
-@value
 class exponential_decay(Schedule):
     """The distance to a limit changes by the same factor every `steps` updates.
 
@@ -52,32 +62,24 @@ class exponential_decay(Schedule):
         [1.0, 0.5, 0.25, 0.125, 0.0625]
     """
 
-    init_value: ArrayLike
+    init_value: Rate
     _: KW_ONLY
-    steps: ArrayLike
-    rate: ArrayLike
-    limit: ArrayLike = 0.0
+    steps: PositiveLength
+    rate: PositiveRate
+    limit: Rate = 0.0
 
-    def __post_init__(self) -> None:
-        owner = "exponential_decay"
-        self._set(
-            init_value=_check.rate(owner, "init_value", self.init_value),
-            steps=_check.length(owner, "steps", self.steps, minimum=1),
-            rate=_check.number(owner, "rate", self.rate, above=0),
-            limit=_check.rate(owner, "limit", self.limit),
-        )
-        known = not any(map(_check.is_traced, (self.rate, self.init_value, self.limit)))
-        if known and np.any(
-            (np.asarray(self.rate) > 1)
-            & (np.asarray(self.limit) > np.asarray(self.init_value))
-        ):
+    def __check_init__(self) -> None:
+        if any(map(_check.is_traced, (self.rate, self.init_value, self.limit))):
+            return
+        rises = np.asarray(self.limit) > np.asarray(self.init_value)
+        if np.any((np.asarray(self.rate) > 1) & rises):
             raise ValueError(
-                f"{owner}: rate must be <= 1 where limit > init_value, got "
+                f"exponential_decay: rate must be <= 1 where limit > init_value, got "
                 f"rate={self.rate!r}; the value would fall below 0. For a value that "
                 "grows leave the limit at 0."
             )
 
-    def _at(self, clock: Any) -> jax.Array:
+    def value_at(self, clock: Any) -> jax.Array:
         steps = jnp.maximum(clocks.minus(self.steps, 0), 1)
         rate = clocks.as_value(self.rate)
         start, limit = clocks.as_value(self.init_value), clocks.as_value(self.limit)
@@ -98,11 +100,65 @@ class exponential_decay(Schedule):
         return jnp.where(limit > start, jnp.clip(rising, start, limit), falling)
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 def _largest(x: jax.Array) -> float:
     return float(jnp.finfo(x.dtype).max)
 
 
-def step_decay(init_value: ArrayLike, *, steps: ArrayLike, rate: ArrayLike) -> Schedule:
+class inverse_power(Schedule):
+    """A power law in time: long tails that never end.
+
+    value(step) = init_value * (1 + step / timescale)**-power
+
+    With power 1/2 it is the inverse square root, with 1 inverse time. After a warmup of
+    `timescale` steps it is init_value * (timescale / step)**power.
+
+    Args:
+        init_value: the value at step 0, >= 0; may be traced.
+        timescale: updates after which 1 + step / timescale has doubled, > 0 and not
+            necessarily whole; may be traced.
+        power: the exponent, >= 0; may be traced.
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        TypeError: an argument is not a number.
+        ValueError: `init_value` is negative, `timescale` not above 0, `power` negative,
+            or one of them NaN or infinite.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> tail = ow.inverse_power(1.0, timescale=10)
+        >>> [round(tail(step).item(), 3) for step in (0, 10, 30, 990)]
+        [1.0, 0.707, 0.5, 0.1]
+
+    Source: A. Vaswani et al., "Attention Is All You Need", 2017, arXiv:1706.03762,
+    equation 3 (its tail); X. Zhai et al., "Scaling Vision Transformers", 2022,
+    arXiv:2106.04560, section 3.4 (the timescale).
+    """
+
+    init_value: Rate
+    _: KW_ONLY
+    timescale: Timescale
+    power: Annotated[ArrayLike, Number(minimum=0)] = 0.5
+
+    def value_at(self, clock: Any) -> jax.Array:
+        timescale = clocks.as_value(self.timescale)
+        # timescale / (timescale + clock) keeps its last digits where 1 + x would not.
+        base = timescale / (timescale + clocks.as_value(clock))
+        power = clocks.as_value(self.power)
+        # The square root is exact; a general power errs by a few units in its place.
+        decay = jnp.where(power == 0.5, jnp.sqrt(base), base**power)
+        return clocks.as_value(self.init_value) * decay
+
+
+@checked()
+def step_decay(
+    init_value: Rate, *, steps: PositiveLength, rate: PositiveRate
+) -> Schedule:
     """Falls by the same factor after every so many updates, and is constant between.
 
     value(step) = init_value * rate**floor(step / steps)
@@ -128,15 +184,16 @@ def step_decay(init_value: ArrayLike, *, steps: ArrayLike, rate: ArrayLike) -> S
         >>> [decay(step).item() for step in range(5)]
         [1.0, 1.0, 0.5, 0.5, 0.25]
     """
-    owner = "step_decay"
-    init_value = _check.rate(owner, "init_value", init_value)
-    steps = _check.length(owner, "steps", steps, minimum=1)
-    rate = _check.number(owner, "rate", rate, above=0)
     return staircase(exponential_decay(init_value, steps=steps, rate=rate), steps)
 
 
+@checked()
 def multistep(
-    init_value: ArrayLike, milestones: Sequence[tuple[ArrayLike, ArrayLike]]
+    init_value: Rate,
+    milestones: Annotated[
+        Sequence[tuple[ArrayLike, ArrayLike]],
+        Rows((("step", Length), ("factor", Rate))),
+    ],
 ) -> Schedule:
     """Takes another constant value at each milestone.
 
@@ -166,32 +223,19 @@ def multistep(
         >>> [decay(step).item() for step in range(5)]
         [1.0, 1.0, 0.5, 0.25, 0.25]
     """
-    owner = "multistep"
-    init_value = _check.rate(owner, "init_value", init_value)
-    if not isinstance(milestones, list | tuple) or not milestones:
-        raise _bad_milestones("milestones", milestones)
-    phases, begin, name, level = [], 0, "0", init_value
-    for index, milestone in enumerate(milestones):
-        where = f"milestones[{index}]"
-        if not isinstance(milestone, list | tuple) or len(milestone) != 2:
-            raise _bad_milestones(where, milestone)
-        step = _check.length(owner, f"{where} step", milestone[0])
-        factor = _check.rate(owner, f"{where} factor", milestone[1])
-        steps = _check.difference(owner, f"{where} step", step, name, begin)
+    phases: list[tuple[Any, Schedule]] = []
+    before: tuple[str, ArrayLike, ArrayLike] = "0", 0, init_value
+    for index, (step, factor) in enumerate(milestones):
+        name = f"milestones[{index}] step"
+        begin_name, begin, level = before
+        steps = _check.difference("multistep", name, step, begin_name, begin)
         phases.append((steps, constant(level)))
-        begin, name, level = step, f"{where} step", _product(init_value, factor)
-    return join(phases, constant(level))
+        level = clocks.on_numbers(_bounded_product, init_value, factor)
+        before = name, step, level
+    return join(phases, constant(before[-1]))
 
 
-def _product(x: ArrayLike, y: ArrayLike) -> ArrayLike:
-    if isinstance(x, float) and isinstance(y, float):
-        return min(x * y, float(np.finfo(np.float32).max))
-    return clocks.as_value(x) * clocks.as_value(y)
-
-
-def _bad_milestones(name: str, got: Any) -> Exception:
-    error = ValueError if isinstance(got, list | tuple) else TypeError
-    return error(
-        "multistep: milestones must be a list of (step, factor), one at least; "
-        f"{name} is {got!r}."
-    )
+def _bounded_product(x: Any, y: Any) -> Any:
+    """x * y, which float32 holds."""
+    product = x * y
+    return min(product, _LARGEST) if isinstance(product, float) else product

@@ -1,21 +1,21 @@
-"""Noise that a seed and the step decide, and nothing else."""
+"""Noise on a schedule, decided by a seed and the step alone."""
+
+from __future__ import annotations
 
 from dataclasses import KW_ONLY
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from optax_warmup import _check
 from optax_warmup._numerics import plus_product
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
-from optax_warmup.values._value import value
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup.values._kinds import Number, Seed
 
 
-@value
 class jitter(Schedule):
     """A schedule that is shaken a little, the same way in every run.
 
@@ -46,24 +46,17 @@ class jitter(Schedule):
     """
 
     schedule: ScheduleLike
-    amount: ArrayLike
+    amount: Annotated[ArrayLike, Number(minimum=0, maximum=1)]
     _: KW_ONLY
-    seed: ArrayLike
+    seed: Seed
 
-    def __post_init__(self) -> None:
-        self._set(
-            schedule=require_schedule("jitter", "schedule", self.schedule),
-            amount=_check.number("jitter", "amount", self.amount, minimum=0, maximum=1),
-            seed=_check.length("jitter", "seed", self.seed),
-        )
-
-    def _at(self, clock: Any) -> jax.Array:
+    def value_at(self, clock: Any) -> jax.Array:
         bits = _hash(_hash(_unsigned(self.seed)) ^ _unsigned(clock))
         # 23 bits and a half, so that the mean is 1 and the ends are never reached.
         uniform = clocks.as_value((bits >> 9).astype(jnp.int32)) + 0.5
         amount = clocks.as_value(self.amount)
         shaken = plus_product(1 - amount, amount, uniform / 2.0**22)  # nothing cancels
-        return self.schedule._at(clock) * shaken
+        return as_schedule(self.schedule).value_at(clock) * shaken
 
 
 def _unsigned(x: ArrayLike) -> jax.Array:

@@ -1,22 +1,22 @@
 """A schedule played at another pace, as a whole or from a step on."""
 
+from __future__ import annotations
+
 from dataclasses import KW_ONLY
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.modify import saturating_product, whole
-from optax_warmup._schedules.ramps import ramp
-from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
+from optax_warmup._schedules.integers import saturating_product, whole
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup._schedules.transition import ramp
 from optax_warmup.shapes._powers import linear
-from optax_warmup.values._value import value
+from optax_warmup.values._kinds import Change, Length
 
 
-@value
 class retime(Schedule):
     """Plays a schedule at another pace, as a whole or from a step on.
 
@@ -36,8 +36,8 @@ class retime(Schedule):
     Args:
         schedule: what is played, or a number (>= 0) for a constant.
         steps: a step of the schedule, >= begin; may be traced.
-        updates: the update at which that step is reached, >= begin; by default 1. May
-            be traced.
+        updates: the update at which that step is reached, >= begin; by default 1, which
+            is a simpler program: so many whole steps with each update. May be traced.
         begin: the step from which on the pace is another, >= 0; may be traced.
 
     Returns:
@@ -60,30 +60,33 @@ class retime(Schedule):
     """
 
     schedule: ScheduleLike
-    steps: ArrayLike
-    updates: ArrayLike | None = None
+    steps: Length
+    updates: Length | None = None
     _: KW_ONLY
-    begin: ArrayLike = 0
+    begin: Length = 0
 
-    def __post_init__(self) -> None:
-        owner = "retime"
-        begin = _check.length(owner, "begin", self.begin)
-        steps = _check.length(owner, "steps", self.steps)
-        updates = 1 if self.updates is None else self.updates
-        updates = _check.length(owner, "updates", updates)
-        _check.difference(owner, "steps", steps, "begin", begin)
-        _check.difference(owner, "updates", updates, "begin", begin)
-        # So many whole steps with each update: a simpler program.
-        plain = isinstance(updates, int) and updates == 1
-        plain &= isinstance(begin, int) and begin == 0
-        self._set(
-            schedule=require_schedule(owner, "schedule", self.schedule),
-            steps=steps,
-            updates=None if plain else updates,
-            begin=begin,
-        )
+    def __check_init__(self) -> None:
+        if self.updates is None:
+            if not self._is_from_the_start():
+                raise TypeError(
+                    "retime: with begin=..., give updates too: the update at which the "
+                    f"schedule's step {self.steps!r} is reached."
+                )
+            return
+        _check.difference("retime", "steps", self.steps, "begin", self.begin)
+        _check.difference("retime", "updates", self.updates, "begin", self.begin)
 
-    def _at(self, clock: Any) -> jax.Array:
+    def _is_from_the_start(self) -> bool:
+        return isinstance(self.begin, int) and self.begin == 0
+
+    def _stretched(self, length: Change, time: Change) -> Self:
+        if not self._is_from_the_start():
+            return super()._stretched(length, time)
+        # Then `steps` and `updates` are a pace, which stays.
+        inner = as_schedule(self.schedule)._stretched(length, time)
+        return self._replaced(schedule=inner)
+
+    def value_at(self, clock: Any) -> jax.Array:
         if self.updates is None:
             return self._at_whole_steps(clocks.minus(clock, 0))
         begin = clocks.minus(self.begin, 0)
@@ -100,26 +103,29 @@ class retime(Schedule):
         played = jnp.where(at_once, left.astype(played.dtype), played)
         room = clocks.minus(_check.MAX_STEP, before)
         reached = before + clocks.until(played, room).astype(before.dtype)
-        value = self.schedule._at(reached)
+        value = as_schedule(self.schedule).value_at(reached)
         if rest is None:
             return value
         following = clocks.minus(clocks.until(reached, _check.MAX_STEP - 1), -1)
         rest = jnp.where(at_once, 0, rest)
         return ramp(
             value,
-            self.schedule._at(following),
+            as_schedule(self.schedule).value_at(following),
             rest,
             jnp.maximum(new_left, 1),
             linear,
         )
 
     def _at_whole_steps(self, clock: jax.Array) -> jax.Array:
+        steps = whole(self.steps)
         if jnp.issubdtype(clock.dtype, jnp.integer):
-            return self.schedule._at(saturating_product(clock, whole(self.steps)))
-        return self.schedule._at(clock * whole(self.steps).astype(clock.dtype))
+            played = saturating_product(clock, steps)
+        else:
+            played = clock * steps.astype(clock.dtype)
+        return as_schedule(self.schedule).value_at(played)
 
-    def _start(self) -> jax.Array:
-        return self.schedule._start()
+    def start_value(self) -> jax.Array:
+        return as_schedule(self.schedule).start_value()
 
 
 def _times_ratio(
@@ -127,9 +133,9 @@ def _times_ratio(
 ) -> tuple[jax.Array, jax.Array]:
     """n * numerator / denominator as a whole part and what remains, exactly.
 
-    All are int32 >= 0; the whole part stops at 2**31 - 1. The product has up to 62 bits,
-    which int32 and float32 do not hold. So whole multiples of the denominator go first,
-    and what is left is formed bit by bit, as a quotient and a remainder.
+    All are int32 >= 0; the whole part stops at 2**31 - 1. The product has up to 62
+    bits, which int32 and float32 do not hold. So whole multiples of the denominator go
+    first, and what is left is formed bit by bit, as a quotient and a remainder.
     """
     times, n = n // denominator, n % denominator
     multiples = saturating_product(times, numerator)

@@ -1,20 +1,20 @@
 """A schedule in whole numbers, for a batch size or any other count."""
 
+from __future__ import annotations
+
 from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._numerics import quotient
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
-from optax_warmup.values._value import value
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup.values._kinds import Count
 
 
-@value
 class round_to(Schedule):
     """A schedule in whole numbers: its values rounded to multiples, half up.
 
@@ -44,20 +44,14 @@ class round_to(Schedule):
 
     schedule: ScheduleLike
     _: KW_ONLY
-    multiple: ArrayLike = 1
+    multiple: Count = 1
 
-    def __post_init__(self) -> None:
-        self._set(
-            schedule=require_schedule("round_to", "schedule", self.schedule),
-            multiple=_check.length("round_to", "multiple", self.multiple, minimum=1),
-        )
+    def value_at(self, clock: Any) -> jax.Array:
+        return clocks.as_value(self._outermost_at(clock))
 
-    def _at(self, clock: Any) -> jax.Array:
-        return clocks.as_value(self._outermost(clock))
-
-    def _outermost(self, clock: Any) -> jax.Array:
+    def _outermost_at(self, clock: Any) -> jax.Array:
         multiple = jnp.asarray(self.multiple).astype(jnp.int32)
-        value = self.schedule._at(clock)
+        value = as_schedule(self.schedule).value_at(clock)
         count = jnp.floor(quotient(value, multiple.astype(value.dtype)) + 0.5)
         most = _check.MAX_STEP // multiple
         # Only counts below `most` are converted: float32 may round it up past int32.

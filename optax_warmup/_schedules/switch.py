@@ -1,4 +1,6 @@
-"""Continuing: another schedule from a step on, a second warmup, a longer run."""
+"""Another schedule from a step on, or the same one with a second warmup."""
+
+from __future__ import annotations
 
 from dataclasses import KW_ONLY
 from typing import Any
@@ -10,16 +12,15 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.ramps import ramp
-from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup._schedules.transition import ramp
 from optax_warmup.shapes._powers import linear
-from optax_warmup.shapes._shape import ShapeLike, as_shape
-from optax_warmup.values._value import value
+from optax_warmup.shapes._shape import ShapeLike
+from optax_warmup.values._kinds import Flag, Length, Rate, checked
 
 _SAME = 1e-5  # relative; two ways to say a rate differ by some of float32's last digits
 
 
-@value
 class switch(Schedule):
     """One schedule up to a step, another from then on, and a bridge between if wanted.
 
@@ -67,42 +68,29 @@ class switch(Schedule):
 
     old: ScheduleLike
     new: ScheduleLike
-    begin: ArrayLike
+    begin: Length
     _: KW_ONLY
-    steps: ArrayLike = 0
-    init_value: ArrayLike | None = None
+    steps: Length = 0
+    init_value: Rate | None = None
     shape: ShapeLike = linear
-    allow_jump: bool = False
+    allow_jump: Flag = False
 
-    def __post_init__(self) -> None:
-        owner = "switch"
-        self._set(
-            old=require_schedule(owner, "old", self.old),
-            new=require_schedule(owner, "new", self.new),
-            begin=_check.length(owner, "begin", self.begin),
-            steps=_check.length(owner, "steps", self.steps),
-            shape=as_shape(owner, self.shape),
-        )
-        if self.init_value is not None:
-            self._set(init_value=_check.rate(owner, "init_value", self.init_value))
-        if not isinstance(self.allow_jump, bool):
-            raise TypeError(
-                f"switch: allow_jump must be True or False, got {self.allow_jump!r}."
-            )
+    def __check_init__(self) -> None:
         if not self.allow_jump:
             _check_continuous(self)
 
-    def _at(self, clock: Any) -> jax.Array:
+    def value_at(self, clock: Any) -> jax.Array:
         begin = clocks.minus(self.begin, 0)
         # The sum of the two could overflow.
         end = begin + clocks.until(self.steps, clocks.minus(_check.MAX_STEP, begin))
         elapsed = clocks.since(clock, begin)
+        old, new = as_schedule(self.old), as_schedule(self.new)
         start = self.init_value
         if start is None:
-            start = self.old._at(begin)
-        bridge = ramp(start, self.new._at(end), elapsed, self.steps, self.shape)
-        before = self.old._at(clocks.until(clock, begin))
-        after = self.new._at(_plus(clocks.since(clock, end), end))
+            start = old.value_at(begin)
+        bridge = ramp(start, new.value_at(end), elapsed, self.steps, self.shape)
+        before = old.value_at(clocks.until(clock, begin))
+        after = new.value_at(_plus(clocks.since(clock, end), end))
         after = jnp.where(clocks.minus(elapsed, self.steps) < 0, bridge, after)
         return jnp.where(clocks.minus(clock, begin) < 0, before, after)
 
@@ -122,12 +110,13 @@ def _check_continuous(schedule: Any) -> None:
         )
 
 
+@checked()
 def rewarm(
     schedule: ScheduleLike,
-    begin: ArrayLike,
-    steps: ArrayLike,
+    begin: Length,
+    steps: Length,
     *,
-    init_value: ArrayLike = 0.0,
+    init_value: Rate = 0.0,
     shape: ShapeLike = linear,
 ) -> Schedule:
     """A second warmup in the middle of a run, for instance after a resume.
@@ -163,8 +152,6 @@ def rewarm(
     Source: A. Ibrahim et al., "Simple and Scalable Strategies to Continually Pre-train
     Large Language Models", 2024, arXiv:2403.08763 ("re-warming").
     """
-    schedule = require_schedule("rewarm", "schedule", schedule)
-    init_value = _check.rate("rewarm", "init_value", init_value)
     return switch(
         schedule, schedule, begin, steps=steps, init_value=init_value, shape=shape
     )

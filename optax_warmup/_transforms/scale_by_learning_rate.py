@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from optax_warmup._schedules.schedule import Schedule, require_schedule
+from optax_warmup._schedules.schedule import Schedule, as_schedule
 
 
 class ScaleByLearningRateState(NamedTuple):
@@ -66,9 +66,7 @@ def scale_by_learning_rate(
         >>> ow.learning_rate(state).item()
         0.25
     """
-    schedule = require_schedule(
-        "scale_by_learning_rate", "learning_rate", learning_rate
-    )
+    schedule = as_schedule(learning_rate, "scale_by_learning_rate", "learning_rate")
     sign = -1 if flip_sign else 1
     return scaling(schedule, sign, ScaleByLearningRateState)
 

@@ -6,7 +6,7 @@ import jax
 import optax
 
 from optax_warmup import _check
-from optax_warmup._schedules.schedule import require_schedule
+from optax_warmup._schedules.schedule import as_schedule
 from optax_warmup._transforms.scale_by_learning_rate import scaling
 
 
@@ -75,5 +75,5 @@ def scale_by_warmup(
         factor = _check.number(
             "scale_by_warmup", "factor", factor, minimum=0, maximum=1
         )
-    schedule = require_schedule("scale_by_warmup", "factor", factor)
+    schedule = as_schedule(factor, "scale_by_warmup", "factor")
     return scaling(schedule, 1, ScaleByWarmupState)

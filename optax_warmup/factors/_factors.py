@@ -3,9 +3,11 @@
 They multiply another schedule, whose clock runs on below them.
 """
 
+from __future__ import annotations
+
 import math
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +16,20 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._numerics import expm1, plus_product, quotient
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.compose import advance, warmup
 from optax_warmup._schedules.decays import exponential_decay
+from optax_warmup._schedules.delay import advance
 from optax_warmup._schedules.schedule import Schedule
-from optax_warmup.values._value import value
+from optax_warmup._schedules.warmup import warmup
+from optax_warmup.values._kinds import Count, Length, Number, checked
 
 # With b2 just above 0.6 in float32, the variance of the rate exists from here on.
 _LATEST_START = 64
 
+B2: TypeAlias = Annotated[ArrayLike, Number(minimum=0, below=1)]
 
-def linear(steps: ArrayLike) -> Schedule:
+
+@checked("factors.")
+def linear(steps: Length) -> Schedule:
     """A factor that rises to 1 in a straight line, from the first update on.
 
     value(step) = min(1, (step + 1) / steps)
@@ -46,10 +52,11 @@ def linear(steps: ArrayLike) -> Schedule:
     Source: J. Ma and D. Yarats, "On the Adequacy of Untuned Warmup for Adaptive
     Optimization", 2021, arXiv:1910.04209, section 5.2.
     """
-    return warmup(1.0, _check.length("factors.linear", "steps", steps), offset=1)
+    return warmup(1.0, steps, offset=1)
 
 
-def exponential(timescale: ArrayLike) -> Schedule:
+@checked("factors.")
+def exponential(timescale: Count) -> Schedule:
     """A factor that rises to 1 and slows down as it does, to multiply a schedule by.
 
     value(step) = 1 - exp(-(step + 1) / timescale)
@@ -78,12 +85,12 @@ def exponential(timescale: ArrayLike) -> Schedule:
     Source: J. Ma and D. Yarats, "On the Adequacy of Untuned Warmup for Adaptive
     Optimization", 2021, arXiv:1910.04209, section 5.1.
     """
-    timescale = _check.length("factors.exponential", "timescale", timescale, minimum=1)
     approach = exponential_decay(0.0, steps=timescale, rate=math.exp(-1), limit=1.0)
     return advance(approach, 1)
 
 
-def untuned_linear(b2: ArrayLike) -> Schedule:
+@checked("factors.")
+def untuned_linear(b2: B2) -> Schedule:
     """The linear warmup that Adam's own memory asks for, as a factor.
 
     value(step) = min(1, (step + 1) / round(2 / (1 - b2)))
@@ -107,10 +114,11 @@ def untuned_linear(b2: ArrayLike) -> Schedule:
     Source: J. Ma and D. Yarats, "On the Adequacy of Untuned Warmup for Adaptive
     Optimization", 2021, arXiv:1910.04209, section 5.2.
     """
-    return warmup(1.0, _memory("factors.untuned_linear", 2, b2), offset=1)
+    return warmup(1.0, _memory(2, b2), offset=1)
 
 
-def untuned_exponential(b2: ArrayLike) -> Schedule:
+@checked("factors.")
+def untuned_exponential(b2: B2) -> Schedule:
     """The exponential warmup that Adam's own memory asks for, as a factor.
 
     value(step) = 1 - exp(-(step + 1) / round(1 / (1 - b2)))
@@ -134,19 +142,21 @@ def untuned_exponential(b2: ArrayLike) -> Schedule:
     Source: J. Ma and D. Yarats, "On the Adequacy of Untuned Warmup for Adaptive
     Optimization", 2021, arXiv:1910.04209, section 5.1.
     """
-    return exponential(_memory("factors.untuned_exponential", 1, b2))
+    return exponential(_memory(1, b2))
 
 
-def _memory(owner: str, times: int, b2: ArrayLike) -> ArrayLike:
+def _memory(times: int, b2: ArrayLike) -> ArrayLike:
     """times / (1 - b2) in whole updates."""
-    b2 = _check.number(owner, "b2", b2, minimum=0, below=1)
     if isinstance(b2, float):
-        return _check.length(owner, f"{times} / (1 - b2)", round(times / (1 - b2)))
+        return round(times / (1 - b2))
     length = jnp.round(times / jnp.maximum(1 - clocks.as_value(b2), 1e-7))
     return length.astype(jnp.int32)
 
 
-def radam(b2: ArrayLike) -> Schedule:
+@checked("factors.")
+def radam(
+    b2: Annotated[ArrayLike, Number(above=0.6, below=1, hint="Adam's usual is 0.999")],
+) -> Schedule:
     """The rectification of RAdam as a factor, from the first update that has one.
 
     See `rectification`, which it is for the timescale 1 / (1 - b2).
@@ -166,21 +176,17 @@ def radam(b2: ArrayLike) -> Schedule:
     Example:
         >>> import optax_warmup as ow
         >>> ow.factors.radam(0.999)
-        rectification(1000.0)
+        factors.rectification(1000.0)
 
     Source: L. Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond",
     2020, arXiv:1908.03265, algorithm 2.
     """
-    b2 = _check.number(
-        "factors.radam", "b2", b2, above=0.6, below=1, hint="Adam's usual is 0.999"
-    )
     if isinstance(b2, float):
         # As it is written: 1 / (1 - 0.999) is 999.9999999999991 in binary fractions.
         return rectification(float(1 / (1 - Fraction(repr(b2)))))
     return rectification(1 / (1 - clocks.as_value(b2)))
 
 
-@value
 class rectification(Schedule):
     """How far an average over so many updates can be trusted to scale an update.
 
@@ -211,17 +217,14 @@ class rectification(Schedule):
     """
 
     _namespace = "factors."
+    _fixed_length = (
+        "has no length of its own, it follows from Adam's b2; leave it out, and "
+        "multiply the result by it"
+    )
 
-    timescale: ArrayLike
+    timescale: Annotated[ArrayLike, Number(above=2.5)]
 
-    def __post_init__(self) -> None:
-        self._set(
-            timescale=_check.number(
-                "factors.rectification", "timescale", self.timescale, above=2.5
-            )
-        )
-
-    def _at(self, clock: Any) -> jax.Array:
+    def value_at(self, clock: Any) -> jax.Array:
         decay = -jnp.log1p(-1 / clocks.as_value(self.timescale))
         first = _first_rectified(decay)
         # first + clock could overflow.

@@ -1,4 +1,8 @@
-"""Shapes: how a ramp goes from its start to its end."""
+"""Shapes: how a ramp goes from its start to its end.
+
+A shape is a function f of progress with f(0) = 0 and f(1) = 1: one of these, any
+callable, or a subclass of `Shape`.
+"""
 
 from optax_warmup.shapes._curves import (
     exponential as exponential,
@@ -14,5 +18,11 @@ from optax_warmup.shapes._powers import (
     power as power,
     reverse as reverse,
 )
-from optax_warmup.shapes._shape import Shape as Shape
-from optax_warmup.shapes._warp import mirror_cosine as mirror_cosine, warp as warp
+from optax_warmup.shapes._shape import (
+    Shape as Shape,
+    ShapeLike as ShapeLike,
+)
+from optax_warmup.shapes._warp import (
+    mirror_cosine as mirror_cosine,
+    warp as warp,
+)

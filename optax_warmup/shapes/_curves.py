@@ -1,16 +1,18 @@
 """Curves with a parameter that bends them: exponential, logarithmic, tanh, rex."""
 
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from optax_warmup import _check
 from optax_warmup._numerics import expm1, plus_product, quotient
-from optax_warmup.shapes._shape import Shape, repr_name
-from optax_warmup.values._value import value
+from optax_warmup.shapes._shape import Shape
+from optax_warmup.values._kinds import Number, PositiveRate, checked
 
 
-@value
 class exponential(Shape):
     """Steps of a constant ratio: each step closes or opens the gap by the same factor.
 
@@ -34,10 +36,7 @@ class exponential(Shape):
     "exponential" WSD decay (ratio 1/2), NVIDIA, 2024.
     """
 
-    ratio: ArrayLike
-
-    def __post_init__(self) -> None:
-        self._set(ratio=_check.number(repr_name(self), "ratio", self.ratio, above=0))
+    ratio: PositiveRate
 
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         return _geometric(progress, jnp.asarray(self.ratio, progress.dtype))
@@ -54,7 +53,6 @@ def _geometric(progress: jax.Array, ratio: jax.Array) -> jax.Array:
     return jnp.where(flat, progress, curve)
 
 
-@value
 class logarithmic(Shape):
     """The logarithm: fast at first, then ever slower.
 
@@ -77,10 +75,7 @@ class logarithmic(Shape):
     `logarithmic(steps)` over steps - 1 updates. Microsoft, 2020.
     """
 
-    base: ArrayLike
-
-    def __post_init__(self) -> None:
-        self._set(base=_check.number(repr_name(self), "base", self.base, above=0))
+    base: PositiveRate
 
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         base = jnp.asarray(self.base, progress.dtype)
@@ -120,7 +115,10 @@ def _product(x: jax.Array, y: jax.Array) -> jax.Array:
     return plus_product(jnp.zeros_like(x), x, y)
 
 
-@value
+# Further out, all of the curve is one jump.
+Bound: TypeAlias = Annotated[ArrayLike, Number(minimum=-40, maximum=40)]
+
+
 class tanh(Shape):
     """A piece of the hyperbolic tangent, stretched so that it joins 0 to 1.
 
@@ -144,14 +142,8 @@ class tanh(Shape):
     Hyperbolic-Tangent Decay on Classification", 2019, arXiv:1806.01593, equation 2.
     """
 
-    lower: ArrayLike
-    upper: ArrayLike
-
-    def __post_init__(self) -> None:
-        owner, limit = repr_name(self), 40  # further out, all of it is one jump
-        lower = _check.number(owner, "lower", self.lower, minimum=-limit, maximum=limit)
-        upper = _check.number(owner, "upper", self.upper, minimum=-limit, maximum=limit)
-        self._set(lower=lower, upper=upper)
+    lower: Bound
+    upper: Bound
 
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         lower = jnp.asarray(self.lower, progress.dtype)
@@ -187,7 +179,10 @@ def _tanh_rise(
     return jnp.where(flat, progress, above / below)
 
 
-def sigmoid(steepness: ArrayLike) -> Shape:
+@checked("shapes.")
+def sigmoid(
+    steepness: Annotated[ArrayLike, Number(minimum=-80, maximum=80)],
+) -> Shape:
     """The middle of the logistic curve: slow, fast, slow.
 
     f(p) = (s(p) - s(0)) / (s(1) - s(0)), s(p) = 1 / (1 + exp(-steepness (p - 1/2)))
@@ -208,13 +203,10 @@ def sigmoid(steepness: ArrayLike) -> Shape:
         >>> round(float(shapes.sigmoid(10)(0.25)), 6)
         0.070104
     """
-    half = 0.25 * _check.number(
-        "shapes.sigmoid", "steepness", steepness, minimum=-80, maximum=80
-    )
+    half = 0.25 * steepness
     return tanh(-half, half)
 
 
-@value
 class rex(Shape):
     """The reflected exponential: slow at first, and steep only near its end.
 
@@ -236,12 +228,8 @@ class rex(Shape):
     an Improved Schedule", 2022, arXiv:2107.04197, equation 1 (beta = 1/2).
     """
 
-    beta: ArrayLike = 0.5
+    beta: PositiveRate = 0.5
 
-    def __post_init__(self) -> None:
-        self._set(beta=_check.number(repr_name(self), "beta", self.beta, above=0))
-
-    # Written in the odds of what is left, which is monotone when rounded.
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         beta, begun = jnp.asarray(self.beta, progress.dtype), progress > 0
         odds = left / (beta * jnp.where(begun, progress, 1))

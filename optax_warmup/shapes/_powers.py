@@ -1,23 +1,21 @@
 """Lines, powers and the cosine, and the reverse of any shape."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
-from optax_warmup import _check
 from optax_warmup._numerics import expm1
 from optax_warmup.shapes._shape import (
     Parameterless,
     Shape,
     ShapeLike,
     as_shape,
-    repr_name,
 )
-from optax_warmup.values._value import value
+from optax_warmup.values._kinds import PositiveRate, checked
 
 
-@value
 class _linear(Parameterless):
     """A straight line.
 
@@ -38,7 +36,6 @@ class _linear(Parameterless):
         return left
 
 
-@value
 class _cosine(Parameterless):
     """Half a wave of the cosine: flat at both ends.
 
@@ -67,7 +64,6 @@ linear = _linear()
 cosine = _cosine()
 
 
-@value
 class power(Shape):
     """A power of progress: slow start for exponents above 1, fast below.
 
@@ -91,11 +87,7 @@ class power(Shape):
     Training Durations", 2024, arXiv:2405.18392, equation 2 (the 1 - sqrt cooldown).
     """
 
-    exponent: ArrayLike
-
-    def __post_init__(self) -> None:
-        exponent = _check.number(repr_name(self), "exponent", self.exponent, above=0)
-        self._set(exponent=exponent)
+    exponent: PositiveRate
 
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         return progress ** jnp.asarray(self.exponent, progress.dtype)
@@ -112,7 +104,6 @@ class power(Shape):
         )
 
 
-@value
 class reverse(Shape):
     """A shape turned by half a circle: its end is the start.
 
@@ -129,17 +120,15 @@ class reverse(Shape):
 
     shape: ShapeLike
 
-    def __post_init__(self) -> None:
-        self._set(shape=as_shape(repr_name(self), self.shape))
-
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
-        return self.shape.fall(left, progress)
+        return as_shape(self.shape).fall(left, progress)
 
     def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
-        return self.shape.rise(left, progress)
+        return as_shape(self.shape).rise(left, progress)
 
 
-def polynomial(exponent: ArrayLike) -> Shape:
+@checked("shapes.")
+def polynomial(exponent: PositiveRate) -> Shape:
     """The polynomial of optax, torch and Keras: the power of what is left.
 
     f(p) = 1 - (1 - p)**exponent

@@ -5,35 +5,46 @@ ones of this library are given what is left, 1 - progress, beside the progress, 
 1 - f as well as f: so a ramp is as exact near its end as near its start.
 """
 
+from __future__ import annotations
+
 import abc
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from optax_warmup.values._value import Static, Value, value
-
-# What is taken where a shape is asked for: a Shape, or any function of progress. Fields
-# so declared hold a Shape once they are checked.
-ShapeLike: TypeAlias = Any
+from optax_warmup import _check
+from optax_warmup.values._kinds import Kind
+from optax_warmup.values._value import Static, Value
 
 
 class Shape(Value, abc.ABC):
     """A function f of progress in [0, 1] with f(0) = 0 and f(1) = 1.
 
-    Derive from it only to give a shape of your own an exact `fall`; otherwise pass any
-    callable where a shape is asked for.
+    Any callable can be passed where a shape is asked for. Derive from `Shape` to give
+    yours parameters that can be traced, a name in configurations, or an exact `fall`:
+    annotate each field with what it holds (see `optax_warmup.values`) and define
+    `rise`.
 
     Example:
-        >>> from optax_warmup import shapes
-        >>> isinstance(shapes.linear, shapes.Shape)
-        True
+        >>> import optax_warmup as ow
+        >>> class smoothstep(ow.shapes.Shape):
+        ...     def rise(self, progress, left):
+        ...         return progress**2 * (1 + 2 * left)
+        >>> ow.warmup(1.0, 4, shape=smoothstep())(1).item()
+        0.15625
     """
 
     _namespace = "shapes."
     symmetric = False  # whether fall(p, q) is rise(q, p), so that one of them will do
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.split(".")[0] != __name__.split(".")[0]:
+            cls._namespace = ""  # a user's own
 
     def __call__(self, progress: ArrayLike) -> jax.Array:
         """f(progress), of progress' shape, floating point."""
@@ -55,15 +66,23 @@ def _float_type(x: ArrayLike) -> Any:
 
 
 class Parameterless(Shape):
+    """A shape without parameters: its public name is its only value, not the class."""
+
     def __repr__(self) -> str:
         return f"{self._namespace}{type(self).__name__.lstrip('_')}"
 
 
-@value
+class _Held(Kind):
+    """A callable that is kept as it is."""
+
+    def check(self, owner: str, name: str, x: Any) -> Any:
+        return x
+
+
 class _function(Shape):
     """A callable of the user's as a shape."""
 
-    function: Static
+    function: Annotated[Static, _Held()]
 
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         return jnp.asarray(self.function.function(progress), progress.dtype)
@@ -72,32 +91,45 @@ class _function(Shape):
         return repr(self.function)
 
 
-def as_shape(owner: str, shape: ShapeLike) -> Shape:
-    """`shape` as a `Shape`; a plain callable is checked at its two ends."""
-    if isinstance(shape, Shape):
-        return shape
-    if not callable(shape) or isinstance(shape, type):
+class _OneShape(Kind):
+    def check(self, owner: str, name: str, x: Any) -> Shape:
+        return as_shape(x, owner, name)
+
+
+# What is taken where a shape is asked for: a Shape, or any function of progress. A
+# field that is so declared holds a Shape once it is checked.
+ShapeLike: TypeAlias = Annotated[Shape | Callable[[Any], Any], _OneShape()]
+
+
+def as_shape(x: ShapeLike, owner: str = "shape", name: str = "shape") -> Shape:
+    """`x` as a `Shape`; a plain callable is traced once and checked at its two ends."""
+    if isinstance(x, Shape):
+        return x
+    if not callable(x) or isinstance(x, type):
         raise TypeError(
-            f"{owner}: shape must be a function of progress such as shapes.linear or "
-            f"shapes.power(2), got {shape!r}."
+            f"{owner}: {name} must be a function of progress such as shapes.linear or "
+            f"shapes.power(2), got {x!r}."
         )
     try:
+        # (Wrapped: JAX 0.10 crashes where a NumPy ufunc itself is traced.)
+        argument = jax.ShapeDtypeStruct((), jnp.result_type(float))
+        out = jax.eval_shape(lambda progress: x(progress), argument)
         with jax.ensure_compile_time_eval():
-            ends = [float(shape(jnp.asarray(end, float))) for end in (0.0, 1.0)]
+            ends = [np.asarray(x(jnp.asarray(end, float))) for end in (0.0, 1.0)]
     except Exception as error:
         raise TypeError(
-            f"{owner}: shape must give a number for a progress from 0 to 1, got "
-            f"{shape!r}, which fails with {type(error).__name__}: {error}"
+            f"{owner}: {name} must be a function of progress that can be traced, made "
+            f"of jax.numpy, got {x!r}, which fails with {type(error).__name__}: {error}"
         ) from error
+    if getattr(out, "shape", None) != () or not _check.is_real(out.dtype):
+        raise TypeError(
+            f"{owner}: {name} must give one real number for a progress, got {x!r}, "
+            f"which gives {out}."
+        )
     if not np.allclose(ends, [0.0, 1.0], atol=1e-6):
         raise ValueError(
-            f"{owner}: shape must map 0 to 0 and 1 to 1, got {shape!r}, which maps "
+            f"{owner}: {name} must map 0 to 0 and 1 to 1, got {x!r}, which maps "
             f"them to {ends[0]:g} and {ends[1]:g}. Subtract f(0) and divide by "
             f"f(1) - f(0)."
         )
-    return _function(Static(shape))
-
-
-def repr_name(shape: Shape) -> str:
-    """The public name, for messages."""
-    return f"{shape._namespace}{type(shape).__name__}"
+    return _function(Static(x))

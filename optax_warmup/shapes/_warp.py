@@ -1,5 +1,7 @@
 """One shape inside another, and the mirrored cosine."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,12 +12,9 @@ from optax_warmup.shapes._shape import (
     Shape,
     ShapeLike,
     as_shape,
-    repr_name,
 )
-from optax_warmup.values._value import value
 
 
-@value
 class warp(Shape):
     """One shape inside another: the progress of the one is bent by the other.
 
@@ -45,20 +44,19 @@ class warp(Shape):
     outer: ShapeLike
     inner: ShapeLike
 
-    def __post_init__(self) -> None:
-        owner = repr_name(self)
-        self._set(outer=as_shape(owner, self.outer), inner=as_shape(owner, self.inner))
-
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
-        inner = self.inner
-        return self.outer.rise(inner.rise(progress, left), inner.fall(progress, left))
+        inner = as_shape(self.inner)
+        return as_shape(self.outer).rise(
+            inner.rise(progress, left), inner.fall(progress, left)
+        )
 
     def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
-        inner = self.inner
-        return self.outer.fall(inner.rise(progress, left), inner.fall(progress, left))
+        inner = as_shape(self.inner)
+        return as_shape(self.outer).fall(
+            inner.rise(progress, left), inner.fall(progress, left)
+        )
 
 
-@value
 class _mirror_cosine(Parameterless):
     """The cosine mirrored at the straight line: steep at both ends, flat between.
 

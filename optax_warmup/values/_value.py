@@ -6,32 +6,84 @@ other numbers compile nothing.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast, dataclass_transform
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self, TypeAlias, TypeVar, cast, dataclass_transform
 
 import jax
 import numpy as np
 
 from optax_warmup import _check
+from optax_warmup.values._kinds import Change, Kind, kinds_of
 
-_Class = TypeVar("_Class", bound="type[Value]")
+Flat: TypeAlias = tuple[Iterable[Any], tuple[Any, ...]]
 
 
+@dataclass_transform(frozen_default=True)
 class Value:
-    """The base of every value; subclasses are decorated with `value`."""
+    """A frozen dataclass whose fields say what they hold; the base of every value.
 
-    _namespace = ""  # where the public name lives, for repr
+    A subclass needs no decorator. It is a pytree: numbers, schedules and shapes are its
+    children, flags its structure. Each field is annotated with its kind, and checked by
+    it when the value is built.
+
+    Example:
+        >>> import jax, optax_warmup as ow
+        >>> class Interval(ow.values.Value):
+        ...     low: ow.values.Rate
+        ...     high: ow.values.Rate = 1.0
+        >>> Interval(0)
+        Interval(0.0)
+        >>> jax.tree.leaves(Interval(0, 2))
+        [0.0, 2.0]
+        >>> Interval(-1)
+        Traceback (most recent call last):
+            ...
+        ValueError: Interval: low must be a finite number >= 0, got -1 (a schedule's \
+values are >= 0; optax flips the sign when it descends).
+    """
+
+    _namespace = ""  # where the public name lives, for repr and messages
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        dataclasses.dataclass(frozen=True, repr=False, eq=False)(cls)
+        _register(cls)
+
+    def __post_init__(self) -> None:
+        owner = public_name(type(self))
+        for name, kind in kinds_of(type(self)).items():
+            object.__setattr__(self, name, kind.check(owner, name, getattr(self, name)))
+        self.__check_init__()
+
+    def __check_init__(self) -> None:
+        """Refuses fields that do not go together; each by itself is checked already."""
 
     def _set(self, **fields: Any) -> None:
-        """Replaces fields while the value is being built, by their checked form."""
+        """Replaces fields while the value is being built."""
         for name, field in fields.items():
             object.__setattr__(self, name, field)
 
+    def _replaced(self, **fields: Any) -> Self:
+        """The same value with other fields, unchecked: they may be traced numbers."""
+        result = object.__new__(type(self))
+        own = {name: getattr(self, name) for name in kinds_of(type(self))}
+        result._set(**own | fields)
+        return result
+
+    def _stretched(self, length: Change, time: Change) -> Self:
+        """The same value with its lengths and times changed."""
+        return self._replaced(
+            **{
+                name: kind.stretch(getattr(self, name), length, time)
+                for name, kind in kinds_of(type(self)).items()
+            }
+        )
+
     def _arguments(self) -> Iterator[tuple[str | None, Any]]:
         """The (name, value) pairs that rebuild it; None stands for positional."""
-        for index, field in enumerate(dataclasses.fields(cast(Any, self))):
+        for index, field in enumerate(_fields(type(self))):
             argument = getattr(self, field.name)
-            if index == 0:
+            if index == 0 and not field.kw_only:
                 yield None, argument
             elif not same(argument, field.default):
                 yield field.name, argument
@@ -41,7 +93,7 @@ class Value:
             repr(argument) if name is None else f"{name}={argument!r}"
             for name, argument in self._arguments()
         )
-        return f"{self._namespace}{type(self).__name__}({', '.join(arguments)})"
+        return f"{public_name(type(self))}({', '.join(arguments)})"
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -51,55 +103,89 @@ class Value:
         return structures[0] == structures[1] and all(map(same, *leaves))
 
     def __hash__(self) -> int:
-        """Raises TypeError where a number is an array."""
+        """Raises TypeError where a number is traced or an array with axes."""
         leaves, structure = jax.tree.flatten(self)
-        return hash((structure, tuple(leaves)))
+        return hash((structure, tuple(map(_hashable, leaves))))
 
 
-def same(x: Any, y: Any) -> bool:
-    """Whether two fields are equal; arrays by their numbers, tracers by identity."""
-    if x is y:
-        return True
-    if _check.is_traced(x) or _check.is_traced(y):
-        return False
-    if isinstance(x, np.ndarray | jax.Array) or isinstance(y, np.ndarray | jax.Array):
-        x, y = np.asarray(x), np.asarray(y)
-        # A gradient with respect to a length has no numbers to compare.
-        return jax.dtypes.float0 not in (x.dtype, y.dtype) and np.array_equal(x, y)
-    return bool(x == y)
+_Class = TypeVar("_Class", bound=type[Value])
 
 
-@dataclass_transform(frozen_default=True)
-def value(cls: _Class) -> _Class:
-    """Makes a subclass of `Value` a frozen dataclass and a pytree of its fields.
+def public_name(cls: type[Value]) -> str:
+    """The name that users know the class, or its only value, by."""
+    return f"{cls._namespace}{cls.__name__.lstrip('_')}"
+
+
+def _fields(cls: type[Value]) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(cast(Any, cls))
+
+
+def _register(cls: type[Value]) -> None:
+    """Makes the class a pytree.
 
     `jax.tree_util.register_dataclass` calls the constructor to unflatten, and would so
     run the checks on whatever JAX puts in a leaf's place; this one does not.
     """
-    dataclasses.dataclass(frozen=True, repr=False, eq=False)(cls)
-    fields = dataclasses.fields(cast(Any, cls))
-    static = tuple(field.name for field in fields if field.type is bool)
-    names = tuple(field.name for field in fields if field.name not in static)
-    keys = tuple(jax.tree_util.GetAttrKey(name) for name in names)
 
-    def flatten(self: Value) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    def split() -> tuple[list[str], list[str]]:
+        kinds: dict[str, Kind] = kinds_of(cls)
+        children = [name for name, kind in kinds.items() if not kind.static]
+        return children, [name for name, kind in kinds.items() if kind.static]
+
+    def flatten_with_keys(self: Value) -> Flat:
+        children, static = split()
+        keyed = (
+            (jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in children
+        )
+        return keyed, tuple(getattr(self, name) for name in static)
+
+    def flatten(self: Value) -> Flat:
+        children, static = split()
         return (
-            tuple(getattr(self, name) for name in names),
+            tuple(getattr(self, name) for name in children),
             tuple(getattr(self, name) for name in static),
         )
 
-    def flatten_with_keys(self: Value) -> tuple[Any, tuple[Any, ...]]:
-        leaves, flags = flatten(self)
-        return zip(keys, leaves, strict=True), flags
-
-    def unflatten(flags: tuple[Any, ...], leaves: Any) -> Value:
+    def unflatten(structure: tuple[Any, ...], leaves: Iterable[Any]) -> Value:
+        children, static = split()
         self = object.__new__(cls)
-        self._set(**dict(zip(names, leaves, strict=True)))
-        self._set(**dict(zip(static, flags, strict=True)))
+        self._set(**dict(zip(children, leaves, strict=True)))
+        self._set(**dict(zip(static, structure, strict=True)))
         return self
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
-    return cls
+
+
+def same(x: Any, y: Any) -> bool:
+    """Whether two fields are equal.
+
+    An array compares by its numbers and in its own precision, as 1e-3 is the number
+    that a jitted function returns for 1e-3; a traced number equals itself alone.
+    """
+    if x is y:
+        return True
+    if _check.is_traced(x) or _check.is_traced(y):
+        return False
+    arrays = [z for z in (x, y) if isinstance(z, np.ndarray | np.generic | jax.Array)]
+    if not arrays:
+        return bool(x == y)
+    x, y = np.asarray(x), np.asarray(y)
+    if jax.dtypes.float0 in (x.dtype, y.dtype):
+        return False  # a gradient with respect to a length has no numbers to compare
+    floats = [z.dtype for z in arrays if np.issubdtype(z.dtype, np.floating)]
+    if floats:
+        narrow = min(floats, key=lambda dtype: dtype.itemsize)
+        x, y = x.astype(narrow), y.astype(narrow)
+    return np.array_equal(x, y)
+
+
+def _hashable(x: Any) -> Any:
+    """What equal numbers share: the number in float32, the narrowest that compares."""
+    if isinstance(x, np.ndarray | np.generic | jax.Array) and not _check.is_traced(x):
+        if np.ndim(x):
+            raise TypeError("a schedule with an array in it has no hash")
+        x = np.asarray(x).item()
+    return float(np.float32(x)) if isinstance(x, float) else x
 
 
 @jax.tree_util.register_static
@@ -113,4 +199,4 @@ class Static:
         name = getattr(self.function, "__qualname__", None)
         if name is None or "<" in name:
             return repr(self.function)
-        return name
+        return str(name)

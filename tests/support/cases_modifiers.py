@@ -153,6 +153,7 @@ CONTINUING = {
             n.n1,
             steps=n.n2,
             shape=m.shapes.power(n.e),
+            allow_jump=True,
         )
     ),
     "switch": Case(
@@ -172,7 +173,9 @@ CONTINUING = {
 }
 
 FACTORS = {
-    "factors.linear": Case(lambda m, n: m.factors.linear(n.n0)),
+    "factors.linear": curve(
+        lambda m, n: m.factors.linear(n.n0), bounded=True, monotone=True
+    ),
     "factors.exponential": curve(
         lambda m, n: m.factors.exponential(n.n0 + 1), monotone=True
     ),

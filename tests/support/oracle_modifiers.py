@@ -189,7 +189,9 @@ def growing_batch(schedule, batch_size, *, base):
 # Continuing ---------------------------------------------------------------------------
 
 
-def switch(old, new, begin, *, steps=0, init_value=None, shape=linear):
+def switch(
+    old, new, begin, *, steps=0, init_value=None, shape=linear, allow_jump=False
+):
     def schedule(step):
         if step < begin:
             return old(step)

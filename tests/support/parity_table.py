@@ -66,8 +66,8 @@ ROWS = (
     ),
     Row(
         "optax.warmup_cosine(.1,1,5,20,end=.2)",
-        "warmup_cosine_decay_schedule(0.1, 1, 5, 20, end_value=0.2)",
-        "warmup_cosine_decay_schedule(0.1, 1, 5, 20, end_value=0.2)",
+        "compat.optax.warmup_cosine_decay_schedule(0.1, 1, 5, 20, end_value=0.2)",
+        "compat.optax.warmup_cosine_decay_schedule(0.1, 1, 5, 20, end_value=0.2)",
         "or warmup_cosine(1, 5, 20, init_value=0.1, end_value=0.2)",
     ),
     Row(
@@ -134,19 +134,19 @@ ROWS = (
     Row(
         "HF constant_with_warmup",
         "get_constant_schedule_with_warmup(optimizer, 5)",
-        'get_scheduler("constant_with_warmup", 1, 5)',
+        'compat.transformers.get_scheduler("constant_with_warmup", 1, 5)',
         "or warmup_constant(1, 5)",
     ),
     Row(
         "HF linear",
         "get_linear_schedule_with_warmup(optimizer, 5, 20)",
-        'get_scheduler("linear", 1, 5, 20)',
+        'compat.transformers.get_scheduler("linear", 1, 5, 20)',
         "or warmup_linear(1, 5, 20)",
     ),
     Row(
         "HF cosine num_cycles=0.5",
         "get_cosine_schedule_with_warmup(optimizer, 5, 20)",
-        'get_scheduler("cosine", 1, 5, 20)',
+        'compat.transformers.get_scheduler("cosine", 1, 5, 20)',
         "or warmup_cosine(1, 5, 20); theirs rises again past update 20",
         until=21,
     ),
@@ -154,25 +154,25 @@ ROWS = (
         "HF polynomial lr_end=.1 p=2",
         "get_polynomial_decay_schedule_with_warmup(optimizer, 5, 20, lr_end=0.1, "
         "power=2)",
-        'get_scheduler("polynomial", 1, 5, 20, {"lr_end": 0.1, "power": 2})',
+        'compat.transformers.get_scheduler("polynomial", 1, 5, 20, {"lr_end": 0.1, "power": 2})',
         "or warmup(transition(1, 0.1, 15, shapes.polynomial(2)), 5)",
     ),
     Row(
         "HF inverse_sqrt ts=None",
         "get_inverse_sqrt_schedule(optimizer, 5)",
-        'get_scheduler("inverse_sqrt", 1, 5)',
+        'compat.transformers.get_scheduler("inverse_sqrt", 1, 5)',
         "or warmup_inverse_sqrt(1, 5)",
     ),
     Row(
         "HF inverse_sqrt ts=8",
         "get_inverse_sqrt_schedule(optimizer, 5, timescale=8)",
-        'get_scheduler("inverse_sqrt", 1, 5, None, {"timescale": 8})',
+        'compat.transformers.get_scheduler("inverse_sqrt", 1, 5, None, {"timescale": 8})',
         "or warmup_inverse_sqrt(1, 5, timescale=8)",
     ),
     Row(
         "HF cosine_with_min_lr .1",
         "get_cosine_with_min_lr_schedule_with_warmup(optimizer, 5, 20, min_lr=0.1)",
-        'get_scheduler("cosine_with_min_lr", 1, 5, 20, {"min_lr": 0.1})',
+        'compat.transformers.get_scheduler("cosine_with_min_lr", 1, 5, 20, {"min_lr": 0.1})',
         "or warmup_cosine(1, 5, 20, end_value=0.1); theirs rises again past update 20",
         until=21,
     ),
@@ -180,7 +180,7 @@ ROWS = (
         "HF cosine_warmup_with_min_lr .1 warmup_lr_rate=None",
         "get_cosine_with_min_lr_schedule_with_warmup_lr_rate(optimizer, 5, 20, "
         "min_lr=0.1)",
-        'get_scheduler("cosine_warmup_with_min_lr", 1, 5, 20, {"min_lr": 0.1})',
+        'compat.transformers.get_scheduler("cosine_warmup_with_min_lr", 1, 5, 20, {"min_lr": 0.1})',
         "or advance(warmup_cosine(1, 5, 20, end_value=0.1), 1); theirs rises again past "
         "update 19",
         until=20,
@@ -188,7 +188,7 @@ ROWS = (
     Row(
         "HF cosine_warmup_with_min_lr .1 warmup_lr_rate=0.1",
         "the same with warmup_lr_rate=0.1",
-        'get_scheduler("cosine_warmup_with_min_lr", 1, 5, 20, '
+        'compat.transformers.get_scheduler("cosine_warmup_with_min_lr", 1, 5, 20, '
         '{"min_lr": 0.1, "warmup_lr_rate": 0.1})',
         "or warmup_cosine(1, 4, 19, init_value=0.1, end_value=0.1); theirs rises again",
         until=20,
@@ -196,7 +196,7 @@ ROWS = (
     Row(
         "HF wsd linear/linear min .1",
         "get_wsd_schedule(optimizer, 5, 6, num_training_steps=20, min_lr_ratio=0.1)",
-        'get_scheduler("warmup_stable_decay", 1, 5, 20, '
+        'compat.transformers.get_scheduler("warmup_stable_decay", 1, 5, 20, '
         '{"num_decay_steps": 6, "min_lr_ratio": 0.1})',
         "or wsd(1, 5, 20, 6, init_value=0.1, end_value=0.1): it starts at its floor",
     ),
@@ -208,7 +208,7 @@ ROWS = (
     Row(
         "HF wsd cosine/linear min .1",
         'the same with warmup_type="cosine"',
-        'get_scheduler("warmup_stable_decay", 1, 5, 20, '
+        'compat.transformers.get_scheduler("warmup_stable_decay", 1, 5, 20, '
         '{"num_decay_steps": 6, "min_lr_ratio": 0.1, "warmup_type": "cosine"})',
     ),
     Row(

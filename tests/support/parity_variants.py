@@ -50,7 +50,7 @@ MORE = (
     ),
     (
         "HF cosine_with_restarts, 2 cycles",
-        'get_scheduler("cosine_with_restarts", 1, 4, 10, {"num_cycles": 2})',
+        'compat.transformers.get_scheduler("cosine_with_restarts", 1, 4, 10, {"num_cycles": 2})',
         _table("0 .250 .500 .750 1 .750 .250 1 .750 .250 0 0 0"),
         _PRINTED,
     ),
@@ -82,7 +82,7 @@ MORE = (
     # A warmup of 3, a cooldown of 4, a total of 12.
     (
         "HF wsd 1-sqrt/linear",
-        'get_scheduler("warmup_stable_decay", 1, 3, 12, '
+        'compat.transformers.get_scheduler("warmup_stable_decay", 1, 3, 12, '
         '{"num_decay_steps": 4, "warmup_type": "1-sqrt"})',
         _table("0 .184 .423 1 1 1 1 1 1 .750 .500 .250 0 0"),
         _PRINTED,

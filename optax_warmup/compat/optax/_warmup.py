@@ -1,17 +1,28 @@
 """Optax's own warmup schedules: same arguments, and values where optax's are lost."""
 
-from jax.typing import ArrayLike
+from __future__ import annotations
 
 from optax_warmup import _check, shapes
-from optax_warmup._schedules.compose import delay, warmup
+from optax_warmup._schedules.clip import clip
 from optax_warmup._schedules.decays import exponential_decay
-from optax_warmup._schedules.modify import clip, staircase as stairs
-from optax_warmup._schedules.ramps import transition
+from optax_warmup._schedules.delay import delay
 from optax_warmup._schedules.schedule import Schedule
+from optax_warmup._schedules.staircase import staircase as stairs
+from optax_warmup._schedules.transition import transition
+from optax_warmup._schedules.warmup import warmup
+from optax_warmup.values._kinds import (
+    Flag,
+    Length,
+    PositiveLength,
+    PositiveRate,
+    Rate,
+    checked,
+)
 
 
+@checked()
 def warmup_constant_schedule(
-    init_value: ArrayLike, peak_value: ArrayLike, warmup_steps: ArrayLike
+    init_value: Rate, peak_value: Rate, warmup_steps: Length
 ) -> Schedule:
     """A linear warmup, then constant; arguments as in optax.
 
@@ -37,18 +48,17 @@ def warmup_constant_schedule(
 
     Source: optax.warmup_constant_schedule, DeepMind, 2024.
     """
-    peak_value = _check.rate("warmup_constant_schedule", "peak_value", peak_value)
-    steps = _check.length("warmup_constant_schedule", "warmup_steps", warmup_steps)
-    return warmup(peak_value, steps, init_value=init_value)
+    return warmup(peak_value, warmup_steps, init_value=init_value)
 
 
+@checked()
 def warmup_cosine_decay_schedule(
-    init_value: ArrayLike,
-    peak_value: ArrayLike,
-    warmup_steps: ArrayLike,
-    decay_steps: ArrayLike,
-    end_value: ArrayLike = 0.0,
-    exponent: ArrayLike = 1.0,
+    init_value: Rate,
+    peak_value: Rate,
+    warmup_steps: Length,
+    decay_steps: Length,
+    end_value: Rate = 0.0,
+    exponent: PositiveRate = 1.0,
 ) -> Schedule:
     """A linear warmup, then a cosine decay to a power; arguments as in optax.
 
@@ -83,11 +93,6 @@ def warmup_cosine_decay_schedule(
     Source: optax.warmup_cosine_decay_schedule, DeepMind, 2020.
     """
     owner = "warmup_cosine_decay_schedule"
-    peak_value = _check.rate(owner, "peak_value", peak_value)
-    end_value = _check.rate(owner, "end_value", end_value)
-    warmup_steps = _check.length(owner, "warmup_steps", warmup_steps)
-    decay_steps = _check.length(owner, "decay_steps", decay_steps)
-    exponent = _check.number(owner, "exponent", exponent, above=0)
     steps = _check.difference(
         owner, "decay_steps", decay_steps, "warmup_steps", warmup_steps
     )
@@ -98,15 +103,16 @@ def warmup_cosine_decay_schedule(
     return warmup(decay, warmup_steps, init_value=init_value)
 
 
+@checked()
 def warmup_exponential_decay_schedule(
-    init_value: ArrayLike,
-    peak_value: ArrayLike,
-    warmup_steps: ArrayLike,
-    transition_steps: ArrayLike,
-    decay_rate: ArrayLike,
-    transition_begin: ArrayLike = 0,
-    staircase: bool = False,
-    end_value: ArrayLike | None = None,
+    init_value: Rate,
+    peak_value: Rate,
+    warmup_steps: Length,
+    transition_steps: PositiveLength,
+    decay_rate: PositiveRate,
+    transition_begin: Length = 0,
+    staircase: Flag = False,
+    end_value: Rate | None = None,
 ) -> Schedule:
     """A linear warmup, then an exponential decay; arguments as in optax.
 
@@ -135,27 +141,21 @@ def warmup_exponential_decay_schedule(
 
     Example:
         >>> import optax_warmup as ow
-        >>> schedule = ow.compat.optax.warmup_exponential_decay_schedule(0.0, 1.0, 2, 1, 0.5)
+        >>> compat = ow.compat.optax
+        >>> schedule = compat.warmup_exponential_decay_schedule(0.0, 1.0, 2, 1, 0.5)
         >>> [schedule(step).item() for step in range(5)]
         [0.0, 0.5, 1.0, 0.5, 0.25]
 
     Source: optax.warmup_exponential_decay_schedule, DeepMind, 2020.
     """
-    owner = "warmup_exponential_decay_schedule"
-    peak_value = _check.rate(owner, "peak_value", peak_value)
-    warmup_steps = _check.length(owner, "warmup_steps", warmup_steps)
-    steps = _check.length(owner, "transition_steps", transition_steps, minimum=1)
-    rate = _check.number(owner, "decay_rate", decay_rate, above=0)
-    begin = _check.length(owner, "transition_begin", transition_begin)
-    if not isinstance(staircase, bool):
-        raise TypeError(f"{owner}: staircase must be True or False, got {staircase!r}.")
-    decay: Schedule = exponential_decay(peak_value, steps=steps, rate=rate)
+    decay: Schedule = exponential_decay(
+        peak_value, steps=transition_steps, rate=decay_rate
+    )
     if staircase:
-        decay = stairs(decay, steps)
-    if not isinstance(begin, int) or begin > 0:
-        decay = delay(decay, begin)
+        decay = stairs(decay, transition_steps)
+    if not isinstance(transition_begin, int) or transition_begin > 0:
+        decay = delay(decay, transition_begin)
     if end_value is not None:
-        end_value = _check.rate(owner, "end_value", end_value)
-        grows = isinstance(rate, float) and rate >= 1
+        grows = isinstance(decay_rate, float) and decay_rate >= 1
         decay = clip(decay, **{"maximum" if grows else "minimum": end_value})
     return warmup(decay, warmup_steps, init_value=init_value)

@@ -11,15 +11,14 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check, shapes
 from optax_warmup._presets.cycles import warmup_cosine_restarts
-from optax_warmup._presets.warmup_and_decay import (
-    warmup_constant,
-    warmup_inverse_sqrt,
-    warmup_linear,
-)
-from optax_warmup._schedules.compose import advance, join, warmup
-from optax_warmup._schedules.ramps import piecewise, transition
+from optax_warmup._presets.inverse_sqrt import warmup_inverse_sqrt
+from optax_warmup._presets.linear_and_cosine import warmup_constant, warmup_linear
+from optax_warmup._schedules.combine import join
+from optax_warmup._schedules.delay import advance
 from optax_warmup._schedules.retime import retime
 from optax_warmup._schedules.schedule import Schedule, constant
+from optax_warmup._schedules.transition import piecewise, transition
+from optax_warmup._schedules.warmup import warmup
 
 _OWNER = "get_scheduler"
 _FINEST = 1000  # parts of a wave that num_cycles may be given in
@@ -57,10 +56,10 @@ def get_scheduler(
             an argument that the name needs is missing, or a number is out of range.
 
     Example:
-        >>> import optax_warmup as ow
-        >>> ow.compat.transformers.get_scheduler("constant_with_warmup", 1e-3, num_warmup_steps=100)
+        >>> from optax_warmup.compat.transformers import get_scheduler
+        >>> get_scheduler("constant_with_warmup", 1e-3, num_warmup_steps=100)
         warmup(constant(0.001), steps=100)
-        >>> ow.compat.transformers.get_scheduler("cosin", 1e-3)
+        >>> get_scheduler("cosin", 1e-3)
         Traceback (most recent call last):
         ValueError: get_scheduler: there is no name 'cosin'; did you mean 'cosine'? ...
 

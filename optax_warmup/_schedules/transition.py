@@ -1,20 +1,20 @@
-"""Ramps: schedules that go from one value to another, and power laws."""
+"""From one value to another, once or several times."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from optax_warmup import _check
 from optax_warmup._numerics import plus_product
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.shapes._powers import linear
-from optax_warmup.shapes._shape import Shape, ShapeLike, as_shape
-from optax_warmup.values._value import value
+from optax_warmup.shapes._shape import ShapeLike, as_shape
+from optax_warmup.values._kinds import Length, Rate, Rows
 
 
 def ramp(
@@ -22,13 +22,14 @@ def ramp(
     end_value: ArrayLike,
     clock: ArrayLike,
     steps: ArrayLike,
-    shape: Shape,
+    shape: ShapeLike,
 ) -> jax.Array:
     """From `init_value` at clock 0 to `end_value` at clock `steps`, and held there.
 
     The value is counted from the lower end, with that end's own distance in whole
     steps, so nothing cancels: the relative error is that of the shape everywhere.
     """
+    shape = as_shape(shape)
     left = clocks.since(steps, clock)
     elapsed = clocks.minus(steps, left)
     init_value, end_value = clocks.as_value(init_value), clocks.as_value(end_value)
@@ -49,7 +50,6 @@ def ramp(
     return jnp.where(left <= 0, end_value, jnp.where(elapsed <= 0, init_value, between))
 
 
-@value
 class transition(Schedule):
     """From one value to another along a shape, then held.
 
@@ -77,29 +77,20 @@ class transition(Schedule):
         [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
 
-    init_value: ArrayLike
-    end_value: ArrayLike
-    steps: ArrayLike
+    init_value: Rate
+    end_value: Rate
+    steps: Length
     shape: ShapeLike = linear
 
-    def __post_init__(self) -> None:
-        self._set(
-            init_value=_check.rate("transition", "init_value", self.init_value),
-            end_value=_check.rate("transition", "end_value", self.end_value),
-            steps=_check.length("transition", "steps", self.steps),
-            shape=as_shape("transition", self.shape),
-        )
-
-    def _at(self, clock: Any) -> jax.Array:
+    def value_at(self, clock: Any) -> jax.Array:
         return ramp(self.init_value, self.end_value, clock, self.steps, self.shape)
 
-    def _start(self) -> jax.Array:
+    def start_value(self) -> jax.Array:
         # Not the value at step 0, which is `end_value` where the length is 0: a warmup
         # as long as the run still rises to the peak.
         return clocks.as_value(self.init_value)
 
 
-@value
 class piecewise(Schedule):
     """A chain of transitions, continuous by construction, then held.
 
@@ -126,14 +117,13 @@ class piecewise(Schedule):
         [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0]
     """
 
-    init_value: ArrayLike
-    segments: Sequence[tuple[Any, ...]]
+    init_value: Rate
+    segments: Annotated[
+        Sequence[tuple[Any, ...]],
+        Rows((("steps", Length), ("value", Rate), ("shape", ShapeLike)), (linear,)),
+    ]
 
-    def __post_init__(self) -> None:
-        init_value = _check.rate("piecewise", "init_value", self.init_value)
-        self._set(init_value=init_value, segments=_segments(self.segments))
-
-    def _at(self, clock: Any) -> jax.Array:
+    def value_at(self, clock: Any) -> jax.Array:
         start, reached = self.init_value, jnp.asarray(True)
         result = jnp.broadcast_to(clocks.as_value(start), jnp.shape(clock))
         for steps, end, shape in self.segments:
@@ -142,87 +132,3 @@ class piecewise(Schedule):
             reached &= clocks.minus(clock, steps) >= 0
             clock, start = clocks.since(clock, steps), end
         return result
-
-
-def _segments(segments: Any) -> tuple[tuple[Any, ...], ...]:
-    if not isinstance(segments, list | tuple) or not segments:
-        raise _bad_segments("segments", segments)
-    checked = []
-    for index, segment in enumerate(segments):
-        name = f"segments[{index}]"
-        if not isinstance(segment, list | tuple) or len(segment) not in (2, 3):
-            raise _bad_segments(name, segment)
-        steps, end, shape = (*segment, linear)[:3]
-        checked.append(
-            (
-                _check.length("piecewise", f"{name} steps", steps),
-                _check.rate("piecewise", f"{name} value", end),
-                as_shape(f"piecewise, {name}", shape),
-            )
-        )
-    return tuple(checked)
-
-
-def _bad_segments(name: str, got: Any) -> Exception:
-    error = ValueError if isinstance(got, list | tuple) else TypeError
-    return error(
-        "piecewise: segments must be a list of (steps, value) or (steps, value, shape)"
-        f", one at least; {name} is {got!r}."
-    )
-
-
-@value
-class inverse_power(Schedule):
-    """A power law in time: long tails that never end.
-
-    value(step) = init_value * (1 + step / timescale)**-power
-
-    With power 1/2 it is the inverse square root, with 1 inverse time. After a warmup of
-    `timescale` steps it is init_value * (timescale / step)**power.
-
-    Args:
-        init_value: the value at step 0, >= 0; may be traced.
-        timescale: updates after which 1 + step / timescale has doubled, > 0 and not
-            necessarily whole; may be traced.
-        power: the exponent, >= 0; may be traced.
-
-    Returns:
-        A `Schedule`.
-
-    Raises:
-        TypeError: an argument is not a number.
-        ValueError: `init_value` is negative, `timescale` not above 0, `power` negative,
-            or one of them NaN or infinite.
-
-    Example:
-        >>> import optax_warmup as ow
-        >>> tail = ow.inverse_power(1.0, timescale=10)
-        >>> [round(tail(step).item(), 3) for step in (0, 10, 30, 990)]
-        [1.0, 0.707, 0.5, 0.1]
-
-    Source: A. Vaswani et al., "Attention Is All You Need", 2017, arXiv:1706.03762,
-    equation 3 (its tail); X. Zhai et al., "Scaling Vision Transformers", 2022,
-    arXiv:2106.04560, section 3.4 (the timescale).
-    """
-
-    init_value: ArrayLike
-    _: KW_ONLY
-    timescale: ArrayLike
-    power: ArrayLike = 0.5
-
-    def __post_init__(self) -> None:
-        owner = "inverse_power"
-        self._set(
-            init_value=_check.rate(owner, "init_value", self.init_value),
-            timescale=_check.number(owner, "timescale", self.timescale, above=0),
-            power=_check.number(owner, "power", self.power, minimum=0),
-        )
-
-    def _at(self, clock: Any) -> jax.Array:
-        timescale = clocks.as_value(self.timescale)
-        # timescale / (timescale + clock) keeps its last digits where 1 + x would not.
-        base = timescale / (timescale + clocks.as_value(clock))
-        power = clocks.as_value(self.power)
-        # The square root is exact; a general power errs by a few units in its place.
-        decay = jnp.where(power == 0.5, jnp.sqrt(base), base**power)
-        return clocks.as_value(self.init_value) * decay

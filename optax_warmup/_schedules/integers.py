@@ -1,0 +1,20 @@
+"""Whole numbers of steps in int32, stopped where they would overflow."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+
+
+def whole(steps: ArrayLike) -> jax.Array:
+    """A length as int32; a float that traces one holds a whole number."""
+    return jnp.asarray(steps).astype(jnp.int32)
+
+
+def saturating_product(x: jax.Array, y: jax.Array) -> jax.Array:
+    """x * y for integers >= 0 in int32, which stops at 2**31 - 1."""
+    fits = x <= _check.MAX_STEP // jnp.maximum(y, 1)
+    return jnp.where(fits, jnp.where(fits, x, 0) * y, _check.MAX_STEP)

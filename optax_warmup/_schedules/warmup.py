@@ -1,0 +1,142 @@
+"""A warmup in front of a schedule, a cooldown at its end."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup._schedules.transition import ramp
+from optax_warmup.shapes._powers import linear
+from optax_warmup.shapes._shape import ShapeLike
+from optax_warmup.values._kinds import Length, Rate
+
+
+class warmup(Schedule):
+    """A ramp in front of a schedule, which it meets; the schedule's clock then starts.
+
+    for step < steps:  init_value + (schedule(0) - init_value) * shape(progress),
+                       progress = min(1, (step + offset) / steps)
+    from step = steps: schedule(step - steps)
+
+    Which update has which value: with `offset=0` (as in optax, torch, Keras) the first
+    update, step 0, has `init_value` (0: it changes nothing) and the one at step `steps`
+    is the first to have the peak. With `offset=1` the first update has peak / steps,
+    and the last one of the ramp, at step `steps - 1`, has the peak already.
+
+    Args:
+        schedule: what follows the ramp, or a number (>= 0) for a constant.
+        steps: the length of the ramp in updates, >= 0; with 0 the schedule starts at
+            once; may be traced.
+        init_value: where the ramp starts, >= 0; may be traced.
+        shape: any function f of progress with f(0) = 0 and f(1) = 1.
+        offset: updates by which the ramp is ahead, >= 0.
+
+    Returns:
+        A `Schedule`. To multiply by a ramp instead, with the schedule's clock running
+        from step 0, write `multiply(warmup(1.0, steps), schedule)`.
+
+    Raises:
+        TypeError: an argument is not a number, or the shape is not callable.
+        ValueError: a value is negative, NaN or infinite; a length is negative or not
+            whole; the shape does not join 0 to 1.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> schedule = ow.warmup(ow.transition(1.0, 0.0, 4), steps=2)
+        >>> [schedule(step).item() for step in range(8)]
+        [0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+        >>> [ow.warmup(1.0, steps=4, offset=1)(step).item() for step in range(5)]
+        [0.25, 0.5, 0.75, 1.0, 1.0]
+
+    Source: P. Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1
+    Hour", 2017, arXiv:1706.02677, section 2.2 ("gradual warmup").
+    """
+
+    schedule: ScheduleLike
+    steps: Length
+    _: KW_ONLY
+    init_value: Rate = 0.0
+    shape: ShapeLike = linear
+    offset: Length = 0
+
+    def value_at(self, clock: Any) -> jax.Array:
+        # The offset is taken off the time left: step + offset could overflow.
+        left = clocks.since(clocks.minus(self.steps, clock), self.offset)
+        elapsed = clocks.minus(self.steps, left)
+        schedule = as_schedule(self.schedule)
+        rise = ramp(
+            self.init_value, schedule.start_value(), elapsed, self.steps, self.shape
+        )
+        rest = schedule.value_at(clocks.since(clock, self.steps))
+        return jnp.where(clocks.minus(clock, self.steps) < 0, rise, rest)
+
+    def start_value(self) -> jax.Array:
+        # Without a ramp it starts as the schedule does, also one that ends at once.
+        schedule = as_schedule(self.schedule)
+        first = self.value_at(jnp.int32(0))
+        return jnp.where(clocks.minus(self.steps, 0) > 0, first, schedule.start_value())
+
+
+class cooldown(Schedule):
+    """Ends a schedule from a chosen step: a ramp from the value it has there.
+
+    for step < begin:  schedule(step)
+    from step = begin: v + (end_value - v) * shape((step - begin) / steps),
+                       v = schedule(begin)
+
+    The update at `begin` still has the schedule's own value; `end_value` comes at step
+    begin + steps and is held.
+
+    Args:
+        schedule: what is ended, or a number (>= 0) for a constant.
+        begin: the step at which the cooldown begins, >= 0; may be traced.
+        steps: its length in updates, >= 0; 0 gives `end_value` at once; may be traced.
+        end_value: the value at its end, >= 0; may be traced.
+        shape: any function f of progress with f(0) = 0 and f(1) = 1;
+            `shapes.power(0.5)` is the "1 - sqrt" cooldown.
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        TypeError: an argument is not a number, or the shape is not callable.
+        ValueError: a value is negative, NaN or infinite; a length is negative or not
+            whole; the shape does not join 0 to 1.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> schedule = ow.cooldown(1.0, begin=2, steps=2)
+        >>> [schedule(step).item() for step in range(6)]
+        [1.0, 1.0, 1.0, 0.5, 0.0, 0.0]
+
+    Source: A. Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed
+    Training Durations", 2024, arXiv:2405.18392, equation 1.
+    """
+
+    schedule: ScheduleLike
+    begin: Length
+    steps: Length
+    _: KW_ONLY
+    end_value: Rate = 0.0
+    shape: ShapeLike = linear
+
+    def value_at(self, clock: Any) -> jax.Array:
+        begin = clocks.minus(self.begin, 0)
+        schedule = as_schedule(self.schedule)
+        fall = ramp(
+            schedule.value_at(begin),
+            self.end_value,
+            clocks.since(clock, begin),
+            self.steps,
+            self.shape,
+        )
+        before = schedule.value_at(clocks.until(clock, begin))
+        return jnp.where(clocks.minus(clock, begin) < 0, before, fall)
+
+    def start_value(self) -> jax.Array:
+        return as_schedule(self.schedule).start_value()

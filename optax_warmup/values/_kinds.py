@@ -1,0 +1,320 @@
+"""What a field of a value holds: how it is checked, and what a stretch does to it.
+
+The kind stands in the field's annotation, `steps: Length`. Everything that treats
+fields by what they hold asks it: the constructor checks each field, `stretch`
+multiplies the lengths, and a jitted function takes numbers as arguments and flags as
+structure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+from jax.typing import ArrayLike
+
+from optax_warmup import _check
+
+Change: TypeAlias = Callable[[Any], Any]
+
+
+class Kind:
+    """What a field or an argument holds; the base of all kinds.
+
+    Example:
+        >>> from optax_warmup import values
+        >>> issubclass(values.Number, values.Kind)
+        True
+    """
+
+    static = False  # whether it is structure rather than a number
+
+    def check(self, owner: str, name: str, x: Any) -> Any:
+        """`x` as the field keeps it. Raises where `x` is not of this kind."""
+        raise TypeError(f"{owner}: {name} cannot be checked: {type(self).__name__}.")
+
+    def stretch(self, x: Any, length: Change, time: Change) -> Any:
+        """`x` in a schedule whose lengths and times are changed by these functions."""
+        return x
+
+
+@dataclasses.dataclass(frozen=True)
+class Number(Kind):
+    """A finite number within bounds.
+
+    Write your own kind with it: `Annotated[ArrayLike, values.Number(minimum=0)]`.
+
+    Args:
+        minimum, maximum: inclusive bounds.
+        above, below: exclusive bounds.
+        hint: what an error message adds, in a few words.
+
+    Example:
+        >>> from optax_warmup import values
+        >>> values.Number(above=0).check("mine", "power", 0.5)
+        0.5
+    """
+
+    minimum: float = -_check.INFINITY
+    maximum: float = _check.INFINITY
+    above: float = -_check.INFINITY
+    below: float = _check.INFINITY
+    hint: str = ""
+
+    def check(self, owner: str, name: str, x: Any) -> Any:
+        return _check.number(
+            owner,
+            name,
+            x,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            above=self.above,
+            below=self.below,
+            hint=self.hint,
+        )
+
+
+class _Time(Number):
+    """A time in steps that need not be whole; it stretches."""
+
+    def stretch(self, x: Any, length: Change, time: Change) -> Any:
+        return time(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class WholeNumber(Kind):
+    """A whole number from `minimum` to 2**31 - 1 that is not a length: a count, a seed.
+
+    Args:
+        minimum: inclusive.
+        hint: what an error message adds, in a few words.
+
+    Example:
+        >>> from optax_warmup import values
+        >>> values.WholeNumber(minimum=1).check("mine", "period", 3.0)
+        3
+    """
+
+    minimum: int = 0
+    hint: str = ""
+
+    def check(self, owner: str, name: str, x: Any) -> Any:
+        return _check.length(owner, name, x, minimum=self.minimum, hint=self.hint)
+
+
+class Steps(WholeNumber):
+    """A number of steps, or a step; it stretches."""
+
+    def stretch(self, x: Any, length: Change, time: Change) -> Any:
+        stretched = length(x)
+        if isinstance(stretched, int) and stretched < self.minimum:
+            raise ValueError(
+                f"stretch: a length of {x} updates cannot become {stretched}; it must "
+                f"stay >= {self.minimum}. Stretch by a larger factor."
+            )
+        return stretched
+
+
+class _Flag(Kind):
+    static = True
+
+    def check(self, owner: str, name: str, x: Any) -> Any:
+        if not isinstance(x, bool):
+            raise TypeError(f"{owner}: {name} must be True or False, got {x!r}.")
+        return x
+
+
+@dataclasses.dataclass(frozen=True)
+class OrNone(Kind):
+    """What the other kind holds, or None."""
+
+    kind: Kind
+
+    def check(self, owner: str, name: str, x: Any) -> Any:
+        return None if x is None else self.kind.check(owner, name, x)
+
+    def stretch(self, x: Any, length: Change, time: Change) -> Any:
+        return None if x is None else self.kind.stretch(x, length, time)
+
+
+@dataclasses.dataclass(frozen=True)
+class Each(Kind):
+    """A sequence, each of whose items holds what the other kind says."""
+
+    kind: Any  # an annotation
+
+    def check(self, owner: str, name: str, x: Any) -> Any:
+        kind = kind_of(self.kind)
+        return tuple(
+            kind.check(owner, f"{name}[{index}]", item) for index, item in enumerate(x)
+        )
+
+    def stretch(self, x: Any, length: Change, time: Change) -> Any:
+        kind = kind_of(self.kind)
+        return tuple(kind.stretch(item, length, time) for item in x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows(Kind):
+    """A list of tuples such as (steps, value); one tuple at least.
+
+    Args:
+        columns: the name and the annotation of each place in a tuple.
+        defaults: for the last places, which may then be left out.
+    """
+
+    columns: tuple[tuple[str, Any], ...]
+    defaults: tuple[Any, ...] = ()
+
+    def check(self, owner: str, name: str, x: Any) -> Any:
+        if not isinstance(x, list | tuple) or not x:
+            raise self._refusal(owner, name, name, x)
+        fewest = len(self.columns) - len(self.defaults)
+        rows = []
+        for index, row in enumerate(x):
+            place = f"{name}[{index}]"
+            if not isinstance(row, list | tuple) or not (
+                fewest <= len(row) <= len(self.columns)
+            ):
+                raise self._refusal(owner, name, place, row)
+            full = (*row, *self.defaults[len(row) - fewest :])
+            rows.append(
+                tuple(
+                    kind_of(annotation).check(owner, f"{place} {column}", item)
+                    for (column, annotation), item in zip(
+                        self.columns, full, strict=True
+                    )
+                )
+            )
+        return tuple(rows)
+
+    def stretch(self, x: Any, length: Change, time: Change) -> Any:
+        kinds = [kind_of(annotation) for _, annotation in self.columns]
+        return tuple(
+            tuple(
+                kind.stretch(item, length, time)
+                for kind, item in zip(kinds, row, strict=True)
+            )
+            for row in x
+        )
+
+    def _refusal(self, owner: str, name: str, place: str, got: Any) -> Exception:
+        names = [column for column, _ in self.columns]
+        wanted = [f"({', '.join(names)})"]
+        if self.defaults:
+            wanted.insert(0, f"({', '.join(names[: -len(self.defaults)])})")
+        error = ValueError if isinstance(got, list | tuple) else TypeError
+        return error(
+            f"{owner}: {name} must be a list of {' or '.join(wanted)}, with one entry "
+            f"at least; {place} is {got!r}."
+        )
+
+
+Rate: TypeAlias = Annotated[
+    ArrayLike,
+    Number(
+        minimum=0.0,
+        hint="a schedule's values are >= 0; optax flips the sign when it descends",
+    ),
+]
+PositiveRate: TypeAlias = Annotated[ArrayLike, Number(above=0)]
+Length: TypeAlias = Annotated[ArrayLike, Steps()]
+PositiveLength: TypeAlias = Annotated[ArrayLike, Steps(minimum=1)]
+Timescale: TypeAlias = Annotated[ArrayLike, _Time(above=0)]
+Count: TypeAlias = Annotated[ArrayLike, WholeNumber(minimum=1)]
+Seed: TypeAlias = Annotated[ArrayLike, WholeNumber()]
+Flag: TypeAlias = Annotated[bool, _Flag()]
+
+
+def kind_of(annotation: Any) -> Kind:
+    """The kind that an annotation says, such as `Length` or `Rate | None`."""
+    kind = _find_kind(annotation)
+    if kind is None:
+        raise TypeError(
+            f"the annotation {annotation!r} does not say what the field holds. Use one "
+            "of optax_warmup.values (Rate, Length, ...), ScheduleLike, "
+            "shapes.ShapeLike, or Annotated[ArrayLike, values.Number(...)]."
+        )
+    return kind
+
+
+def _find_kind(annotation: Any) -> Kind | None:
+    if annotation is bool:
+        return _Flag()
+    for extra in getattr(annotation, "__metadata__", ()):
+        if isinstance(extra, Kind):
+            return extra
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        kinds = map(_find_kind, typing.get_args(annotation))
+        found = next((kind for kind in kinds if kind is not None), None)
+        return None if found is None else OrNone(found)
+    return None
+
+
+def kinds_of(cls: type[Any]) -> dict[str, Kind]:
+    """The kind of each field of a value's class, in order."""
+    kinds: dict[str, Kind] | None = cls.__dict__.get("_kinds")
+    if kinds is None:
+        kinds = _read_kinds(cls)
+        cls._kinds = kinds
+    return kinds
+
+
+def _read_kinds(cls: type[Any]) -> dict[str, Kind]:
+    try:
+        annotations = typing.get_type_hints(cls, include_extras=True)
+    except NameError as error:
+        raise TypeError(
+            f"{cls.__name__}: an annotation names what its module does not know: "
+            f"{error}. Import it at the top of the module."
+        ) from error
+    kinds = {}
+    for field in dataclasses.fields(cls):
+        try:
+            kinds[field.name] = kind_of(annotations[field.name])
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__}.{field.name}: {error}") from None
+    return kinds
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def checked(namespace: str = "") -> Callable[[_Function], _Function]:
+    """Checks the arguments of a function by their annotations before each call.
+
+    Errors name the function, with `namespace` in front. Arguments whose annotation says
+    no kind, and defaults, are passed on as they are.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        owner = f"{namespace}{function.__name__}"
+        names = tuple(inspect.signature(function).parameters)
+
+        @functools.cache
+        def kinds() -> dict[str, Kind]:
+            hints = typing.get_type_hints(function, include_extras=True)
+            found = {name: _find_kind(hints.get(name)) for name in names}
+            return {name: kind for name, kind in found.items() if kind is not None}
+
+        def check(name: str, x: Any) -> Any:
+            kind = kinds().get(name)
+            return x if kind is None else kind.check(owner, name, x)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            extra: Sequence[Any] = args[len(names) :]  # for Python itself to refuse
+            return function(
+                *(check(name, x) for name, x in zip(names, args, strict=False)),
+                *extra,
+                **{name: check(name, x) for name, x in kwargs.items()},
+            )
+
+        return typing.cast(_Function, call)
+
+    return decorate
