@@ -21,6 +21,7 @@ from optax_warmup._inspect.describe import (
 )
 from optax_warmup._inspect.plot import plot as plot
 from optax_warmup._inspect.simulate import simulate as simulate
+from optax_warmup._numerics import bit_exact as bit_exact
 from optax_warmup._precompile import (
     Precompiled as Precompiled,
     precompile as precompile,
@@ -72,6 +73,7 @@ from optax_warmup._schedules.delay import (
 )
 from optax_warmup._schedules.durations import steps_from as steps_from
 from optax_warmup._schedules.jitter import jitter as jitter
+from optax_warmup._schedules.piecewise import piecewise as piecewise
 from optax_warmup._schedules.retime import retime as retime
 from optax_warmup._schedules.round_to import round_to as round_to
 from optax_warmup._schedules.schedule import (
@@ -85,10 +87,7 @@ from optax_warmup._schedules.switch import (
     rewarm as rewarm,
     switch as switch,
 )
-from optax_warmup._schedules.transition import (
-    piecewise as piecewise,
-    transition as transition,
-)
+from optax_warmup._schedules.transition import transition as transition
 from optax_warmup._schedules.warmup import (
     cooldown as cooldown,
     warmup as warmup,

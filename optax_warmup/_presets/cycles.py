@@ -11,9 +11,10 @@ from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.combine import add, multiply
 from optax_warmup._schedules.cycle import cycle
 from optax_warmup._schedules.decays import exponential_decay
+from optax_warmup._schedules.piecewise import piecewise
 from optax_warmup._schedules.retime import retime
 from optax_warmup._schedules.schedule import Schedule
-from optax_warmup._schedules.transition import piecewise, transition
+from optax_warmup._schedules.transition import transition
 from optax_warmup._schedules.warmup import warmup
 from optax_warmup.values._kinds import Count, Length, PositiveRate, Rate, checked
 

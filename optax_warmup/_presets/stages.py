@@ -5,8 +5,9 @@ from __future__ import annotations
 from optax_warmup import _check, shapes
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.combine import multiply
+from optax_warmup._schedules.piecewise import piecewise
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike
-from optax_warmup._schedules.transition import piecewise, transition
+from optax_warmup._schedules.transition import transition
 from optax_warmup._schedules.warmup import cooldown, warmup
 from optax_warmup.values._kinds import Length, PositiveRate, Rate, checked
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optax_warmup import _check
+from optax_warmup._numerics import where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.combine import join
 from optax_warmup._schedules.round_to import round_to
@@ -87,7 +88,7 @@ class growing_batch(Schedule):
         each = jnp.maximum(each, 1).astype(ticks.dtype)
         end = jnp.asarray(_check.MAX_STEP, ticks.dtype)
         room = (end - ticks) // each
-        return jnp.where(steps > room, end, ticks + jnp.minimum(steps, room) * each)
+        return where(steps > room, end, ticks + jnp.minimum(steps, room) * each)
 
     def start_value(self) -> jax.Array:
         return as_schedule(self.schedule).start_value()

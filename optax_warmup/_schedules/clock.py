@@ -24,6 +24,9 @@ def as_clock(step: Any) -> Any:
     if type(step) is int:
         return np.int32(min(max(step, 0), MAX_STEP))
     if not is_traced(step) and not isinstance(step, jax.Array):
+        convert = getattr(step, "__jax_array__", None)
+        if convert is not None:
+            return as_clock(convert())  # a variable, such as flax's optimizer.step
         step = _known(step)
     if jnp.issubdtype(step.dtype, jnp.integer):
         xnp = np if isinstance(step, np.ndarray | np.generic) else jnp
@@ -67,14 +70,18 @@ def _refusal(step: Any) -> str:
 def minus(a: ArrayLike, b: ArrayLike) -> jax.Array:
     """a - b in integers where both are, else in floating point."""
     a, b = jnp.asarray(a), jnp.asarray(b)
+    dtype = _common(a, b)
+    return a.astype(dtype) - b.astype(dtype)
+
+
+def _common(a: jax.Array, b: jax.Array) -> np.dtype[Any]:
+    """int32 for integers, else the wider of the floating types."""
     dtypes = [x.dtype for x in (a, b) if jnp.issubdtype(x.dtype, jnp.floating)]
-    if dtypes:
-        dtype = max(map(_wide, dtypes), key=lambda dtype: dtype.itemsize)
-        return a.astype(dtype) - b.astype(dtype)
-    return a.astype(jnp.int32) - b.astype(jnp.int32)
+    wide = map(_wide, dtypes)
+    return max(wide, key=lambda dtype: dtype.itemsize, default=np.dtype(np.int32))
 
 
-def _wide(dtype: Any) -> np.dtype:
+def _wide(dtype: Any) -> np.dtype[Any]:
     """float32 at least. (`jnp.promote_types` refuses to say so where JAX is strict.)"""
     return np.dtype(np.float64 if jnp.finfo(dtype).bits > 32 else np.float32)
 
@@ -86,7 +93,16 @@ def since(clock: ArrayLike, start: ArrayLike) -> jax.Array:
 
 def until(clock: ArrayLike, end: ArrayLike) -> jax.Array:
     """The clock, stopped at `end`."""
-    return minus(clock, since(clock, end))
+    clock, end = jnp.asarray(clock), jnp.asarray(end)
+    dtype = _common(clock, end)
+    return jnp.minimum(clock.astype(dtype), end.astype(dtype))
+
+
+def not_before(clock: ArrayLike, start: ArrayLike) -> jax.Array:
+    """The clock, held at `start` until then."""
+    clock, start = jnp.asarray(clock), jnp.asarray(start)
+    dtype = _common(clock, start)
+    return jnp.maximum(clock.astype(dtype), start.astype(dtype))
 
 
 def as_value(x: ArrayLike) -> jax.Array:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from optax_warmup._numerics import where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 from optax_warmup.values._kinds import Each, Length, Rows
@@ -120,7 +121,7 @@ def _sum(values: Iterable[jax.Array]) -> jax.Array:
     The `where` does nothing but stand between a product and the sum, which a compiler
     would fuse and round once, in one program and not in the next.
     """
-    return functools.reduce(operator.add, (jnp.where(x < 0, 0, x) for x in values))
+    return functools.reduce(operator.add, (where(x < 0, 0, x) for x in values))
 
 
 class join(Schedule):
@@ -163,7 +164,7 @@ class join(Schedule):
         ended = jnp.asarray(True)
         for steps, schedule in self.phases:
             inside = as_schedule(schedule).value_at(clocks.until(clock, steps))
-            result = inside if result is None else jnp.where(ended, inside, result)
+            result = inside if result is None else where(ended, inside, result)
             ended &= clocks.minus(clock, steps) >= 0
             clock = clocks.since(clock, steps)
-        return jnp.where(ended, as_schedule(self.last).value_at(clock), result)
+        return where(ended, as_schedule(self.last).value_at(clock), result)

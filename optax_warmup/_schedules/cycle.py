@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._numerics import expm1, plus_product
+from optax_warmup._numerics import expm1, plus_product, where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.integers import saturating_product, whole
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
@@ -97,7 +97,7 @@ class cycle(Schedule):
             grown = _growing(step, period, multiplier, last)
             even = multiplier == 1
             index, start, factor = (
-                jnp.where(even, x, y)
+                where(even, x, y)
                 for x, y in zip((index, start, factor), grown, strict=True)
             )
             schedule = as_schedule(schedule)._stretched(
@@ -118,11 +118,11 @@ class cycle(Schedule):
         # Below the floor that difference would cancel: what is lost of it comes first.
         least = float(jnp.finfo(kept.dtype).tiny)
         lost = -expm1(index * jnp.log(jnp.clip(scale, least, 1)))
-        lost = jnp.where(kept > 0.5, jnp.where(scale > 1, 1 - kept, lost), 1 - kept)
+        lost = where(kept > 0.5, where(scale > 1, 1 - kept, lost), 1 - kept)
         lost = plus_product(jnp.zeros_like(floor), floor, lost)
-        moved = jnp.where(value < floor, plus_product(lost, kept, value), above)
+        moved = where(value < floor, plus_product(lost, kept, value), above)
         moved = jnp.clip(moved, 0, float(jnp.finfo(moved.dtype).max))
-        return jnp.where(kept == 1, value, moved)
+        return where(kept == 1, value, moved)
 
 
 def _even(step: jax.Array, period: jax.Array, last: ArrayLike) -> tuple[Any, ...]:
@@ -140,18 +140,18 @@ def _growing(
     falls on the wrong side of a boundary now and then.
     """
 
-    def walk(_: Any, where: tuple[Any, ...]) -> tuple[Any, ...]:
-        index, start, factor = where
+    def walk(_: Any, place: tuple[Any, ...]) -> tuple[Any, ...]:
+        index, start, factor = place
         length = saturating_product(period, factor)
         ended = (step - start >= length) & (index < last)
         return (
             index + ended.astype(index.dtype),
-            start + jnp.where(ended, length, 0),
-            jnp.where(ended, saturating_product(factor, multiplier), factor),
+            start + where(ended, length, 0),
+            where(ended, saturating_product(factor, multiplier), factor),
         )
 
-    shape = jnp.broadcast_shapes(*map(jnp.shape, (step, period, multiplier, last)))
-    zero = jnp.zeros(shape, jnp.int32)
+    # Of the shape and the sharding of all four, which the loop keeps.
+    zero = 0 * (step + period + multiplier + jnp.asarray(last).astype(jnp.int32))
     start: tuple[Any, ...] = zero, zero, zero + 1
     return tuple(jax.lax.fori_loop(0, _MOST_GROWING, walk, start))
 

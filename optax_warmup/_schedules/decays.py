@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._numerics import expm1, plus_product, quotient
+from optax_warmup._numerics import expm1, plus_product, quotient, where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.combine import join
 from optax_warmup._schedules.schedule import Schedule, constant
@@ -91,13 +91,13 @@ class exponential_decay(Schedule):
         remaining = jnp.minimum(rate**whole * rate**part, _largest(rate))
         # Near its start the rise to a limit is the small difference from 1.
         gone = -expm1((whole + part) * jnp.log(rate))
-        gone = jnp.where(remaining > 0.5, gone, 1 - remaining)
+        gone = where(remaining > 0.5, gone, 1 - remaining)
         rising = plus_product(start, limit - start, jnp.maximum(gone, 0))
         falling = plus_product(limit, start - limit, remaining)
-        falling = jnp.where(remaining < 1, jnp.minimum(falling, start), falling)
-        falling = jnp.where(remaining == 1, start, falling)
+        falling = where(remaining < 1, jnp.minimum(falling, start), falling)
+        falling = where(remaining == 1, start, falling)
         falling = jnp.clip(falling, 0, _largest(rate))
-        return jnp.where(limit > start, jnp.clip(rising, start, limit), falling)
+        return where(limit > start, jnp.clip(rising, start, limit), falling)
 
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -151,7 +151,7 @@ class inverse_power(Schedule):
         base = timescale / (timescale + clocks.as_value(clock))
         power = clocks.as_value(self.power)
         # The square root is exact; a general power errs by a few units in its place.
-        decay = jnp.where(power == 0.5, jnp.sqrt(base), base**power)
+        decay = where(power == 0.5, jnp.sqrt(base), base**power)
         return clocks.as_value(self.init_value) * decay
 
 

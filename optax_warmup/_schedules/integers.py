@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._numerics import where
 
 
 def whole(steps: ArrayLike) -> jax.Array:
@@ -17,4 +18,4 @@ def whole(steps: ArrayLike) -> jax.Array:
 def saturating_product(x: jax.Array, y: jax.Array) -> jax.Array:
     """x * y for integers >= 0 in int32, which stops at 2**31 - 1."""
     fits = x <= _check.MAX_STEP // jnp.maximum(y, 1)
-    return jnp.where(fits, jnp.where(fits, x, 0) * y, _check.MAX_STEP)
+    return where(fits, where(fits, x, 0) * y, _check.MAX_STEP)

@@ -12,37 +12,44 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._numerics import is_bit_exact, where
 from optax_warmup._schedules import clock as clocks
 
 # A chain of a few hundred distinct structures is more than any program builds.
 _PROGRAMS = 512
 
 
-def in_64_bits() -> bool:
-    return bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+def mode() -> tuple[bool, bool]:
+    """What decides, beside the schedule, which program computes it."""
+    wide = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+    return wide, is_bit_exact()
 
 
 def evaluate(schedule: Any, step: ArrayLike) -> jax.Array:
-    """The value inside a JAX transform.
-
-    XLA would fold a schedule's numbers into its arithmetic where they are constants of
-    the program, and round otherwise than where they are arguments (x / 3 becomes
-    x * (1 / 3)). Behind the barrier both are the same to the last bit.
-    """
+    """The value inside a JAX transform."""
     numbers, structure = jax.tree.flatten(schedule)
-    numbers, clock = jax.lax.optimization_barrier(
-        ([_as_array(x) for x in numbers], clocks.as_clock(step))
-    )
+    numbers, clock = [_as_array(x) for x in numbers], clocks.as_clock(step)
+    if is_bit_exact():
+        # XLA would fold a schedule's numbers into its arithmetic where they are
+        # constants of the program, and round otherwise than where they are arguments:
+        # x / 3 becomes x * (1 / 3).
+        numbers, clock = jax.lax.optimization_barrier((numbers, clock))
     result: jax.Array = jax.tree.unflatten(structure, numbers)._outermost_at(clock)
     fractional = jnp.issubdtype(clock.dtype, jnp.floating)
     if fractional and jnp.issubdtype(result.dtype, jnp.floating):
-        return jnp.where(jnp.isnan(clock), jnp.nan, result)  # no step, no value
+        return where(jnp.isnan(clock), jnp.nan, result)  # no step, no value
     return result
 
 
-def _as_array(x: ArrayLike) -> jax.Array:
-    """A number that is an int stays one: lengths are subtracted in integers."""
-    return jnp.asarray(x).astype(jnp.int32) if _is_whole(x) else clocks.as_value(x)
+def _as_array(x: ArrayLike) -> np.ndarray[Any, Any] | jax.Array:
+    """A number that is an int stays one: lengths are subtracted in integers.
+
+    A known number becomes NumPy's, which a traced program has as a constant.
+    """
+    dtype = jnp.int32 if _is_whole(x) else jnp.result_type(float)
+    if _check.is_traced(x) or isinstance(x, jax.Array):
+        return jnp.asarray(x).astype(dtype)
+    return np.asarray(x).astype(dtype)
 
 
 def compiled(schedule: Any) -> Callable[[Any], jax.Array]:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from optax_warmup import _check
+from optax_warmup._numerics import where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.integers import saturating_product, whole
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
@@ -100,21 +101,17 @@ class retime(Schedule):
             played, rest = _times_ratio(elapsed, left, jnp.maximum(new_left, 1))
         # With no update left for them, all the steps have passed at once.
         at_once = (new_left == 0) & (clocks.minus(clock, begin) >= 0)
-        played = jnp.where(at_once, left.astype(played.dtype), played)
+        played = where(at_once, left.astype(played.dtype), played)
         room = clocks.minus(_check.MAX_STEP, before)
         reached = before + clocks.until(played, room).astype(before.dtype)
-        value = as_schedule(self.schedule).value_at(reached)
+        schedule = as_schedule(self.schedule)
         if rest is None:
-            return value
+            return schedule.value_at(reached)
         following = clocks.minus(clocks.until(reached, _check.MAX_STEP - 1), -1)
-        rest = jnp.where(at_once, 0, rest)
-        return ramp(
-            value,
-            as_schedule(self.schedule).value_at(following),
-            rest,
-            jnp.maximum(new_left, 1),
-            linear,
-        )
+        # Both on one clock, so that the schedule is read once.
+        value, next_value = schedule.value_at(jnp.stack([reached, following]))
+        rest = where(at_once, 0, rest)
+        return ramp(value, next_value, rest, jnp.maximum(new_left, 1), linear)
 
     def _at_whole_steps(self, clock: jax.Array) -> jax.Array:
         steps = whole(self.steps)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from optax_warmup import _check
-from optax_warmup._numerics import quotient
+from optax_warmup._numerics import quotient, where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 from optax_warmup.values._kinds import Count
@@ -56,6 +56,4 @@ class round_to(Schedule):
         most = _check.MAX_STEP // multiple
         # Only counts below `most` are converted: float32 may round it up past int32.
         fits = count < most.astype(value.dtype)
-        return multiple * jnp.where(
-            fits, jnp.where(fits, count, 0).astype("int32"), most
-        )
+        return multiple * where(fits, where(fits, count, 0).astype("int32"), most)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._check import MAX_STEP
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.program import compiled, evaluate, in_64_bits
+from optax_warmup._schedules.program import compiled, evaluate, mode
 from optax_warmup.shapes._shape import Shape
 from optax_warmup.values._kinds import Change, Kind, Rate
 from optax_warmup.values._value import Static, Value
@@ -45,7 +45,7 @@ class Schedule(Value, abc.ABC):
         multiply(sawtooth(1.0, period=8), constant(0.5))
     """
 
-    # What is compiled, and for which jax_enable_x64. Not a field: it has no annotation.
+    # What is compiled, and for which mode. Not a field: it has no annotation.
     _program = (None, None)
     # Why its lengths cannot be changed, where they cannot.
     _fixed_length = ""
@@ -71,10 +71,10 @@ class Schedule(Value, abc.ABC):
             return evaluate(self, step)
         else:
             clock = clocks.as_clock(step)
-        wide, program = self._program
-        if program is None or wide is not in_64_bits():
+        compiled_for, program = self._program
+        if program is None or compiled_for != mode():
             program = compiled(self)
-            self._set(_program=(in_64_bits(), program))
+            self._set(_program=(mode(), program))
         return program(clock)
 
     def __getstate__(self) -> dict[str, Any]:

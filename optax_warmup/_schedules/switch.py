@@ -6,17 +6,17 @@ from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._numerics import where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 from optax_warmup._schedules.transition import ramp
 from optax_warmup.shapes._powers import linear
 from optax_warmup.shapes._shape import ShapeLike
-from optax_warmup.values._kinds import Flag, Length, Rate, checked
+from optax_warmup.values._kinds import Flag, Length, Rate
 
 _SAME = 1e-5  # relative; two ways to say a rate differ by some of float32's last digits
 
@@ -81,18 +81,16 @@ class switch(Schedule):
 
     def value_at(self, clock: Any) -> jax.Array:
         begin = clocks.minus(self.begin, 0)
-        # The sum of the two could overflow.
-        end = begin + clocks.until(self.steps, clocks.minus(_check.MAX_STEP, begin))
+        end = _end(begin, self.steps)
+        # Each is read once: before its time the one has the value at `begin`, the
+        # other that at `end`, which are the ends of the bridge.
+        old = as_schedule(self.old).value_at(clocks.until(clock, begin))
+        new = as_schedule(self.new).value_at(clocks.not_before(clock, end))
+        start = old if self.init_value is None else self.init_value
         elapsed = clocks.since(clock, begin)
-        old, new = as_schedule(self.old), as_schedule(self.new)
-        start = self.init_value
-        if start is None:
-            start = old.value_at(begin)
-        bridge = ramp(start, new.value_at(end), elapsed, self.steps, self.shape)
-        before = old.value_at(clocks.until(clock, begin))
-        after = new.value_at(_plus(clocks.since(clock, end), end))
-        after = jnp.where(clocks.minus(elapsed, self.steps) < 0, bridge, after)
-        return jnp.where(clocks.minus(clock, begin) < 0, before, after)
+        bridge = ramp(start, new, elapsed, self.steps, self.shape)
+        after = where(clocks.minus(elapsed, self.steps) < 0, bridge, new)
+        return where(clocks.minus(clock, begin) < 0, old, after)
 
 
 def _check_continuous(schedule: Any) -> None:
@@ -110,15 +108,7 @@ def _check_continuous(schedule: Any) -> None:
         )
 
 
-@checked()
-def rewarm(
-    schedule: ScheduleLike,
-    begin: Length,
-    steps: Length,
-    *,
-    init_value: Rate = 0.0,
-    shape: ShapeLike = linear,
-) -> Schedule:
+class rewarm(Schedule):
     """A second warmup in the middle of a run, for instance after a resume.
 
     for begin <= step < begin + steps:
@@ -136,7 +126,7 @@ def rewarm(
         shape: any function f of progress with f(0) = 0 and f(1) = 1.
 
     Returns:
-        A `switch`.
+        A `Schedule`.
 
     Raises:
         TypeError: an argument is not a number, or the shape is not callable.
@@ -152,11 +142,27 @@ def rewarm(
     Source: A. Ibrahim et al., "Simple and Scalable Strategies to Continually Pre-train
     Large Language Models", 2024, arXiv:2403.08763 ("re-warming").
     """
-    return switch(
-        schedule, schedule, begin, steps=steps, init_value=init_value, shape=shape
-    )
+
+    schedule: ScheduleLike
+    begin: Length
+    steps: Length
+    _: KW_ONLY
+    init_value: Rate = 0.0
+    shape: ShapeLike = linear
+
+    def value_at(self, clock: Any) -> jax.Array:
+        begin = clocks.minus(self.begin, 0)
+        end = _end(begin, self.steps)
+        before = clocks.minus(clock, begin) < 0
+        elapsed = clocks.since(clock, begin)
+        inside = ~before & (clocks.minus(elapsed, self.steps) < 0)
+        # Inside the ramp leads to the schedule's value at its end.
+        read = where(before, clocks.minus(clock, 0), clocks.not_before(clock, end))
+        value = as_schedule(self.schedule).value_at(read)
+        rise = ramp(self.init_value, value, elapsed, self.steps, self.shape)
+        return where(inside, rise, value)
 
 
-def _plus(a: ArrayLike, b: jax.Array) -> jax.Array:
-    """a + b for a clock and a step of which the caller knows that they fit."""
-    return clocks.minus(a, -b)
+def _end(begin: jax.Array, steps: ArrayLike) -> jax.Array:
+    """begin + steps, stopped at 2**31 - 1."""
+    return begin + clocks.until(steps, clocks.minus(_check.MAX_STEP, begin))

@@ -1,20 +1,19 @@
-"""From one value to another, once or several times."""
+"""From one value to another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from optax_warmup._numerics import plus_product
+from optax_warmup._numerics import plus_product, where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.shapes._powers import linear
 from optax_warmup.shapes._shape import ShapeLike, as_shape
-from optax_warmup.values._kinds import Length, Rate, Rows
+from optax_warmup.values._kinds import Length, Rate
 
 
 def ramp(
@@ -30,24 +29,24 @@ def ramp(
     steps, so nothing cancels: the relative error is that of the shape everywhere.
     """
     shape = as_shape(shape)
-    left = clocks.since(steps, clock)
-    elapsed = clocks.minus(steps, left)
+    elapsed = clocks.until(clock, steps)
+    left = clocks.minus(steps, elapsed)
     init_value, end_value = clocks.as_value(init_value), clocks.as_value(end_value)
     rising = init_value <= end_value
     low, high = jnp.minimum(init_value, end_value), jnp.maximum(init_value, end_value)
     # 1 of 2 steps outside, where the shape is not asked, keeps its derivatives finite.
     inside = (elapsed > 0) & (left > 0)
-    length = clocks.as_value(jnp.where(inside, clocks.minus(steps, 0), 2))
-    from_low = jnp.where(inside, jnp.where(rising, elapsed, left), 1)
-    from_high = jnp.where(inside, jnp.where(rising, left, elapsed), 1)
+    length = clocks.as_value(where(inside, clocks.minus(steps, 0), 2))
+    from_low = where(inside, where(rising, elapsed, left), 1)
+    from_high = where(inside, where(rising, left, elapsed), 1)
     near, far = clocks.as_value(from_low) / length, clocks.as_value(from_high) / length
     weight = shape.rise(near, far)
     if not shape.symmetric:
-        weight = jnp.where(rising, weight, shape.fall(far, near))
+        weight = where(rising, weight, shape.fall(far, near))
     # low + (high - low) can miss high by its last bit.
-    between = jnp.where(weight < 1, plus_product(low, high - low, weight), high)
+    between = where(weight < 1, plus_product(low, high - low, weight), high)
     between = jnp.clip(between, low, high)
-    return jnp.where(left <= 0, end_value, jnp.where(elapsed <= 0, init_value, between))
+    return where(inside, between, where(left > 0, init_value, end_value))
 
 
 class transition(Schedule):
@@ -89,46 +88,3 @@ class transition(Schedule):
         # Not the value at step 0, which is `end_value` where the length is 0: a warmup
         # as long as the run still rises to the peak.
         return clocks.as_value(self.init_value)
-
-
-class piecewise(Schedule):
-    """A chain of transitions, continuous by construction, then held.
-
-    In segment i, which starts where the one before it ended,
-    value(step) = value[i-1] + (value[i] - value[i-1]) * shape[i](progress in segment i)
-
-    Args:
-        init_value: the value at step 0, >= 0; may be traced.
-        segments: the segments in order, each (steps, value) or (steps, value, shape):
-            its length in updates, the value at its end, and its shape (linear).
-
-    Returns:
-        A `Schedule`.
-
-    Raises:
-        TypeError: a segment is not such a tuple, or an argument is not a number.
-        ValueError: no segment; a value is negative, NaN or infinite; a length is
-            negative or not whole.
-
-    Example:
-        >>> import optax_warmup as ow
-        >>> trapezoid = ow.piecewise(0.0, [(2, 1.0), (3, 1.0), (2, 0.0)])
-        >>> [trapezoid(step).item() for step in range(8)]
-        [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0]
-    """
-
-    init_value: Rate
-    segments: Annotated[
-        Sequence[tuple[Any, ...]],
-        Rows((("steps", Length), ("value", Rate), ("shape", ShapeLike)), (linear,)),
-    ]
-
-    def value_at(self, clock: Any) -> jax.Array:
-        start, reached = self.init_value, jnp.asarray(True)
-        result = jnp.broadcast_to(clocks.as_value(start), jnp.shape(clock))
-        for steps, end, shape in self.segments:
-            segment = ramp(start, end, clock, steps, shape)
-            result = jnp.where(reached, segment, result)
-            reached &= clocks.minus(clock, steps) >= 0
-            clock, start = clocks.since(clock, steps), end
-        return result

@@ -6,8 +6,9 @@ from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+from jax.typing import ArrayLike
 
+from optax_warmup._numerics import where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 from optax_warmup._schedules.transition import ramp
@@ -65,21 +66,19 @@ class warmup(Schedule):
     offset: Length = 0
 
     def value_at(self, clock: Any) -> jax.Array:
-        # The offset is taken off the time left: step + offset could overflow.
-        left = clocks.since(clocks.minus(self.steps, clock), self.offset)
-        elapsed = clocks.minus(self.steps, left)
-        schedule = as_schedule(self.schedule)
-        rise = ramp(
-            self.init_value, schedule.start_value(), elapsed, self.steps, self.shape
-        )
-        rest = schedule.value_at(clocks.since(clock, self.steps))
-        return jnp.where(clocks.minus(clock, self.steps) < 0, rise, rest)
+        rest = as_schedule(self.schedule).value_at(clocks.since(clock, self.steps))
+        return where(clocks.minus(clock, self.steps) < 0, self._rise(clock), rest)
 
     def start_value(self) -> jax.Array:
         # Without a ramp it starts as the schedule does, also one that ends at once.
-        schedule = as_schedule(self.schedule)
-        first = self.value_at(jnp.int32(0))
-        return jnp.where(clocks.minus(self.steps, 0) > 0, first, schedule.start_value())
+        return self._rise(0)
+
+    def _rise(self, clock: ArrayLike) -> jax.Array:
+        # The offset is taken off the time left: step + offset could overflow.
+        left = clocks.since(clocks.minus(self.steps, clock), self.offset)
+        elapsed = clocks.minus(self.steps, left)
+        top = as_schedule(self.schedule).start_value()
+        return ramp(self.init_value, top, elapsed, self.steps, self.shape)
 
 
 class cooldown(Schedule):
@@ -126,17 +125,11 @@ class cooldown(Schedule):
     shape: ShapeLike = linear
 
     def value_at(self, clock: Any) -> jax.Array:
-        begin = clocks.minus(self.begin, 0)
-        schedule = as_schedule(self.schedule)
-        fall = ramp(
-            schedule.value_at(begin),
-            self.end_value,
-            clocks.since(clock, begin),
-            self.steps,
-            self.shape,
-        )
-        before = schedule.value_at(clocks.until(clock, begin))
-        return jnp.where(clocks.minus(clock, begin) < 0, before, fall)
+        # From `begin` on this is the value that the schedule has there.
+        value = as_schedule(self.schedule).value_at(clocks.until(clock, self.begin))
+        elapsed = clocks.since(clock, self.begin)
+        fall = ramp(value, self.end_value, elapsed, self.steps, self.shape)
+        return where(clocks.minus(clock, self.begin) < 0, value, fall)
 
     def start_value(self) -> jax.Array:
         return as_schedule(self.schedule).start_value()

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._numerics import expm1, plus_product, quotient
+from optax_warmup._numerics import exact_plus_product, exact_quotient, expm1, where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.decays import exponential_decay
 from optax_warmup._schedules.delay import advance
@@ -232,7 +232,9 @@ class rectification(Schedule):
         n = clocks.as_value(room) + clocks.as_value(first)
         most = 2 / decay + _langevin(decay / 2)
         length = jnp.clip(_length(n, decay), 4 * (1 + jnp.finfo(n.dtype).eps), most)
-        factor = quotient(length - 4, most - 4) * quotient(length - 2, most - 2)
+        factor = exact_quotient(length - 4, most - 4) * exact_quotient(
+            length - 2, most - 2
+        )
         return jnp.sqrt(jnp.minimum(factor * (most / length), 1))
 
 
@@ -244,13 +246,13 @@ def _length(n: jax.Array, decay: jax.Array) -> jax.Array:
     """
     y = n * decay / 2
     small = y < 1
-    near = 1 - _langevin(jnp.where(small, y, 1.0))
-    y = jnp.where(small, 1.0, y)
+    near = 1 - _langevin(where(small, y, 1.0))
+    y = where(small, 1.0, y)
     # 1 / y counted in updates, for n / y loses digits that 2 / decay keeps.
     far = 2 / decay - 2 * n / expm1(2 * jnp.minimum(y, 40))
-    far = jnp.where(y > 40, 2 / decay, far)
-    near = plus_product(_langevin(decay / 2), n, near)
-    return jnp.where(small, near, far + _langevin(decay / 2))
+    far = where(y > 40, 2 / decay, far)
+    near = exact_plus_product(_langevin(decay / 2), n, near)
+    return where(small, near, far + _langevin(decay / 2))
 
 
 def _langevin(x: jax.Array) -> jax.Array:

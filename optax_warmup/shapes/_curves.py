@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from optax_warmup._numerics import expm1, plus_product, quotient
+from optax_warmup._numerics import expm1, plus_product, quotient, where
 from optax_warmup.shapes._shape import Shape
 from optax_warmup.values._kinds import Number, PositiveRate, checked
 
@@ -48,9 +48,9 @@ class exponential(Shape):
 def _geometric(progress: jax.Array, ratio: jax.Array) -> jax.Array:
     rate = jnp.log(ratio)
     flat = rate == 0
-    rate = jnp.where(flat, 1.0, rate)  # keeps the unused branch finite for gradients
+    rate = where(flat, 1.0, rate)  # keeps the unused branch finite for gradients
     curve = quotient(expm1(progress * rate), expm1(rate))
-    return jnp.where(flat, progress, curve)
+    return where(flat, progress, curve)
 
 
 class logarithmic(Shape):
@@ -79,13 +79,13 @@ class logarithmic(Shape):
 
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         base = jnp.asarray(self.base, progress.dtype)
-        return jnp.where(
+        return where(
             base < 1, _log_fall(left, progress, 1 / base), _log_rise(progress, base)
         )
 
     def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         base = jnp.asarray(self.base, progress.dtype)
-        return jnp.where(
+        return where(
             base < 1, _log_rise(left, 1 / base), _log_fall(progress, left, base)
         )
 
@@ -93,21 +93,21 @@ class logarithmic(Shape):
 def _log_rise(progress: jax.Array, base: jax.Array) -> jax.Array:
     """log(1 + (base - 1) p) / log(base) for base >= 1."""
     flat = base <= 1
-    excess = jnp.where(flat, 1.0, base - 1)
+    excess = where(flat, 1.0, base - 1)
     curve = quotient(jnp.log1p(_product(excess, progress)), jnp.log1p(excess))
-    return jnp.where(flat, progress, curve)
+    return where(flat, progress, curve)
 
 
 def _log_fall(progress: jax.Array, left: jax.Array, base: jax.Array) -> jax.Array:
     """1 - _log_rise. Near its end the logarithm of a ratio just below 1 is exact."""
     flat = base <= 1
-    excess = jnp.where(flat, 1.0, base - 1)
+    excess = where(flat, 1.0, base - 1)
     ratio = excess / (1 + excess)
     # (With a great base the curve is close to its end long before progress is.)
     near = -jnp.log1p(_product(-ratio, jnp.minimum(left, 0.9)))
     near = quotient(near, jnp.log1p(excess))
     far = 1 - _log_rise(progress, base)
-    return jnp.where(flat, left, jnp.where(left < 0.9, near, far))
+    return where(flat, left, where(left < 0.9, near, far))
 
 
 def _product(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -165,18 +165,18 @@ def _tanh_rise(
     whose denominator never rises with p: rounded, it is monotone too.
     """
     flat = upper == lower
-    width = jnp.where(flat, 1.0, upper - lower)
+    width = where(flat, 1.0, upper - lower)
     turned = width < 0  # the tangent is odd: the mirrored piece has the same shape
-    upper, lower = jnp.where(turned, -upper, upper), jnp.where(turned, -lower, lower)
+    upper, lower = where(turned, -upper, upper), where(turned, -lower, lower)
     width = jnp.abs(width)
     # Counted from the nearer end; the two halves meet at the middle.
     middle = plus_product(lower, width, jnp.full_like(progress, 0.5))
     near = plus_product(lower, width, jnp.minimum(progress, 0.5))
     far = plus_product(upper, -width, jnp.minimum(left, 0.5))
-    x = jnp.where(progress < 0.5, jnp.minimum(near, middle), jnp.maximum(far, middle))
+    x = where(progress < 0.5, jnp.minimum(near, middle), jnp.maximum(far, middle))
     above = expm1(-2 * width * progress) * (1 + jnp.exp(-2 * upper))
     below = expm1(-2 * width) * (1 + jnp.exp(-2 * x))
-    return jnp.where(flat, progress, above / below)
+    return where(flat, progress, above / below)
 
 
 @checked("shapes.")
@@ -232,10 +232,10 @@ class rex(Shape):
 
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         beta, begun = jnp.asarray(self.beta, progress.dtype), progress > 0
-        odds = left / (beta * jnp.where(begun, progress, 1))
-        return jnp.where(begun, 1 / (1 + odds), 0)
+        odds = left / (beta * where(begun, progress, 1))
+        return where(begun, 1 / (1 + odds), 0)
 
     def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         beta, begun = jnp.asarray(self.beta, left.dtype), left > 0
-        odds = beta * progress / jnp.where(begun, left, 1)
-        return jnp.where(begun, 1 / (1 + odds), 0)
+        odds = beta * progress / where(begun, left, 1)
+        return where(begun, 1 / (1 + odds), 0)

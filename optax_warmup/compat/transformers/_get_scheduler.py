@@ -15,9 +15,10 @@ from optax_warmup._presets.inverse_sqrt import warmup_inverse_sqrt
 from optax_warmup._presets.linear_and_cosine import warmup_constant, warmup_linear
 from optax_warmup._schedules.combine import join
 from optax_warmup._schedules.delay import advance
+from optax_warmup._schedules.piecewise import piecewise
 from optax_warmup._schedules.retime import retime
 from optax_warmup._schedules.schedule import Schedule, constant
-from optax_warmup._schedules.transition import piecewise, transition
+from optax_warmup._schedules.transition import transition
 from optax_warmup._schedules.warmup import warmup
 
 _OWNER = "get_scheduler"

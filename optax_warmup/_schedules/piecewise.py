@@ -1,0 +1,157 @@
+"""A chain of transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optax_warmup._numerics import where
+from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules.schedule import Schedule
+from optax_warmup._schedules.transition import ramp
+from optax_warmup.shapes._powers import linear
+from optax_warmup.shapes._shape import ShapeLike
+from optax_warmup.values._kinds import Length, Rate, Rows
+
+
+class piecewise(Schedule):
+    """A chain of transitions, continuous by construction, then held.
+
+    In segment i, which starts where the one before it ended,
+    value(step) = value[i-1] + (value[i] - value[i-1]) * shape[i](progress in segment i)
+
+    Args:
+        init_value: the value at step 0, >= 0; may be traced.
+        segments: the segments in order, each (steps, value) or (steps, value, shape):
+            its length in updates, the value at its end, and its shape (linear).
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        TypeError: a segment is not such a tuple, or an argument is not a number.
+        ValueError: no segment; a value is negative, NaN or infinite; a length is
+            negative or not whole.
+
+    Example:
+        >>> import optax_warmup as ow
+        >>> trapezoid = ow.piecewise(0.0, [(2, 1.0), (3, 1.0), (2, 0.0)])
+        >>> [trapezoid(step).item() for step in range(8)]
+        [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0]
+    """
+
+    init_value: Rate
+    segments: Annotated[
+        Sequence[tuple[Any, ...]],
+        Rows((("steps", Length), ("value", Rate), ("shape", ShapeLike)), (linear,)),
+    ]
+
+    def value_at(self, clock: Any) -> jax.Array:
+        """Finds the segment first; one ramp then serves all shapes of a structure."""
+        lengths, ends, shapes = zip(*self.segments, strict=True)
+        starts = (self.init_value, *ends[:-1])
+        begins = _sums_before(_stack(lengths).astype(jnp.int32))
+        clock = clocks.minus(clock, 0)
+        index = jnp.sum(_reached(clock, begins[1:]), axis=0)
+        result: Any = None
+        for members in _by_structure(shapes):
+            segment = _Segment(index, members)
+            value = ramp(
+                segment.pick(starts),
+                segment.pick(ends),
+                clocks.since(clock, segment.pick(begins).astype(jnp.int32)),
+                segment.pick(lengths),
+                segment.shape(shapes),
+            )
+            result = value if result is None else where(segment.here, value, result)
+        return result
+
+    def start_value(self) -> jax.Array:
+        # As in `transition`: not the end of segments that have no length.
+        return clocks.as_value(self.init_value)
+
+
+def _by_structure(shapes: Sequence[Any]) -> list[list[int]]:
+    """The indices of the shapes that differ by their numbers alone, together."""
+    groups: dict[Any, list[int]] = {}
+    for index, shape in enumerate(shapes):
+        groups.setdefault(jax.tree.structure(shape), []).append(index)
+    return list(groups.values())
+
+
+def _stack(numbers: Sequence[Any]) -> Any:
+    """The numbers on a new first axis; a constant of the program if all are known."""
+    xnp: Any = np if all(isinstance(x, np.ndarray) for x in numbers) else jnp
+    return xnp.stack(xnp.broadcast_arrays(*map(xnp.asarray, numbers)))
+
+
+# A begin that no step of an int32 reaches; the sums are unsigned to have room for it.
+_NEVER = np.uint32(2**31)
+
+
+def _sums_before(lengths: Any) -> Any:
+    """The sum of the lengths before each, uint32, stopped at 2**31."""
+    if isinstance(lengths, np.ndarray):
+        sums = np.cumsum(lengths, axis=0, dtype=np.int64)
+        sums = np.minimum(sums, _NEVER).astype(np.uint32)
+        return np.concatenate([np.zeros_like(sums[:1]), sums[:-1]])
+    # Traced lengths are added in two halves of 16 bits, neither of which overflows.
+    lengths = lengths.astype(jnp.uint32)
+    low = jnp.cumsum(lengths & 0xFFFF, axis=0)
+    high = jnp.cumsum(lengths >> 16, axis=0) + (low >> 16)
+    sums = jnp.where(high > 0x7FFF, _NEVER, (high << 16) | (low & 0xFFFF))
+    return jnp.concatenate([jnp.zeros_like(sums[:1]), sums[:-1]])
+
+
+def _reached(clock: jax.Array, begins: Any) -> jax.Array:
+    """Whether the clock has reached each of the begins, on a new first axis."""
+    ndim = max(clock.ndim, begins.ndim - 1)
+    clock, begins = _aligned(clock[None], ndim), _aligned(begins, ndim)
+    if jnp.issubdtype(clock.dtype, jnp.floating):
+        return clock >= begins.astype(clock.dtype)
+    return clock.astype(jnp.uint32) >= begins
+
+
+class _Segment:
+    """The segment that the clock is in, where it is one of some segments.
+
+    Picking its number is a sum of which one term is not zero: unlike an indexed read it
+    works for a clock of any sharding. Elsewhere the first of the segments stands in,
+    whose numbers are possible ones.
+
+    Attributes:
+        here: whether the clock is in one of them.
+    """
+
+    def __init__(self, index: jax.Array, members: list[int]) -> None:
+        numbers = _aligned(np.asarray(members), index.ndim)
+        marked = index[None] == numbers
+        self.here = jnp.any(marked, axis=0)
+        self._marked = marked | (~self.here[None] & (numbers == members[0]))
+        self._members = members
+
+    def pick(self, numbers: Any) -> jax.Array:
+        """Its number, of those that all segments have."""
+        return self._pick([numbers[member] for member in self._members])
+
+    def shape(self, shapes: Sequence[Any]) -> Any:
+        """Its shape; those of the segments have one structure."""
+        own = [shapes[member] for member in self._members]
+        return jax.tree.map(lambda *numbers: self._pick(numbers), *own)
+
+    def _pick(self, numbers: Sequence[Any]) -> jax.Array:
+        stacked = _stack(numbers)
+        ndim = max(self._marked.ndim, stacked.ndim) - 1
+        aligned = jnp.asarray(_aligned(stacked, ndim))
+        terms = where(_aligned(self._marked, ndim), aligned, jnp.zeros_like(aligned))
+        return jnp.sum(terms, axis=0, dtype=aligned.dtype)
+
+
+def _aligned(stacked: Any, ndim: int) -> Any:
+    """A stack whose items have as many axes as what they are to be broadcast with."""
+    padding = (1,) * (ndim - stacked.ndim + 1)
+    return stacked.reshape(stacked.shape[0], *padding, *stacked.shape[1:])
