@@ -9,14 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import optax_warmup as ow
-from optax_warmup._inspect import terminal
+from optax_warmup._inspect import expression, terminal
 from optax_warmup._inspect.describe import describe
-from optax_warmup._inspect.expression import (
-    ExpressionError,
-    Parsed,
-    parse,
-    vocabulary,
-)
+from optax_warmup._inspect.expression import ExpressionError, Parsed
 from optax_warmup._inspect.plot import plot
 from optax_warmup._inspect.simulate import natural_length
 from optax_warmup._schedules.schedule import Schedule
@@ -118,9 +113,9 @@ def _steps(text: str) -> int:
     return int(steps)
 
 
-def _vocabulary() -> dict[str, Any]:
+def vocabulary() -> dict[str, Any]:
     """The public names that build a schedule or a shape."""
-    return vocabulary(
+    return expression.vocabulary(
         {
             "": ow,
             "shapes.": ow.shapes,
@@ -133,7 +128,7 @@ def _vocabulary() -> dict[str, Any]:
 
 def _parsed(text: str) -> Parsed:
     try:
-        return parse(text, _vocabulary())
+        return expression.parse(text, vocabulary())
     except ExpressionError as error:
         raise _Refusal(error) from None
 

@@ -15,9 +15,9 @@ from matplotlib import pyplot
 
 import optax_warmup as ow
 from optax_warmup._command import main
-from optax_warmup.diagnostics import ticks
+from optax_warmup.diagnostics import _ticks as ticks
 from optax_warmup.diagnostics._command import report_command
-from optax_warmup.diagnostics._run_folders import found
+from optax_warmup.diagnostics._run_folders import load_runs
 
 matplotlib.use("agg")
 
@@ -345,7 +345,7 @@ def test_report_of_run_folders(healthy, tmp_path):
     run_folder(tmp_path / "one" / "run", healthy)
     run_folder(tmp_path / "two" / "run", trainings.nan_in_a_batch())
     folders = [tmp_path / "one" / "run", tmp_path / "two" / "run"]
-    _, losses = found(folders)
+    _, losses = load_runs(folders)
     assert losses["one/run"] == dict(enumerate(healthy[1]))
     assert math.isnan(losses["two/run"][25])
     said = report_command(folders, tmp_path / "report.html")

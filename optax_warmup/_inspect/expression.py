@@ -19,6 +19,7 @@ from optax_warmup.shapes._shape import Shape
 # What a text may name, by its name as users write it: "wsd", "shapes.power".
 Vocabulary: TypeAlias = Mapping[str, Any]
 
+_PREFIXES = ("ow.", "optax_warmup.")  # of text pasted from a program
 _LONGEST = 4000  # characters
 _DEEPEST = 60  # calls, lists and operators inside one another
 _BITS = 128  # of a whole number; no argument needs more than 31
@@ -143,11 +144,12 @@ class _Reader:
             raise self._error(node, f"{error}.") from None
 
     def _named(self, node: ast.expr) -> Any:
-        name = ast.unparse(node)
+        written = ast.unparse(node)
+        prefix = next((p for p in _PREFIXES if written.startswith(p)), "")
+        name = written.removeprefix(prefix)
         if name not in self.vocabulary:
-            raise self._error(
-                node, f"there is no {name}.{_likely(name, list(self.vocabulary))}"
-            )
+            likely = _likely(name, prefix, list(self.vocabulary))
+            raise self._error(node, f"there is no {written}.{likely}")
         return self.vocabulary[name]
 
     def _call(self, node: ast.Call, depth: int) -> Any:
@@ -219,10 +221,10 @@ def _builds(thing: Any, wanted: type) -> bool:
     return inspect.signature(thing).return_annotation in (wanted, wanted.__name__)
 
 
-def _likely(name: str, known: list[str]) -> str:
+def _likely(name: str, prefix: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
-        return f" Did you mean {close[0]}?"
+        return f" Did you mean {prefix}{close[0]}?"
     return f" Known: {', '.join(sorted(known))}."
 
 

@@ -14,7 +14,7 @@ COLUMNS = (
     ("sqrt nu_hat", "nu_hat_rms"),
     ("largest", "nu_hat_max"),
     ("update", "update_rms"),
-    ("normalized_gradient_rms", "normalized_gradient_rms"),
+    ("grad/sqrt(nu)", "normalized_gradient_rms"),
     ("alignment", "alignment"),
     ("upd/weight", "update_to_weight"),
     ("below eps", "eps_dominated"),
@@ -56,7 +56,7 @@ def line(history: "MomentHistory") -> str:
         f" (noise {number(history.noise_rms[-1])})",
     ]
     for label, name in (
-        ("normalized_gradient_rms", "normalized_gradient_rms"),
+        ("grad/sqrt(nu)", "normalized_gradient_rms"),
         ("upd/weight", "update_to_weight"),
     ):
         if name in overall:
