@@ -15,7 +15,7 @@ from optax_warmup._inspect.expression import ExpressionError, Parsed
 from optax_warmup._inspect.plot import plot
 from optax_warmup._inspect.simulate import natural_length
 from optax_warmup._schedules.schedule import Schedule
-from optax_warmup.diagnostics._command import report_command
+from optax_warmup.diagnostics._report_command import report_command
 
 _EXAMPLE = "warmup_cosine(3e-4, 2000, 100_000)"
 _KINDS = (".png", ".svg", ".pdf")

@@ -150,11 +150,16 @@ def _calls(compiled: jax.stages.Compiled) -> list[float]:
     with jax.debug_nans(False), jax.debug_infs(False):
         for _ in range(1 + _STEADY_CALLS):
             # New ones each time, since the function may take what it is given.
-            args, kwargs = jax.block_until_ready(zeros())
+            args, kwargs = _ready(zeros())
             began = time.perf_counter()
-            jax.block_until_ready(compiled(*args, **kwargs))
+            _ready(compiled(*args, **kwargs))
             seconds.append(time.perf_counter() - began)
     return seconds
+
+
+def _ready(arrays: Any) -> Any:
+    """Waits for the arrays of a tree."""
+    return jax.block_until_ready(arrays)  # type: ignore[no-untyped-call]
 
 
 def _count(x: float | None) -> float | None:

@@ -13,7 +13,6 @@ import pytest
 
 import optax_warmup as ow
 from optax_warmup._inspect.terminal import draw
-from optax_warmup._inspect.ticks import decades, number, round_steps
 
 matplotlib.use("agg")
 COSINE = ow.warmup_cosine(3e-4, 20, 1000)
@@ -327,19 +326,3 @@ def test_text_picture_of_odd_schedules(schedule, log):
     lines = draw({"": schedule}, 2, width=40, height=6, log=log).splitlines()
     assert len(lines) == 8
     assert max(map(len, lines)) <= 40
-
-
-def test_round_numbers():
-    assert round_steps(0, 1, 5) == [0, 0.5, 1]
-    assert round_steps(0, 100_000, 6) == [0, 20_000, 40_000, 60_000, 80_000, 100_000]
-    assert round_steps(2, 2, 5) == [2]
-    assert decades(1e-6, 1e-3, 10) == pytest.approx([1e-3, 1e-4, 1e-5, 1e-6])
-    assert decades(2e-4, 9e-4, 9) == pytest.approx([2e-4, 5e-4])
-    assert [number(x) for x in (0, 3e-4, 0.12345, 1e5, 12.5, 1.0)] == [
-        "0",
-        "3e-4",
-        "0.1235",
-        "1e5",
-        "12.5",
-        "1",
-    ]

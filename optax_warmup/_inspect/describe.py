@@ -4,15 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optax_warmup._drawing import numbers
 from optax_warmup._inspect.simulate import at_steps, length
-from optax_warmup._inspect.ticks import number
 from optax_warmup._schedules.schedule import ScheduleLike
 
 # A jump is a change in one update of more than this share of the greatest value ...
 _JUMP_SHARE = 1e-3
 # ... and more than this many times the like changes right before and right after it.
 _JUMP_RATIO = 4.0
-_SHOWN = 3  # jumps that are listed in words; the rest is counted
+_SHOWN = 3  # jumps that are listed in words; the others are counted
+
+
+def number(x: float) -> str:
+    return numbers.number(x, 4)
 
 
 @dataclass(frozen=True)

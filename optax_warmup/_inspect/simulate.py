@@ -10,6 +10,8 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, require_schedule
 
+LOG_RANGE = 1e-6  # a logarithmic picture ends at this multiple of its largest value
+
 # What JAX raises where a function's Python branches on the step.
 _NOT_TRACEABLE = (
     jax.errors.ConcretizationTypeError,
@@ -75,7 +77,7 @@ def _of_value(schedule: Schedule, steps: ArrayLike) -> Any:
     return jax.vmap(lambda step: schedule(step))(jnp.asarray(steps))
 
 
-def spread(steps: int, most: int) -> np.ndarray:
+def sample_steps(steps: int, most: int) -> np.ndarray:
     """At most `most` steps, evenly from 0 to steps - 1, both included."""
     if steps <= most:
         return np.arange(steps, dtype=np.int32)
@@ -99,7 +101,7 @@ def natural_length(schedule: Schedule, total_steps: int | None = None) -> int:
         return min(max(total_steps + 1, 2), _check.MAX_STEP)
     numbers = [x for x in jax.tree.leaves(schedule) if isinstance(x, int)]
     total = min(max(sum(abs(x) for x in numbers), 100), _check.MAX_STEP // 8)
-    after = spread(4 * total, 65)[16:]
+    after = sample_steps(4 * total, 65)[16:]
     values = at_steps("plot", schedule, total + after)
     if values.min() < values.max():
         return 4 * total

@@ -30,7 +30,8 @@ def grid(**axes: Iterable[Any]) -> list[Configuration]:
 
     Example:
         >>> import optax_warmup as ow
-        >>> points = ow.sweeps.grid(peak_value=ow.sweeps.log_space(1e-3, 1e-1, 3), seed=range(2))
+        >>> peaks = ow.sweeps.log_space(1e-3, 1e-1, 3)
+        >>> points = ow.sweeps.grid(peak_value=peaks, seed=range(2))
         >>> len(points), points[0], points[-1]
         (6, {'peak_value': 0.001, 'seed': 0}, {'peak_value': 0.1, 'seed': 1})
     """
@@ -69,7 +70,9 @@ def random_search(
 
     Example:
         >>> import optax_warmup as ow
-        >>> points = ow.sweeps.random_search(4, peak_value=(1e-4, 1.0), warmup_steps=[0, 10])
+        >>> points = ow.sweeps.random_search(
+        ...     4, peak_value=(1e-4, 1.0), warmup_steps=[0, 10]
+        ... )
         >>> sorted(int(math.log10(point["peak_value"])) for point in points)
         [-3, -2, -1, 0]
         >>> sorted(point["warmup_steps"] for point in points)
