@@ -31,3 +31,8 @@ def count(x: float) -> str:
         if abs(x) >= size:
             return f"{round(x / size, 3):g}{letter}"
     return f"{x:,.0f}"
+
+
+def two_digits(x: float) -> int:
+    """Rounds an estimate of a count to two digits: more would claim too much."""
+    return int(float(f"{x:.1e}")) if x >= 10 else max(round(x), 1)

@@ -22,12 +22,13 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Mark:
-    """A dot on a curve, with a few words beside it."""
+    """A dot on a curve, with a few words beside it: above it where the curve falls."""
 
     x: float
     y: float
     run: int
     text: str
+    falls: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,11 +95,14 @@ def _marks(
     """Returns a dot on each curve where the rate first reaches its peak."""
     if spec.mark is None:
         return []
-    return [
-        Mark(line.x[e.peak_row], line.y[e.peak_row], run, spec.mark(e, e.peak_row))
-        for run, (e, line) in enumerate(zip(runs, curves, strict=True))
-        if e.peak_row is not None and np.isfinite(line.y[e.peak_row])
-    ]
+    marks = []
+    for run, (e, line) in enumerate(zip(runs, curves, strict=True)):
+        row = e.peak_row
+        if row is not None and np.isfinite(line.y[row]):
+            falls = bool((line.y[row + 1 : row + 2] <= line.y[row]).any())
+            words = spec.mark(e, row)
+            marks.append(Mark(line.x[row], line.y[row], run, words, falls))
+    return marks
 
 
 # Where curves come from.

@@ -48,7 +48,7 @@ def spikes(e: Evidence) -> Iterator[Advice]:
     names = tuple(history.groups[g] for g in order if hit[:, g].any())
     steps = e.steps_of(rows)
     followed = [s for s in steps if any(s < x <= s + _SOON for x in e.loss_spikes)]
-    more = f" and of {len(followed) - 1} others" if followed[1:] else ""
+    more = f" and after {len(followed) - 1} others" if followed[1:] else ""
     if followed:
         severity = "problem"
         outcome = (

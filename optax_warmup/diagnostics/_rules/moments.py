@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 import numpy as np
 
-from optax_warmup._drawing.numbers import number, percent
+from optax_warmup._drawing.numbers import number, percent, two_digits
 from optax_warmup.diagnostics._advice import Advice
 from optax_warmup.diagnostics._evidence import Evidence, join_names
 
@@ -172,8 +172,8 @@ def huge_gradient(e: Evidence) -> Iterator[Advice]:
         f"{history.steps[first]:,} the largest sqrt(nu_hat) of {history.groups[group]} "
         f"was {number(times)} times that of the other coordinates. It has only decayed "
         f"by b2 since, so no gradient of that size came again. The updates of that "
-        f"coordinate are too small by the same factor, for about {updates:,.0f} "
-        f"updates.",
+        f"coordinate are too small by the same factor, for about "
+        f"{two_digits(updates):,} updates.",
         "Clip the gradients (before Adam), and look for the batch that produced it.",
         groups=e.names(hit),
         steps=(int(history.steps[first]), int(history.steps[last])),

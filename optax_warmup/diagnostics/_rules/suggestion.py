@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from optax_warmup._drawing.numbers import number
+from optax_warmup._drawing.numbers import number, two_digits
 from optax_warmup.diagnostics._advice import Advice
 from optax_warmup.diagnostics._evidence import Evidence
 
@@ -73,8 +73,3 @@ def _slope(e: Evidence, slope: float, weight_rms: float) -> str:
         f"({number(weight_rms)}){batch}, the slope that did well on small "
         f"transformers; it is not a measurement of this run."
     )
-
-
-def two_digits(x: float) -> int:
-    """Rounds to two digits: more would claim too much."""
-    return int(float(f"{x:.1e}")) if x >= 10 else max(round(x), 1)

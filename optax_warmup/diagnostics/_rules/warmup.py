@@ -72,7 +72,7 @@ def too_short(e: Evidence) -> Iterator[Advice]:
     if not harm and (e.overall("alignment") is not None or e.losses):
         return
     step = int(e.history.steps[row])
-    signs = f" Then {', and '.join(harm)}." if harm else ""
+    signs = f" Signs of harm: {'; '.join(harm)}." if harm else ""
     yield Advice(
         "warmup-short",
         "warning" if harm else "note",
@@ -96,19 +96,19 @@ def signs_of_harm(e: Evidence, row: int) -> Iterator[str]:
     after = e.at_peak & (e.history.steps <= peak + _AFTER)
     moved = e.overall("update_to_weight")
     if moved is not None and moved[row] > 0.03:
-        yield f"that update was {percent(moved[row])} of the weights"
+        yield f"that update was {percent(moved[row])} of the weights (RMS)"
     alignment = e.overall("alignment")
     if alignment is not None and np.isfinite(alignment[after]).sum() >= 3:
         turn = float(mean(alignment[after]))
         if turn < _REVERSED:
-            yield f"gradients pointed against the step before (alignment {turn:.2f})"
+            yield f"then gradients opposed the step before (alignment {turn:.2f})"
     before = [x for s, x in e.losses.items() if peak - _AFTER <= s <= peak]
     later = [x for s, x in e.losses.items() if peak < s <= peak + _AFTER]
     if before and later:
         # Medians, because the losses of single batches are noisy.
         base, then = float(np.median(before)), float(np.median(later))
         if not then <= base + max(float(np.std(before)), 0.25 * abs(base)):
-            yield f"the loss rose from {number(base)} to {number(then)}"
+            yield f"the median loss rose from {number(base)} to {number(then)}"
 
 
 def too_long(e: Evidence) -> Iterator[Advice]:
