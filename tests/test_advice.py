@@ -125,7 +125,7 @@ def test_no_suggested_warmup_is_longer_than_a_share_of_the_run():
     per_update = float(re.search(r"at most ([\d.e-]+) per", advice.change)[1])
     np.testing.assert_allclose(per_update, slope, rtol=0.05)
     # Losses that go further than the record show a longer run.
-    losses = {step: 1.0 for step in range(0, 10_000, 50)}
+    losses = dict.fromkeys(range(0, 10_000, 50), 1.0)
     advice = advice_on((history, losses), "suggested-warmup")
     length = int(re.search(r"about ([\d,]+) updates", advice.finding)[1])
     np.testing.assert_allclose(length, 0.1 / slope, rtol=0.05)
@@ -137,6 +137,7 @@ def test_a_short_noisy_run_is_not_told_to_warm_up_for_longer_than_it_took():
             optax.scale_by_adam(b2=0.95),
             ow.scale_by_learning_rate(ow.warmup(0.1, 2)),
         ),
+        b2=0.95,
         gradients=True,
         parameters=True,
     )
@@ -320,7 +321,7 @@ def test_rmsprop_starts_with_steps_that_are_too_large():
     assert advice.severity == "warning"
     assert "step 0 was 32 times as large" in advice.finding  # 1 / sqrt(1 - 0.999)
     assert advice.change == "Pass bias_correction=True."  # 2,000 updates do not fit
-    losses = {step: 1.0 for step in range(0, 20_000, 100)}
+    losses = dict.fromkeys(range(0, 20_000, 100), 1.0)
     longer = advice_on((training[0], losses), "rmsprop-start")
     assert "warm up over at least 2,000 updates" in longer.change
     assert "warmup-short" not in codes(training)
