@@ -1,4 +1,4 @@
-"""The command `optax-warmup`: looks at schedules written as text, and at runs."""
+"""The command `optax-warmup`: plots and describes schedules, reports on runs."""
 
 import argparse
 import os
@@ -22,11 +22,11 @@ _KINDS = (".png", ".svg", ".pdf")
 
 
 class _Refusal(Exception):
-    """What to tell the user before leaving with status 2."""
+    """A message for the user, who gets exit status 2."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status: 0, or 2 where something is wrong."""
+    """Runs the command and returns its exit status: 0, or 2 for a mistake."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "report":
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"optax-warmup: {refusal}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader, such as `head`, has left. What is still in the buffer would
-        # complain at exit.
+        # The reader, such as `head`, has closed the pipe. Without this, flushing the
+        # buffer at exit would fail with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
@@ -50,16 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="optax-warmup",
-        description="Look at learning-rate schedules before you train, and at what "
-        "Adam's moments did while you trained.",
+        description="Plot and describe learning-rate schedules before training, and "
+        "report on the moments that Adam had in training.",
         epilog=f'Example: optax-warmup plot "{_EXAMPLE}"',
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plotting = commands.add_parser(
-        "plot", help="draw schedules in the terminal, or into a file"
+        "plot", help="plot schedules in the terminal or to a file"
     )
     describing = commands.add_parser(
-        "describe", help="say where they peak, jump and end"
+        "describe", help="describe the peak, warmup, end and jumps of schedules"
     )
     for command in (plotting, describing):
         command.add_argument(
@@ -71,32 +71,30 @@ def _parser() -> argparse.ArgumentParser:
             "--steps",
             type=_steps,
             metavar="N",
-            help="updates to look at (by default all that the schedule says)",
+            help="number of updates (default: the whole schedule)",
         )
     plotting.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="write the picture to FILE (.png, .svg or .pdf) and draw nothing here",
+        help="write the plot to FILE (.png, .svg or .pdf) instead of the terminal",
     )
-    plotting.add_argument(
-        "--log", action="store_true", help="logarithmic axis of the values"
-    )
+    plotting.add_argument("--log", action="store_true", help="use a logarithmic y axis")
     reporting = commands.add_parser(
-        "report", help="say how the warmups of some runs went, and write a page"
+        "report", help="print advice on recorded runs, and write an HTML report"
     )
     reporting.add_argument(
         "run",
         nargs="+",
         metavar="RUN_DIR",
-        help="a folder with moments.npz, and with metrics.jsonl (step, loss) if any",
+        help="a folder with moments.npz and, optionally, metrics.jsonl (step, loss)",
     )
     reporting.add_argument(
         "--output",
         type=Path,
         default=Path("warmup_report.html"),
         metavar="FILE",
-        help="the page to write (default: %(default)s)",
+        help="the HTML file to write (default: %(default)s)",
     )
     return parser
 
@@ -114,7 +112,7 @@ def _steps(text: str) -> int:
 
 
 def vocabulary() -> dict[str, Any]:
-    """The public names that build a schedule or a shape."""
+    """Returns the public names that build a schedule or a shape."""
     return expression.vocabulary(
         {
             "": ow,
@@ -171,7 +169,7 @@ def _report(run_dirs: Sequence[str], output: Path) -> None:
 
 
 def _looked(text: str, look: Callable[..., Any], *arguments: Any) -> Any:
-    """What `look` returns; a schedule that is no number a step is the user's error."""
+    """Calls `look`; its ValueError about a schedule is the user's mistake."""
     try:
         return look(*arguments)
     except ValueError as error:
