@@ -19,6 +19,7 @@ from optax_warmup.diagnostics._report_command import report_command
 
 _EXAMPLE = "warmup_cosine(3e-4, 2000, 100_000)"
 _KINDS = (".png", ".svg", ".pdf")
+_PAGES = (".html", ".htm")
 
 
 class _Refusal(Exception):
@@ -162,10 +163,19 @@ def _plot(parsed: dict[str, Parsed], options: argparse.Namespace) -> None:
 
 
 def _report(run_dirs: Sequence[str], output: Path) -> None:
+    _require_suffix(output, _PAGES)
+    columns, _ = shutil.get_terminal_size()
     try:
-        print(report_command(run_dirs, output))
+        print(report_command(run_dirs, output, width=min(columns, 100)))
     except (OSError, ValueError) as error:
         raise _Refusal(error) from None
+
+
+def _require_suffix(path: Path, suffixes: Sequence[str]) -> None:
+    if path.suffix.lower() not in suffixes:
+        raise _Refusal(
+            f"--output must end in {' or '.join(suffixes)}, got {str(path)!r}."
+        )
 
 
 def _looked(text: str, look: Callable[..., Any], *arguments: Any) -> Any:
@@ -188,8 +198,7 @@ def _write(
     schedules: dict[str, Schedule], steps: int, options: argparse.Namespace
 ) -> None:
     path = options.output
-    if path.suffix.lower() not in _KINDS:
-        raise _Refusal(f"--output must end in {', '.join(_KINDS)}, got {str(path)!r}.")
+    _require_suffix(path, _KINDS)
     try:
         from matplotlib.figure import Figure
     except ImportError:

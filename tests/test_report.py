@@ -392,6 +392,8 @@ def test_report_of_run_folders(healthy, tmp_path):
     assert said.splitlines()[0] == "one/run" and "\ntwo/run\n" in said
     assert "problem: nu holds NaN" in said
     assert said.endswith("report.html")
+    *narrow, _ = report_command(folders, tmp_path / "r.html", width=60).splitlines()
+    assert max(map(len, narrow)) <= 60
     text = (tmp_path / "report.html").read_text()
     assert "<b>Loss</b>" in text
     alone = report_command([folders[0] / "moments.npz"], tmp_path / "alone.html")
@@ -408,9 +410,14 @@ def test_the_command(healthy, tmp_path, capsys):
     assert main(["report", str(tmp_path / "run"), "--output", str(page)]) == 0
     assert "No issues found." in capsys.readouterr().out
     assert page.is_file()
-    for wrong in (tmp_path / "none", tmp_path):
+    for wrong, message in (
+        (tmp_path / "none", f"report: there is no {tmp_path / 'none'}."),
+        (tmp_path, "holds no run: there is no moments.npz"),
+    ):
         assert main(["report", str(wrong), "--output", str(page)]) == 2
-        assert "holds no run" in capsys.readouterr().err
+        assert message in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "run"), "--output", "r.pdf"]) == 2
+    assert "--output must end in .html or .htm, got 'r.pdf'" in capsys.readouterr().err
     (tmp_path / "run" / "moments.npz").write_bytes(b"PK")
     assert main(["report", str(tmp_path / "run"), "--output", str(page)]) == 2
     assert "truncated or damaged" in capsys.readouterr().err

@@ -26,6 +26,8 @@ def load_runs(
     paths = [Path(folder) for folder in folders]
     histories, losses = {}, {}
     for path, name in zip(paths, _names(paths), strict=True):
+        if not path.exists():
+            raise ValueError(f"report: there is no {path}.")
         file = path / "moments.npz" if path.is_dir() else path
         if not file.is_file():
             raise ValueError(
