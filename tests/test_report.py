@@ -1,5 +1,6 @@
 """A record told: scalars, tables, files, pictures and the page."""
 
+import html
 import html.parser
 import json
 import math
@@ -220,6 +221,9 @@ def test_the_page_of_several_runs_has_advice_for_each(healthy, tmp_path):
     assert page.counts["article"] == len(ow.diagnostics.advise(ill, losses=losses))
     assert page.counts["svg"] == 7 + 2 * 2
     assert {"run0", "run1", "warning", "note"} <= page.classes
+    for advice in ow.diagnostics.advise(ill, losses=losses):
+        assert html.escape(advice.explanation) in text
+    assert page.counts["details"] >= page.counts["article"]
     # Advice on top, then pictures, then tables.
     places = [text.index(tag) for tag in ("<article", "<svg", "<table")]
     assert places == sorted(places)
@@ -355,6 +359,8 @@ def test_wrong_paths_are_refused(healthy, tmp_path):
         with pytest.raises(TypeError, match="path must be a string or a pathlib.Path"):
             call()
     assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="is a folder; pass the .npz file in it"):
+        ow.diagnostics.load_moments(tmp_path)
 
 
 def test_names_with_a_dot_keep_their_ends(healthy, tmp_path):

@@ -168,7 +168,7 @@ def _mark(axes: Axes, mark: Mark, last: float, text: str) -> None:
     axes.annotate(
         text,
         (mark.x, mark.y),
-        xytext=(-6, 5) if left else (7, 4 if mark.falls else -10),
+        xytext=(-6, 5) if left else (7, 4) if mark.falls else (12, -4),
         textcoords="offset points",
         ha="right" if left else "left",
         color=ink,

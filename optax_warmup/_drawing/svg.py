@@ -148,9 +148,9 @@ def _mark(mark: Mark, text: str, x: _Axis, y: _Axis) -> str:
     # Above to the left, as most curves rise to the mark; to the right where there is no
     # room, clear of the curve after it.
     left = a - x.first > _LETTER * len(text) + 10
-    anchor, across, down = ("end", -7, -6) if left else ("start", 8, 14)
+    anchor, across, down = ("end", -7, -6) if left else ("start", 14, 5)
     if mark.falls and not left:
-        down = -5
+        across, down = 8, -5
     kind = f"mark {_color(mark.run)}"
     return dot + _text(a + across, max(b + down, 10), text, anchor, kind)
 

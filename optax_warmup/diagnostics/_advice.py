@@ -38,7 +38,7 @@ class Advice:
     @property
     def explanation(self) -> str:
         """What this kind of advice rests on: its criterion, thresholds and sources."""
-        return EXPLANATIONS[self.code]
+        return EXPLANATIONS.get(self.code, "")
 
     def __str__(self) -> str:
         text = f"{self.severity}: {self.finding} {self.change}".rstrip()

@@ -1,53 +1,20 @@
 """The charts of a record: curves of all runs over the number of updates.
 
-`CHARTS` is the table of them. `charts` fills it with the runs at hand.
+`CHARTS`, at the end, is the table of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
 from optax_warmup._drawing.numbers import number, percent
-from optax_warmup._drawing.panel import Chart, Line, Mark
+from optax_warmup._drawing.panel import Chart, Line
+from optax_warmup.diagnostics._chart_spec import ChartSpec, Curve, build, updates
 from optax_warmup.diagnostics._evidence import Evidence
 from optax_warmup.diagnostics._history import MomentHistory
 from optax_warmup.diagnostics._rules.gradients import spike_threshold
 
-Curve: TypeAlias = tuple[np.ndarray, np.ndarray]  # number of updates, value
-
 _POINTS = 400  # of a loss curve; a panel has no more columns of pixels
-
-
-def _no_references(runs: Sequence[Evidence], last: float) -> list[Line]:
-    return []
-
-
-@dataclass(frozen=True)
-class ChartSpec:
-    """One chart: where its curves come from.
-
-    Attributes:
-        key, title, caption, include: as in `Chart`.
-        curve: the curve of a run.
-        references: the reference lines, given the runs and the largest x.
-        dots: more values of a run, drawn as dots; None where there are none.
-        mark: what to write at the first record at the peak rate; None for no mark.
-        log: whether the y axis is logarithmic, given the curves' values.
-        always: whether the chart is there even with nothing to draw.
-    """
-
-    key: str
-    title: str
-    caption: str
-    curve: Callable[[Evidence], Curve]
-    references: Callable[[Sequence[Evidence], float], list[Line]] = _no_references
-    dots: Callable[[Evidence], np.ndarray | None] = lambda e: None
-    mark: Callable[[Evidence, int], str] | None = None
-    log: Callable[[Sequence[np.ndarray]], bool] = lambda values: True
-    include: Callable[[bool], tuple[float, float] | None] = lambda log: None
-    always: bool = False
 
 
 def charts(
@@ -60,68 +27,19 @@ def charts(
     return [chart for chart in built if chart is not None]
 
 
-def build(
-    spec: ChartSpec, names: Sequence[str], runs: Sequence[Evidence]
-) -> Chart | None:
-    """Fills one chart; None where no run has anything to show in it."""
-    curves = [
-        Line(*spec.curve(e), run, name)
-        for run, (e, name) in enumerate(zip(runs, names, strict=True))
-    ]
-    log = spec.log([line.y for line in curves])
-    shown = any(np.any(line.y > 0 if log else np.isfinite(line.y)) for line in curves)
-    if not (shown or spec.always):
-        return None
-    last = max((line.x[-1] for line in curves if len(line.x)), default=2.0)
-    return Chart(
-        spec.key,
-        spec.title,
-        spec.caption,
-        [*spec.references(runs, last), *_dots(spec, runs), *curves],
-        _marks(spec, runs, curves),
-        log=log,
-        include=spec.include(log),
-    )
-
-
-def _dots(spec: ChartSpec, runs: Sequence[Evidence]) -> list[Line]:
-    found = [(run, _updates(e), spec.dots(e)) for run, e in enumerate(runs)]
-    return [Line(x, y, run, dots=True) for run, x, y in found if y is not None]
-
-
-def _marks(
-    spec: ChartSpec, runs: Sequence[Evidence], curves: Sequence[Line]
-) -> list[Mark]:
-    """Returns a dot on each curve where the rate first reaches its peak."""
-    if spec.mark is None:
-        return []
-    marks = []
-    for run, (e, line) in enumerate(zip(runs, curves, strict=True)):
-        row = e.peak_row
-        if row is not None and np.isfinite(line.y[row]):
-            falls = bool((line.y[row + 1 : row + 2] <= line.y[row]).any())
-            words = spec.mark(e, row)
-            marks.append(Mark(line.x[row], line.y[row], run, words, falls))
-    return marks
-
-
 # Where curves come from.
-
-
-def _updates(e: Evidence) -> np.ndarray:
-    return e.history.steps + 1.0
 
 
 def _field(name: str) -> Callable[[Evidence], Curve]:
     """The curve of an attribute of the history."""
-    return lambda e: (_updates(e), getattr(e.history, name))
+    return lambda e: (updates(e), getattr(e.history, name))
 
 
 def _statistic(name: str) -> Callable[[Evidence], Curve]:
     """The curve of a statistic over all groups, NaN where it was not recorded."""
     missing = np.nan
     return lambda e: (
-        _updates(e),
+        updates(e),
         e.history.overall.get(name, np.full(len(e.history.steps), missing)),
     )
 
@@ -185,15 +103,17 @@ def _longest_of_each(
 
 def _pure_noise(runs: Sequence[Evidence], last: float) -> list[Line]:
     kinds = _longest_of_each(runs, lambda e: (e.history.b1, e.history.corrected))
-    return [Line(_updates(e), e.history.noise_rms, None, "noise") for e in kinds]
+    return [Line(updates(e), e.history.noise_rms, None, "noise") for e in kinds]
 
 
 def _spike_thresholds(runs: Sequence[Evidence], last: float) -> list[Line]:
     kinds = _longest_of_each(runs, lambda e: e.history.b2)
-    return [
-        Line(_updates(e), spike_threshold(e.history.b2, _updates(e)), None, "spike")
-        for e in kinds
-    ]
+    lines = []
+    for e in kinds:
+        label = "spike" if len(kinds) == 1 else f"spike, b2={e.history.b2:g}"
+        values = spike_threshold(e.history.b2, updates(e))
+        lines.append(Line(updates(e), values, None, label))
+    return lines
 
 
 # Words at the peak.

@@ -44,6 +44,8 @@ def read(owner: str, path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]
         FileNotFoundError: there is no such file.
         ValueError: it is another kind of file, damaged, or of another format.
     """
+    if path.is_dir():
+        raise ValueError(f"{owner}: {path} is a folder; pass the .npz file in it.")
     refusal = f"{owner}: {path} is not a complete file written by MomentHistory.save"
     try:
         with path.open("rb") as stream, np.load(stream) as file:
