@@ -60,6 +60,9 @@ def test_every_printed_schedule_is_read_again():
         ow.growing_batch(1.0, ow.join([(5, 4)], last=8), base=4),
         ow.round_to(ow.noam(512, 100), multiple=8),
         ow.retime(ow.warmup_linear(1.0, 2, 9), 9, 12, begin=4),
+        ow.multiply(ow.factors.radam(0.999), ow.factors.exponential(10)),
+        ow.warmup(1.0, 3, shape=ow.shapes.reverse(ow.shapes.power(3))),
+        ow.compat.transformers.get_scheduler("cosine", 1e-3, 10, 100),
     ):
         assert parse(repr(schedule)).schedule == schedule
 

@@ -4,13 +4,14 @@ import os
 
 import numpy as np
 import pytest
+import trainings
 
 from optax_warmup._drawing import ticks
 from optax_warmup._drawing.labels import shorten, shorten_path, spread
 from optax_warmup._drawing.numbers import count, number, percent
 from optax_warmup._drawing.panel import Chart, Mark
 from optax_warmup._files import write_atomically
-from optax_warmup.diagnostics._charts import CHARTS, thin_out
+from optax_warmup.diagnostics._charts import CHARTS, charts, thin_out
 
 
 @pytest.mark.parametrize("most", [2, 3, 5, 6])
@@ -121,6 +122,74 @@ def test_a_long_curve_is_averaged():
     assert short[0] == 1 and short[-1] > 90_000
     same = thin_out(x[:50], y[:50], 100)
     assert same[0] is not None and len(same[0]) == 50
+
+
+def chart_of(key, runs, losses=None):
+    (chart,) = [chart for chart in charts(runs, losses or {}) if chart.key == key]
+    return chart
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two runs by name, and their losses."""
+    fast, losses = trainings.healthy("adam 0.95")
+    slow, _ = trainings.no_warmup()
+    return {"fast": fast, "slow": slow}, {"fast": dict(enumerate(losses))}
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("learning_rate", lambda h: h.learning_rate),
+        ("effective_sample_size", lambda h: h.effective_sample_size),
+        ("update_rms", lambda h: h.overall["update_rms"]),
+        ("normalized_gradient_rms", lambda h: h.overall["normalized_gradient_rms"]),
+        ("update_to_weight", lambda h: h.overall["update_to_weight"]),
+        ("alignment", lambda h: h.overall["alignment"]),
+    ],
+)
+def test_charts_hold_the_record(two, key, values):
+    runs, losses = two
+    chart = chart_of(key, runs, losses)
+    curves = [line for line in chart.lines if line.run is not None and not line.dots]
+    assert [line.label for line in curves] == ["fast", "slow"]
+    for line, history in zip(curves, runs.values(), strict=True):
+        np.testing.assert_array_equal(line.x, history.steps + 1)
+        np.testing.assert_array_equal(line.y, values(history))
+
+
+def test_references_marks_and_dots_of_charts(two):
+    runs, losses = two
+    fast, slow = runs.values()
+    samples = chart_of("effective_sample_size", runs)
+    assert [line.label for line in samples.lines][:2] == ["most: 39", "most: 1,999"]
+    # b2 = 0.95 is at its 39 at the peak; no warmup has one gradient at step 0.
+    row = int(np.argmax(fast.learning_rate >= 0.99 * fast.learning_rate.max()))
+    assert [(m.x, m.text) for m in samples.marks] == [
+        (fast.steps[row] + 1, "39, ±23%"),
+        (1, "1, ±141%"),
+    ]
+    ratio = chart_of("update_to_weight", runs)
+    assert ratio.marks[1].y == slow.overall["update_to_weight"][0]
+    assert [mark.falls for mark in ratio.marks] == [False, True]
+    gradients = chart_of("normalized_gradient_rms", runs)
+    dots = [line for line in gradients.lines if line.dots]
+    each = fast.statistics["normalized_gradient_rms"]
+    np.testing.assert_array_equal(dots[0].y, each.max(axis=1))
+    labels = [line.label for line in gradients.lines if line.run is None]
+    assert labels == ["spike, b2=0.999", "spike, b2=0.95"]
+    # 0.1 against 0.003: far apart, so on a logarithmic axis.
+    assert chart_of("learning_rate", runs).log
+    assert not chart_of("learning_rate", {"fast": fast}).log
+    assert [line.run for line in chart_of("loss", runs, losses).lines] == [0, 1]
+
+
+def test_charts_of_what_was_not_recorded_are_left_out():
+    few, _ = trainings.healthy("moments alone")
+    keys = [chart.key for chart in charts({"": few}, {})]
+    assert keys == ["learning_rate", "effective_sample_size", "update_rms"]
+    zero, _ = trainings.no_rate_at_all()
+    assert not chart_of("learning_rate", {"": zero}).log
 
 
 def test_every_chart_is_described_once():
