@@ -208,7 +208,10 @@ def _write(
     # Not pyplot, which would look for a screen.
     figure = Figure(figsize=(8, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
-    plot(schedules, steps, log=options.log, axes=axes)
+    try:
+        plot(schedules, steps, log=options.log, axes=axes)
+    except ValueError as error:
+        raise _Refusal(error) from None
     try:
         figure.savefig(path)
     except OSError as error:

@@ -326,6 +326,10 @@ def test_describe_says_it_in_words(capsys):
     [
         (["plot", "nonsense(1)"], ["there is no nonsense", "^^^^^^^^"]),
         (["describe", "constant(-1)"], ["constant: value"]),
+        (
+            ["plot", "constant(0)", "--log", "--output", "never.png"],
+            ["plot: schedules must have a value above 0"],
+        ),
         (["plot", COSINE, "--output", "picture.doc"], ["--output", ".png", ".doc"]),
         (
             ["plot", COSINE, "--output", "/nowhere/at/all.png"],

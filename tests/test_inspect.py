@@ -227,6 +227,7 @@ def test_plot_into_given_axes_with_a_logarithmic_axis(tmp_path):
         (COSINE, 1, ValueError, ["plot: steps", "1"]),
         ({"a": "b"}, 10, TypeError, ["plot: schedule", "'b'"]),
         ({"a": -1.0}, 10, ValueError, ["plot: schedule", "-1.0"]),
+        ({1: COSINE, "1": COSINE}, 10, TypeError, ["plot: the names", "got 1"]),
     ],
 )
 def test_plot_says_what_is_wrong(schedules, steps, error, words):
@@ -234,6 +235,15 @@ def test_plot_says_what_is_wrong(schedules, steps, error, words):
         ow.plot(schedules, steps)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_plot_refuses_what_it_would_ignore():
+    with pytest.raises(TypeError, match="plot: log must be True or False, got 'y'"):
+        ow.plot(COSINE, 10, log="y")
+    with pytest.raises(ValueError, match="plot: schedules must have a value above 0"):
+        ow.plot({"none": 0.0, "zero": ow.constant(0)}, 10, log=True)
+    with pytest.raises(TypeError, match="plot: axes must be matplotlib axes, got 3"):
+        ow.plot(COSINE, 10, axes=3)
 
 
 def test_matplotlib_is_imported_by_plot_alone():

@@ -388,6 +388,11 @@ def test_what_never_fits_is_said():
             TypeError,
             "values must be real numbers",
         ),
+        (
+            lambda: ow.sweeps.rank(POINTS, np.zeros(12), largest_first="no"),
+            TypeError,
+            "largest_first must be True or False, got 'no'",
+        ),
         (lambda: ow.sweeps.sweep(3, POINTS), TypeError, "train must be a function"),
         (
             lambda: ow.sweeps.sweep(train, POINTS, shared=np.ones((2, 3))),

@@ -46,8 +46,9 @@ def plot(
         ImportError: matplotlib is not installed.
         TypeError: a schedule is neither callable nor a number, a name is not a string,
             `steps` is not an integer, or `axes` are not matplotlib axes.
-        ValueError: there is no schedule, `steps` is below 2 or not whole, or a schedule
-            does not return one number per step.
+        ValueError: there is no schedule, `steps` is below 2 or not whole, a schedule
+            does not return one number per step, or none has a value above 0 for a
+            logarithmic axis.
 
     Example:
         >>> import matplotlib
@@ -68,6 +69,8 @@ def plot(
             raise TypeError(
                 f"plot: the names of schedules must be strings, got {name!r}."
             )
+    if not isinstance(log, bool):
+        raise TypeError(f"plot: log must be True or False, got {log!r}.")
     if axes is not None and not hasattr(axes, "plot"):
         raise TypeError(f"plot: axes must be matplotlib axes, got {axes!r}.")
     steps = length("plot", steps, minimum=2)
@@ -76,6 +79,11 @@ def plot(
         name: at_steps("plot", schedule, seen).astype(np.float64)
         for name, schedule in named.items()
     }
+    if log and not any((curve > 0).any() for curve in curves.values()):
+        raise ValueError(
+            "plot: schedules must have a value above 0 for a logarithmic axis, got "
+            f"none in {steps:,} updates; leave out log=True."
+        )
     if axes is None:
         pyplot = drawing.require_pyplot("plot")
         axes = pyplot.subplots(figsize=(7, 3.8), layout="constrained")[1]
@@ -129,8 +137,7 @@ def _dress(axes: Axes, steps: int, log: bool) -> None:
         values = [np.asarray(line.get_ydata(), np.float64) for line in axes.lines]
         positive = np.concatenate(values)
         positive = positive[positive > 0]
-        if positive.size:
-            axes.set_ylim(bottom=max(positive.min(), positive.max() * LOG_RANGE) / 1.5)
+        axes.set_ylim(bottom=max(positive.min(), positive.max() * LOG_RANGE) / 1.5)
     else:
         axes.set_ylim(bottom=min(axes.dataLim.y0, 0))
     axes.yaxis.set_major_formatter(lambda value, _: number(value, 4))

@@ -119,7 +119,7 @@ class MomentHistory:
         return _table.table(self)
 
     def summary(self) -> str:
-        """The last recorded step in one line, for a terminal or a progress bar."""
+        """Returns the last recorded step in one line, for a progress bar or a log."""
         return _table.line(self)
 
     def by_step(self) -> dict[str, np.ndarray]:
@@ -129,11 +129,11 @@ class MomentHistory:
         return {name: getattr(self, name) for name in _BY_STEP if name not in skipped}
 
     def tidy(self) -> dict[str, np.ndarray]:
-        """Every number in a row of its own, as `pandas.DataFrame` takes it.
+        """Returns every number as a row of a long table, for `pandas.DataFrame`.
 
         Returns:
             A dictionary of equally long arrays: `step` (int64), `group` and `statistic`
-            (str), `value` (float64). What is over all groups has the group "".
+            (str), `value` (float64). The group of values over all groups is "".
         """
         alone = self.by_step() | self.overall
         columns = [("", name, x) for name, x in alone.items()]
@@ -186,7 +186,7 @@ def _identity(schedule: object) -> dict[str, str]:
     try:
         return text | {"fingerprint": fingerprint(schedule)}
     except (TypeError, ValueError):
-        return text  # it holds functions without a name; no reason to lose a record
+        return text  # it holds functions without a name, and so has no fingerprint
 
 
 _META = ("groups", "dtypes", "b1", "b2", "eps", "corrected")
@@ -251,7 +251,7 @@ def load_moments(path: str | Path) -> MomentHistory:
 
 
 def _require_one_length(history: MomentHistory) -> None:
-    """Raises ValueError with the name of an array that does not fit the others."""
+    """Raises ValueError with the name of an array whose shape does not fit."""
     rows, groups = len(history.steps), len(history.groups)
     shapes: dict[str, tuple[int, ...]] = {"sizes": (groups,), "sampled": (groups,)}
     shapes |= {f"statistics/{name}": (rows, groups) for name in history.statistics}

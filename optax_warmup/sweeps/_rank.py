@@ -81,6 +81,10 @@ def rank(
         {'peak_value': 0.1} 3.1 False
     """
     _check_configurations(configurations, over)
+    if not isinstance(largest_first, bool):
+        raise TypeError(
+            f"rank: largest_first must be True or False, got {largest_first!r}."
+        )
     numbers = _as_numbers(values)
     if numbers.shape != (len(configurations),):
         raise ValueError(
