@@ -70,6 +70,8 @@ def as_losses(owner: str, losses: Any) -> Losses:
 
 
 def _step(owner: str, step: Any) -> int:
+    if isinstance(step, float | np.floating) and step.is_integer():
+        step = int(step)  # as pandas gives them
     try:
         index = operator.index(step)
     except TypeError:
