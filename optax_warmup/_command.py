@@ -1,4 +1,4 @@
-"""The command `optax-warmup`: looks at schedules written as text, and at runs."""
+"""The command `optax-warmup`: plots and describes schedules, reports on runs."""
 
 import argparse
 import os
@@ -9,29 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import optax_warmup as ow
-from optax_warmup._inspect import terminal
+from optax_warmup._inspect import expression, terminal
 from optax_warmup._inspect.describe import describe
-from optax_warmup._inspect.expression import (
-    ExpressionError,
-    Parsed,
-    parse,
-    vocabulary,
-)
+from optax_warmup._inspect.expression import ExpressionError, Parsed
 from optax_warmup._inspect.plot import plot
 from optax_warmup._inspect.simulate import natural_length
 from optax_warmup._schedules.schedule import Schedule
-from optax_warmup.diagnostics._command import report_command
+from optax_warmup.diagnostics._report_command import report_command
 
 _EXAMPLE = "warmup_cosine(3e-4, 2000, 100_000)"
 _KINDS = (".png", ".svg", ".pdf")
+_PAGES = (".html", ".htm")
 
 
 class _Refusal(Exception):
-    """What to tell the user before leaving with status 2."""
+    """A message for the user, who gets exit status 2."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status: 0, or 2 where something is wrong."""
+    """Runs the command and returns its exit status: 0, or 2 for a mistake."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "report":
@@ -46,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"optax-warmup: {refusal}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader, such as `head`, has left. What is still in the buffer would
-        # complain at exit.
+        # The reader, such as `head`, has closed the pipe. Without this, flushing the
+        # buffer at exit would fail with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
@@ -55,16 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="optax-warmup",
-        description="Look at learning-rate schedules before you train, and at what "
-        "Adam's moments did while you trained.",
+        description="Plot and describe learning-rate schedules before training, and "
+        "report on the moments that Adam had in training.",
         epilog=f'Example: optax-warmup plot "{_EXAMPLE}"',
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plotting = commands.add_parser(
-        "plot", help="draw schedules in the terminal, or into a file"
+        "plot", help="plot schedules in the terminal or to a file"
     )
     describing = commands.add_parser(
-        "describe", help="say where they peak, jump and end"
+        "describe", help="describe the peak, warmup, end and jumps of schedules"
     )
     for command in (plotting, describing):
         command.add_argument(
@@ -76,32 +72,30 @@ def _parser() -> argparse.ArgumentParser:
             "--steps",
             type=_steps,
             metavar="N",
-            help="updates to look at (by default all that the schedule says)",
+            help="number of updates (default: the whole schedule)",
         )
     plotting.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="write the picture to FILE (.png, .svg or .pdf) and draw nothing here",
+        help="write the plot to FILE (.png, .svg or .pdf) instead of the terminal",
     )
-    plotting.add_argument(
-        "--log", action="store_true", help="logarithmic axis of the values"
-    )
+    plotting.add_argument("--log", action="store_true", help="use a logarithmic y axis")
     reporting = commands.add_parser(
-        "report", help="say how the warmups of some runs went, and write a page"
+        "report", help="print advice on recorded runs, and write an HTML report"
     )
     reporting.add_argument(
         "run",
         nargs="+",
         metavar="RUN_DIR",
-        help="a folder with moments.npz, and with metrics.jsonl (step, loss) if any",
+        help="a folder with moments.npz and, optionally, metrics.jsonl (step, loss)",
     )
     reporting.add_argument(
         "--output",
         type=Path,
         default=Path("warmup_report.html"),
         metavar="FILE",
-        help="the page to write (default: %(default)s)",
+        help="the HTML file to write (default: %(default)s)",
     )
     return parser
 
@@ -118,9 +112,9 @@ def _steps(text: str) -> int:
     return int(steps)
 
 
-def _vocabulary() -> dict[str, Any]:
-    """The public names that build a schedule or a shape."""
-    return vocabulary(
+def vocabulary() -> dict[str, Any]:
+    """Returns the public names that build a schedule or a shape."""
+    return expression.vocabulary(
         {
             "": ow,
             "shapes.": ow.shapes,
@@ -133,7 +127,7 @@ def _vocabulary() -> dict[str, Any]:
 
 def _parsed(text: str) -> Parsed:
     try:
-        return parse(text, _vocabulary())
+        return expression.parse(text, vocabulary())
     except ExpressionError as error:
         raise _Refusal(error) from None
 
@@ -169,14 +163,23 @@ def _plot(parsed: dict[str, Parsed], options: argparse.Namespace) -> None:
 
 
 def _report(run_dirs: Sequence[str], output: Path) -> None:
+    _require_suffix(output, _PAGES)
+    columns, _ = shutil.get_terminal_size()
     try:
-        print(report_command(run_dirs, output))
+        print(report_command(run_dirs, output, width=min(columns, 100)))
     except (OSError, ValueError) as error:
         raise _Refusal(error) from None
 
 
+def _require_suffix(path: Path, suffixes: Sequence[str]) -> None:
+    if path.suffix.lower() not in suffixes:
+        raise _Refusal(
+            f"--output must end in {' or '.join(suffixes)}, got {str(path)!r}."
+        )
+
+
 def _looked(text: str, look: Callable[..., Any], *arguments: Any) -> Any:
-    """What `look` returns; a schedule that is no number a step is the user's error."""
+    """Calls `look`; its ValueError about a schedule is the user's mistake."""
     try:
         return look(*arguments)
     except ValueError as error:
@@ -195,8 +198,7 @@ def _write(
     schedules: dict[str, Schedule], steps: int, options: argparse.Namespace
 ) -> None:
     path = options.output
-    if path.suffix.lower() not in _KINDS:
-        raise _Refusal(f"--output must end in {', '.join(_KINDS)}, got {str(path)!r}.")
+    _require_suffix(path, _KINDS)
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -206,7 +208,10 @@ def _write(
     # Not pyplot, which would look for a screen.
     figure = Figure(figsize=(8, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
-    plot(schedules, steps, log=options.log, axes=axes)
+    try:
+        plot(schedules, steps, log=options.log, axes=axes)
+    except ValueError as error:
+        raise _Refusal(error) from None
     try:
         figure.savefig(path)
     except OSError as error:

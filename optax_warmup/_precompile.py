@@ -1,4 +1,4 @@
-"""Model warm-up: a jitted function compiled and run once before its first real call."""
+"""Ahead-of-time compilation: a jitted function is ready before its first call."""
 
 import time
 from dataclasses import dataclass
@@ -8,29 +8,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# A fixed number: with one that depended on the clock, processes that sum over all
-# devices would wait for each other for ever.
+# A fixed number: if it depended on the clock, processes that communicate inside the
+# function could make different numbers of calls, and wait for each other for ever.
 _STEADY_CALLS = 3
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Precompiled:
-    """What `precompile` returns: the compiled function, and what its start took.
+    """A compiled function, and how long its start took.
 
-    Call it as the jitted function, without its static arguments: their values are
-    compiled in. Arguments of another structure, shape, dtype or place raise a TypeError
-    or ValueError that says which differ.
+    Call it like the jitted function, without the static arguments: their values are
+    compiled in. Arguments with another structure, shape, dtype or sharding raise a
+    TypeError or ValueError that says which differ.
 
     Attributes:
-        name: the function's.
-        compiled: the `jax.stages.Compiled` behind it, with all that it tells.
-        trace_seconds: to trace the function and lower it. No cache saves this.
-        compile_seconds: to compile it, or to fetch it from the persistent cache.
-        first_call_seconds: the first call, on zeros, until its results are there.
-        steady_seconds: the median of the next ones.
-        flops: of one call, as XLA counts them (the body of a loop once, a kernel that
-            is not XLA's not at all), or None where the platform does not say.
-        bytes_accessed: the operands and results of one call's operations, counted so.
+        name: the name of the function.
+        compiled: the `jax.stages.Compiled` behind it.
+        trace_seconds: the time to trace and lower the function, which no cache saves.
+        compile_seconds: the time to compile it, or to load it from the persistent
+            cache.
+        first_call_seconds: the time of the first call, on zeros.
+        steady_seconds: the median time of the next calls.
+        flops: the floating-point operations of one call as XLA counts them (the body of
+            a loop once, custom kernels not at all), or None if XLA does not say.
+        bytes_accessed: the bytes of operands and results of one call, counted likewise.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax_warmup as ow
@@ -73,28 +74,28 @@ def precompile(
 ) -> Precompiled:
     """Compiles a jitted function ahead of time, and runs it on zeros.
 
-    So whatever happens only once has happened before the first real call: tracing,
-    compilation (or its fetch from JAX's persistent cache, which is filled where
-    `jax_compilation_cache_dir` names one), and the device's own first-time work. Use
-    what it returns: JAX does not promise that `function` finds its program again.
+    Everything that happens only once is then done before the first real call: tracing,
+    compilation (or loading from JAX's persistent cache, if `jax_compilation_cache_dir`
+    is set), and the first-time work of the device. Call what `precompile` returns: JAX
+    does not guarantee that `function` itself finds the compiled program again.
 
-    The zeros are the function's own, with the shapes and shardings of the arguments,
-    and live during the calls; arguments that the function donates are left alone.
-    Callbacks inside it are called, too. Where `function` needs a mesh
-    (`jax.set_mesh`), `precompile` needs it as well, and all its processes together.
+    The zeros have the shapes and shardings of the arguments and take memory during the
+    calls. The arguments themselves are not touched, even if the function donates them.
+    Callbacks inside the function are called. If `function` needs a mesh
+    (`jax.set_mesh`), call `precompile` under it, and on all processes.
 
     Args:
-        function: from `jax.jit`, with whatever static or donated arguments.
-        *args: its arguments, or `jax.ShapeDtypeStruct`s in place of arrays, with a
-            `sharding` where that matters (`jax.eval_shape` makes a tree of them);
-            static arguments as they will be.
+        function: a function from `jax.jit`; it may have static or donated arguments.
+        *args: its arguments; a `jax.ShapeDtypeStruct`, with a `sharding` if that
+            matters, may stand for an array (`jax.eval_shape` makes a tree of them).
+            Static arguments with the values that they will have.
         **kwargs: its keyword arguments, likewise.
 
     Returns:
-        A `Precompiled`, which is called like `function`, less its static arguments.
+        A `Precompiled`, which is called like `function` without static arguments.
 
     Raises:
-        TypeError: `function` is not jitted; an argument is neither an array nor a
+        TypeError: `function` is not jitted, or an argument is neither an array nor a
             `ShapeDtypeStruct` nor static.
 
     Example:
@@ -140,30 +141,35 @@ def _require(jitted: bool, function: Any) -> None:
 
 
 def _calls(compiled: jax.stages.Compiled) -> list[float]:
-    """Seconds of each of the first calls, on zeros."""
+    """Returns the seconds of each of the first calls, on zeros."""
     zeros = jax.jit(
         lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), compiled.args_info),
         out_shardings=compiled.input_shardings,
     )
     seconds = []
-    # Zeros may well give NaN, about which these calls should not complain.
+    # Zeros may well produce NaN, which these calls must not report.
     with jax.debug_nans(False), jax.debug_infs(False):
         for _ in range(1 + _STEADY_CALLS):
-            # New ones each time, since the function may take what it is given.
-            args, kwargs = jax.block_until_ready(zeros())
+            # New zeros each time, since the function may donate its arguments.
+            args, kwargs = _ready(zeros())
             began = time.perf_counter()
-            jax.block_until_ready(compiled(*args, **kwargs))
+            _ready(compiled(*args, **kwargs))
             seconds.append(time.perf_counter() - began)
     return seconds
 
 
+def _ready(arrays: Any) -> Any:
+    """Waits for the arrays of a tree."""
+    return jax.block_until_ready(arrays)  # type: ignore[no-untyped-call]
+
+
 def _count(x: float | None) -> float | None:
-    """XLA says -1 where it does not know."""
+    """Returns a count of XLA's, which is -1 if it does not know."""
     return None if x is None or x < 0 else float(x)
 
 
 def _in_units(x: float, unit: str) -> str:
-    """Three digits and a prefix: 0.0213 s is 21.3 ms."""
+    """Formats with three digits and a prefix: 0.0213 s is 21.3 ms."""
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if x >= factor and unit != "s":
             return f"{x / factor:.3g} {prefix}{unit}"

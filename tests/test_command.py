@@ -8,16 +8,17 @@ import time
 import pytest
 
 import optax_warmup as ow
-from optax_warmup._command import main
-from optax_warmup._inspect.expression import (
-    ExpressionError,
-    parse,
-    schedule_names,
-    shape_names,
-)
+from optax_warmup._command import main, vocabulary
+from optax_warmup._inspect import expression
+from optax_warmup._inspect.expression import ExpressionError
 from optax_warmup._inspect.simulate import natural_length
 
 COSINE = "warmup_cosine(3e-4, 2000, 100_000)"
+VOCABULARY = vocabulary()
+
+
+def parse(text):
+    return expression.parse(text, VOCABULARY)
 
 
 @pytest.mark.parametrize(
@@ -59,24 +60,37 @@ def test_every_printed_schedule_is_read_again():
         ow.growing_batch(1.0, ow.join([(5, 4)], last=8), base=4),
         ow.round_to(ow.noam(512, 100), multiple=8),
         ow.retime(ow.warmup_linear(1.0, 2, 9), 9, 12, begin=4),
+        ow.multiply(ow.factors.radam(0.999), ow.factors.exponential(10)),
+        ow.warmup(1.0, 3, shape=ow.shapes.reverse(ow.shapes.power(3))),
+        ow.compat.transformers.get_scheduler("cosine", 1e-3, 10, 100),
     ):
         assert parse(repr(schedule)).schedule == schedule
 
 
 def test_knows_the_public_schedules_and_shapes():
-    names = schedule_names()
-    assert {"warmup_cosine", "wsd", "piecewise", "constant", "resume"} <= set(names)
+    known = set(VOCABULARY)
+    assert {"warmup_cosine", "wsd", "piecewise", "constant", "switch"} <= known
+    assert {"shapes.linear", "shapes.cosine", "shapes.power"} <= known
+    assert {"factors.untuned_linear", "factors.radam"} <= known
+    assert {"compat.transformers.get_scheduler"} <= known
     for name in (
         "Schedule",
         "steps_from",
         "plot",
         "simulate",
         "shapes",
-        "load_moments",
+        "shapes.Shape",
+        "diagnostics.load_moments",
     ):
-        assert name not in names
-    assert {"linear", "cosine", "power", "reverse"} <= set(shape_names())
-    assert "Shape" not in shape_names()
+        assert name not in known
+
+
+@pytest.mark.parametrize("prefix", ["ow.", "optax_warmup."])
+def test_text_may_be_pasted_from_a_program(prefix):
+    pasted = f"{prefix}warmup(1.0, 10, shape={prefix}shapes.cosine)"
+    assert parse(pasted).schedule == ow.warmup(1.0, 10, shape=ow.shapes.cosine)
+    with pytest.raises(ExpressionError, match=f"Did you mean {prefix}constant"):
+        parse(f"constant({prefix}constnt(1))")
 
 
 ATTACKS = [
@@ -97,7 +111,10 @@ ATTACKS = [
     "shapes._shape.jax",
     "shapes.linear.__class__",
     "shapes.Shape()",
-    "optax_warmup.constant(1)",
+    "ow.ow.constant(1)",
+    "ow",
+    "ow.__builtins__",
+    "ow.constant.__globals__",
     "os.system('true')",
     "().__class__",
     "''.join(['a'])",
@@ -204,13 +221,13 @@ def test_refuses_at_once_what_would_take_for_ever(text):
     [
         (
             "warmup_cosin(1, 2, 3)",
-            "there is no such schedule. Did you mean warmup_cosine?\n"
+            "there is no warmup_cosin. Did you mean warmup_cosine?\n"
             "    warmup_cosin(1, 2, 3)\n"
             "    ^^^^^^^^^^^^",
         ),
         (
             "warmup(1, 2, shape=shapes.cosin)",
-            "there is no such shape. Did you mean cosine?\n"
+            "there is no shapes.cosin. Did you mean shapes.cosine?\n"
             "    warmup(1, 2, shape=shapes.cosin)\n"
             "                       ^^^^^^^^^^^^",
         ),
@@ -307,8 +324,12 @@ def test_describe_says_it_in_words(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["plot", "nonsense(1)"], ["no such schedule", "^^^^^^^^"]),
+        (["plot", "nonsense(1)"], ["there is no nonsense", "^^^^^^^^"]),
         (["describe", "constant(-1)"], ["constant: value"]),
+        (
+            ["plot", "constant(0)", "--log", "--output", "never.png"],
+            ["plot: schedules must have a value above 0"],
+        ),
         (["plot", COSINE, "--output", "picture.doc"], ["--output", ".png", ".doc"]),
         (
             ["plot", COSINE, "--output", "/nowhere/at/all.png"],

@@ -13,7 +13,6 @@ import pytest
 
 import optax_warmup as ow
 from optax_warmup._inspect.terminal import draw
-from optax_warmup._inspect.ticks import decades, number, round_steps
 
 matplotlib.use("agg")
 COSINE = ow.warmup_cosine(3e-4, 20, 1000)
@@ -125,8 +124,8 @@ def test_describe_finds_the_end_of_the_warmup(schedule, end):
         (ow.warmup_inverse_sqrt(1.0, 3), []),
         (ow.inverse_power(1.0, timescale=1, power=1), []),
         (ow.join([(50, ow.transition(1.0, 0.0, 50))], COSINE), []),
-        (ow.switch(ow.warmup(1.0, 10), 1.01, 60), [60]),
-        (ow.switch(ow.transition(1.0, 0.5, 99), 0.5, 60), [60]),
+        (ow.switch(ow.warmup(1.0, 10), 1.01, 60, allow_jump=True), [60]),
+        (ow.switch(ow.transition(1.0, 0.5, 99), 0.5, 60, allow_jump=True), [60]),
         (
             optax.sgdr_schedule(
                 [
@@ -228,6 +227,7 @@ def test_plot_into_given_axes_with_a_logarithmic_axis(tmp_path):
         (COSINE, 1, ValueError, ["plot: steps", "1"]),
         ({"a": "b"}, 10, TypeError, ["plot: schedule", "'b'"]),
         ({"a": -1.0}, 10, ValueError, ["plot: schedule", "-1.0"]),
+        ({1: COSINE, "1": COSINE}, 10, TypeError, ["plot: the names", "got 1"]),
     ],
 )
 def test_plot_says_what_is_wrong(schedules, steps, error, words):
@@ -235,6 +235,15 @@ def test_plot_says_what_is_wrong(schedules, steps, error, words):
         ow.plot(schedules, steps)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_plot_refuses_what_it_would_ignore():
+    with pytest.raises(TypeError, match="plot: log must be True or False, got 'y'"):
+        ow.plot(COSINE, 10, log="y")
+    with pytest.raises(ValueError, match="plot: schedules must have a value above 0"):
+        ow.plot({"none": 0.0, "zero": ow.constant(0)}, 10, log=True)
+    with pytest.raises(TypeError, match="plot: axes must be matplotlib axes, got 3"):
+        ow.plot(COSINE, 10, axes=3)
 
 
 def test_matplotlib_is_imported_by_plot_alone():
@@ -327,19 +336,3 @@ def test_text_picture_of_odd_schedules(schedule, log):
     lines = draw({"": schedule}, 2, width=40, height=6, log=log).splitlines()
     assert len(lines) == 8
     assert max(map(len, lines)) <= 40
-
-
-def test_round_numbers():
-    assert round_steps(0, 1, 5) == [0, 0.5, 1]
-    assert round_steps(0, 100_000, 6) == [0, 20_000, 40_000, 60_000, 80_000, 100_000]
-    assert round_steps(2, 2, 5) == [2]
-    assert decades(1e-6, 1e-3, 10) == pytest.approx([1e-3, 1e-4, 1e-5, 1e-6])
-    assert decades(2e-4, 9e-4, 9) == pytest.approx([2e-4, 5e-4])
-    assert [number(x) for x in (0, 3e-4, 0.12345, 1e5, 12.5, 1.0)] == [
-        "0",
-        "3e-4",
-        "0.1235",
-        "1e5",
-        "12.5",
-        "1",
-    ]

@@ -708,10 +708,10 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     path = ow.read_moments(run(recorder(), gradients(5))).save(tmp_path / "moments")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"moments\.npz is not a whole file"):
+    with pytest.raises(ValueError, match=r"moments\.npz is not a complete file"):
         ow.diagnostics.load_moments(path)
     np.savez(path, steps=np.arange(3))
-    with pytest.raises(ValueError, match=r"moments\.npz is not a whole file"):
+    with pytest.raises(ValueError, match=r"moments\.npz is not a complete file"):
         ow.diagnostics.load_moments(path)
     with pytest.raises(FileNotFoundError):
         ow.diagnostics.load_moments(tmp_path / "none.npz")

@@ -1,5 +1,6 @@
 """A record told: scalars, tables, files, pictures and the page."""
 
+import html
 import html.parser
 import json
 import math
@@ -15,9 +16,8 @@ from matplotlib import pyplot
 
 import optax_warmup as ow
 from optax_warmup._command import main
-from optax_warmup.diagnostics import ticks
-from optax_warmup.diagnostics._command import report_command
-from optax_warmup.diagnostics._run_folders import found
+from optax_warmup.diagnostics._report_command import report_command
+from optax_warmup.diagnostics._run_folders import load_runs
 
 matplotlib.use("agg")
 
@@ -89,9 +89,9 @@ def test_tidy_columns_hold_every_number(healthy):
 def test_text_for_terminals(healthy):
     history, _ = healthy
     line = history.summary()
-    assert "\n" not in line and len(line) < 120
+    assert "\n" not in line and len(line) <= 120
     assert f"step {history.steps[-1]:,}" in line
-    assert "nu worth 39 of 39 gradients" in line
+    assert "sample size 39 of 39" in line and "g/sqrt(nu_hat) 0.967" in line
     table = str(history).splitlines()
     assert len(table) == 4 + len(history.groups) + 1
     assert len({len(row) for row in table[4:]}) == 1
@@ -128,7 +128,9 @@ def test_files_that_do_not_fit_are_refused(healthy, tmp_path):
     history, _ = healthy
     path = history.save(tmp_path / "moments")
     change(path, steps=history.steps[:-1])
-    with pytest.raises(ValueError, match=r"whole file .*: .*is missing, or its length"):
+    with pytest.raises(
+        ValueError, match=r"complete file .*: .*is missing, or its length"
+    ):
         ow.diagnostics.load_moments(path)
     history.save(path)
     change(path, relative_error=None)
@@ -141,7 +143,7 @@ def test_files_that_do_not_fit_are_refused(healthy, tmp_path):
     with pytest.raises(ValueError, match=r"has format 99, this optax_warmup reads 3"):
         ow.diagnostics.load_moments(path)
     change(path, meta=np.array("[1, 2]"))
-    with pytest.raises(ValueError, match="its arrays are something else"):
+    with pytest.raises(ValueError, match="it holds something else"):
         ow.diagnostics.load_moments(path)
     whole = history.save(path).read_bytes()
     for cut in (0, 10, len(whole) // 3, len(whole) - 5):
@@ -183,7 +185,7 @@ def test_the_page_of_one_run_stands_alone(healthy, tmp_path):
     assert page.links == [] and page.counts["svg"] == 9
     assert not re.search(r"https?://|@import|url\(|<script", text)
     assert "width=device-width" in text and "prefers-color-scheme: dark" in text
-    assert "Nothing to complain about." in text
+    assert "No issues found." in text
     assert "NaN" not in text and ">nan" not in text
     assert path.stat().st_size < 200_000
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
@@ -192,7 +194,7 @@ def test_the_page_of_one_run_stands_alone(healthy, tmp_path):
 def test_a_measured_sharpness_has_a_picture(tmp_path):
     history, _ = trainings.measured_quadratic(0.1)
     path = ow.diagnostics.write_report(tmp_path / "report.html", history)
-    assert "<b>Sharpness against its edge</b>" in path.read_text()
+    assert "<b>Sharpness over its stability threshold</b>" in path.read_text()
     assert "beyond-stability" in path.read_text()
     _, axes = ow.diagnostics.plot_moments(history)
     (edge, curve) = axes["sharpness"].lines
@@ -219,6 +221,9 @@ def test_the_page_of_several_runs_has_advice_for_each(healthy, tmp_path):
     assert page.counts["article"] == len(ow.diagnostics.advise(ill, losses=losses))
     assert page.counts["svg"] == 7 + 2 * 2
     assert {"run0", "run1", "warning", "note"} <= page.classes
+    for advice in ow.diagnostics.advise(ill, losses=losses):
+        assert html.escape(advice.explanation) in text
+    assert page.counts["details"] >= page.counts["article"]
     # Advice on top, then pictures, then tables.
     places = [text.index(tag) for tag in ("<article", "<svg", "<table")]
     assert places == sorted(places)
@@ -317,15 +322,56 @@ def test_quantiles_lie_where_the_moments_do():
 def test_wrong_runs_and_losses_are_refused(healthy, tmp_path):
     history, losses = healthy
     path = tmp_path / "r.html"
-    with pytest.raises(ValueError, match="runs must be a MomentHistory or a mapping"):
+    with pytest.raises(ValueError, match="runs must hold at least one run"):
         ow.diagnostics.write_report(path, {})
+    with pytest.raises(TypeError, match=r"runs must be a MomentHistory .*got list"):
+        ow.diagnostics.write_report(path, [history])
+    with pytest.raises(TypeError, match="names of runs must be strings, got 1"):
+        ow.diagnostics.plot_moments({1: history, "1": history})
     with pytest.raises(TypeError, match="'a' must be a MomentHistory, got dict"):
         ow.diagnostics.plot_moments({"a": {}})
     with pytest.raises(ValueError, match=r"losses must map names of runs \(a\)"):
         ow.diagnostics.plot_moments({"a": history}, losses={"b": losses})
     with pytest.raises(ValueError, match="losses must map names"):
         ow.diagnostics.write_report(path, {"a": history}, losses=losses)
+    for bad, error, message in (
+        ({1.5: 0.0}, ValueError, r"keys of losses must be steps.*got 1\.5"),
+        ({-1: 0.0}, ValueError, "keys of losses must be steps.*got -1"),
+        ({"3": 0.0}, ValueError, "keys of losses must be steps.*got '3'"),
+        ({3: "low"}, TypeError, "the loss of step 3 must be a number, got 'low'"),
+        ("abc", TypeError, "losses must be numbers.*got str"),
+    ):
+        with pytest.raises(error, match=message):
+            ow.diagnostics.write_report(path, history, losses=bad)
     assert not path.exists()
+
+
+def test_wrong_paths_are_refused(healthy, tmp_path):
+    history, _ = healthy
+    for suffix in ("pdf", "npz"):
+        with pytest.raises(ValueError, match=r"path must end in \.html or \.htm"):
+            ow.diagnostics.write_report(tmp_path / f"r.{suffix}", history)
+    for call in (
+        lambda: ow.diagnostics.write_report(None, history),
+        lambda: ow.diagnostics.load_moments(3),
+        lambda: history.save(b"moments"),
+    ):
+        with pytest.raises(TypeError, match="path must be a string or a pathlib.Path"):
+            call()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="is a folder; pass the .npz file in it"):
+        ow.diagnostics.load_moments(tmp_path)
+
+
+def test_names_with_a_dot_keep_their_ends(healthy, tmp_path):
+    history, _ = healthy
+    paths = {history.save(tmp_path / f"lr0.{i}") for i in (1, 2)}
+    assert {path.name for path in paths} == {"lr0.1.npz", "lr0.2.npz"}
+    assert history.save(tmp_path / "run.npz").name == "run.npz"
+    folders = [tmp_path / "lr1.0", tmp_path / "lr1.1"]
+    for folder in folders:
+        run_folder(folder, healthy)
+    assert list(load_runs(folders)[0]) == ["lr1.0", "lr1.1"]
 
 
 def run_folder(folder, training):
@@ -345,13 +391,15 @@ def test_report_of_run_folders(healthy, tmp_path):
     run_folder(tmp_path / "one" / "run", healthy)
     run_folder(tmp_path / "two" / "run", trainings.nan_in_a_batch())
     folders = [tmp_path / "one" / "run", tmp_path / "two" / "run"]
-    _, losses = found(folders)
+    _, losses = load_runs(folders)
     assert losses["one/run"] == dict(enumerate(healthy[1]))
     assert math.isnan(losses["two/run"][25])
     said = report_command(folders, tmp_path / "report.html")
     assert said.splitlines()[0] == "one/run" and "\ntwo/run\n" in said
     assert "problem: nu holds NaN" in said
     assert said.endswith("report.html")
+    *narrow, _ = report_command(folders, tmp_path / "r.html", width=60).splitlines()
+    assert max(map(len, narrow)) <= 60
     text = (tmp_path / "report.html").read_text()
     assert "<b>Loss</b>" in text
     alone = report_command([folders[0] / "moments.npz"], tmp_path / "alone.html")
@@ -366,34 +414,19 @@ def test_the_command(healthy, tmp_path, capsys):
     run_folder(tmp_path / "run", healthy)
     page = tmp_path / "page.html"
     assert main(["report", str(tmp_path / "run"), "--output", str(page)]) == 0
-    assert "Nothing to complain about." in capsys.readouterr().out
+    assert "No issues found." in capsys.readouterr().out
     assert page.is_file()
-    for wrong in (tmp_path / "none", tmp_path):
+    for wrong, message in (
+        (tmp_path / "none", f"report: there is no {tmp_path / 'none'}."),
+        (tmp_path, "holds no run: there is no moments.npz"),
+    ):
         assert main(["report", str(wrong), "--output", str(page)]) == 2
-        assert "holds no run" in capsys.readouterr().err
+        assert message in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "run"), "--output", "r.pdf"]) == 2
+    assert "--output must end in .html or .htm, got 'r.pdf'" in capsys.readouterr().err
     (tmp_path / "run" / "moments.npz").write_bytes(b"PK")
     assert main(["report", str(tmp_path / "run"), "--output", str(page)]) == 2
     assert "truncated or damaged" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("low, high", [(1e-9, 1e3), (0.3, 4.0), (0.98, 1.02), (1, 1.0)])
-def test_ticks_are_few_round_and_inside(low, high):
-    for make in (ticks.linear, ticks.log):
-        chosen = make(low, high, 5)
-        assert len(chosen) <= 7
-        room = 1e-6 * (high - low)
-        assert all(low - room <= x <= high + room for x in chosen)
-    assert [ticks.label(x) for x in (0, 0.001, 2e-5, 1000, 2e4, 5e6)] == [
-        *("0", "0.001", "2e-5", "1000", "20k", "5M"),
-    ]
-
-
-def test_places_are_moved_apart_and_stay_inside():
-    moved = ticks.apart([0.5, 0.5, 0.52, 0.0], 0.1, 0, 1)
-    assert np.all(np.diff(sorted(moved)) > 0.098)
-    assert min(moved) >= 0 and max(moved) <= 1
-    assert ticks.apart([0.1, 0.9], 0.1, 0, 1) == [0.1, 0.9]
-    assert ticks.apart([], 0.1, 0, 1) == []
 
 
 def test_a_report_needs_no_matplotlib(tmp_path):

@@ -224,6 +224,50 @@ def test_a_broken_chunk_is_named(tmp_path):
     ]
 
 
+def double(seed):
+    return 2 * seed
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"indices": np.array([-1, 0])}, "its indices are not from 0 to 3"),
+        ({"indices": np.array([0, 4])}, "its indices are not from 0 to 3"),
+        ({"indices": np.array([0.0, 1.0])}, "its indices are not a list of integers"),
+        ({"indices": np.array([0, 0])}, "holds results that are there already"),
+        ({"indices": np.array([2, 3])}, "holds results that are there already"),
+        (
+            {"leaf_0": np.zeros((2, 5), np.int32)},
+            r"array of shape \(2, 5\), not \(2,\)",
+        ),
+        ({"leaf_0": np.zeros(1, np.int32)}, r"array of shape \(1,\), not \(2,\)"),
+        ({"leaf_1": np.zeros(2)}, "holds 2 arrays, not 1"),
+    ],
+)
+def test_a_chunk_that_does_not_fit_is_refused(tmp_path, changes, reason):
+    points = ow.sweeps.grid(seed=range(4))
+    ow.sweeps.sweep(double, points, chunk=2, folder=tmp_path / "a")
+    # The first of the two is changed; where it takes the place of the second, the
+    # second is the one that is there already.
+    path = tmp_path / "a" / "from_000000.npz"
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    np.savez(path, **arrays | changes)
+    with pytest.raises(
+        ValueError, match=rf"from_00000[02].npz cannot be read.*{reason}"
+    ):
+        ow.sweeps.sweep(double, points, folder=tmp_path / "a")
+
+
+def test_a_broken_description_is_named(tmp_path):
+    points = ow.sweeps.grid(seed=range(2))
+    ow.sweeps.sweep(double, points, folder=tmp_path / "a")
+    for text in ('{"jax":', "[1]"):
+        (tmp_path / "a" / "sweep.json").write_text(text)
+        with pytest.raises(ValueError, match=r"sweep.json cannot be read"):
+            ow.sweeps.sweep(double, points, folder=tmp_path / "a")
+
+
 # Memory.
 
 
@@ -233,7 +277,7 @@ def hungry(seed):
 
 def test_more_than_memory_holds_is_refused_with_how_many_fit():
     points = ow.sweeps.grid(seed=range(40))
-    with pytest.raises(ValueError, match=r"About (\d+) fit: give chunk=\1") as error:
+    with pytest.raises(ValueError, match=r"About (\d+) fit: pass chunk=\1") as error:
         ow.sweeps.sweep(hungry, points, chunk=40, free_memory=2**20 * 3)
     fit = int(str(error.value).split("About ")[1].split()[0])
     assert 6 <= fit <= 12  # results alone: 12
@@ -271,7 +315,7 @@ def test_what_never_fits_is_said():
             ValueError,
             "seed must hold at least one value",
         ),
-        (lambda: ow.sweeps.grid(seed=3), TypeError, r"a single value is \[3\]"),
+        (lambda: ow.sweeps.grid(seed=3), TypeError, r"for a single value pass \[3\]"),
         (lambda: ow.sweeps.grid(seed=[1, 2, 1]), ValueError, "got 1 more than once"),
         (
             lambda: ow.sweeps.log_space(0, 1, 3),
@@ -318,6 +362,63 @@ def test_what_never_fits_is_said():
         (lambda: ow.sweeps.sweep(train, POINTS, chunk=0), ValueError, "chunk must be"),
         (lambda: ow.sweeps.rank(POINTS, [1.0]), ValueError, "each of the 12"),
         (lambda: ow.sweeps.rank([], []), ValueError, "at least one"),
+        (
+            lambda: ow.sweeps.rank(POINTS, np.zeros(12), over="sed"),
+            ValueError,
+            "over must be one of the names peak_value, seed, warmup_steps, got 'sed'",
+        ),
+        (
+            lambda: ow.sweeps.rank([*POINTS, POINTS[3]], np.zeros(13)),
+            ValueError,
+            r"configurations\[12\] must differ.* it is configurations\[3\] again",
+        ),
+        (
+            lambda: ow.sweeps.rank([{"a": 1, "seed": 0}, {"a": 1}], [1.0, 2.0]),
+            ValueError,
+            r"configurations\[1\] must have the names of the first",
+        ),
+        (lambda: ow.sweeps.rank([3], [1.0]), TypeError, r"\[0\] must be a dict"),
+        (
+            lambda: ow.sweeps.rank(POINTS, np.zeros(12, complex)),
+            TypeError,
+            "values must be real numbers, got an array of complex128",
+        ),
+        (
+            lambda: ow.sweeps.rank([{"a": 1}], ["low"]),
+            TypeError,
+            "values must be real numbers",
+        ),
+        (
+            lambda: ow.sweeps.rank(POINTS, np.zeros(12), largest_first="no"),
+            TypeError,
+            "largest_first must be True or False, got 'no'",
+        ),
+        (lambda: ow.sweeps.sweep(3, POINTS), TypeError, "train must be a function"),
+        (
+            lambda: ow.sweeps.sweep(train, POINTS, shared=np.ones((2, 3))),
+            TypeError,
+            r"shared must be a tuple of arrays, got ndarray; .* is \(array,\)",
+        ),
+        (
+            lambda: ow.sweeps.sweep(train, POINTS, progress=True),
+            TypeError,
+            "progress must be a function",
+        ),
+        (
+            lambda: ow.sweeps.sweep(train, POINTS, devices=[]),
+            ValueError,
+            "at least one device",
+        ),
+        (
+            lambda: ow.sweeps.random_search(3, random_seed="a", x=[1]),
+            TypeError,
+            "random_seed must be",
+        ),
+        (
+            lambda: ow.sweeps.random_search(3, random_seed=-1, x=[1]),
+            ValueError,
+            "random_seed must be",
+        ),
     ],
 )
 def test_bad_input(call, error, message):
@@ -360,6 +461,17 @@ def test_ranking_says_what_noise_could_explain():
     assert best.standard_error == pytest.approx(0.2 / 3**0.5)
     assert [each.tied for each in ranked] == [True, True, False, False]
     assert (diverged.runs, diverged.diverged, diverged.mean) == (3, 1, 0.1)
+
+
+def test_equal_configurations_are_one_however_they_are_written():
+    points = [
+        {"peak": 0.5, "steps": 3, "seed": 0},
+        {"steps": np.int64(3), "peak": np.float64(0.5), "seed": 1},
+        {"seed": np.int32(2), "peak": jnp.asarray(0.5), "steps": 3},
+    ]
+    (only,) = ow.sweeps.rank(points, [1.0, 2.0, 3.0])
+    assert (only.runs, only.mean) == (3, 2.0)
+    assert only.configuration == {"peak": 0.5, "steps": 3}
 
 
 def test_one_seed_leaves_the_noise_unknown():

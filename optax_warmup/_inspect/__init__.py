@@ -1,1 +1,1 @@
-"""Look before you train: a schedule as numbers, in words and as a picture."""
+"""Inspect a schedule before training: as numbers, in words, and as a plot."""

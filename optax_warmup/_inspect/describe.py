@@ -1,34 +1,38 @@
-"""A schedule in words: where it peaks, where its warmup ends, where it jumps."""
+"""A schedule described: its peak, the end of its warmup, its jumps."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from optax_warmup._drawing import numbers
 from optax_warmup._inspect.simulate import at_steps, length
-from optax_warmup._inspect.ticks import number
 from optax_warmup._schedules.schedule import ScheduleLike
 
-# A jump is a change in one update of more than this share of the greatest value ...
+# A jump is a change in one update by more than this fraction of the largest value ...
 _JUMP_SHARE = 1e-3
-# ... and more than this many times the like changes right before and right after it.
+# ... and by more than this multiple of the changes in the same direction around it.
 _JUMP_RATIO = 4.0
-_SHOWN = 3  # jumps that are listed in words; the rest is counted
+_SHOWN = 3  # jumps that are listed in words; the others are counted
+
+
+def number(x: float) -> str:
+    return numbers.number(x, 4)
 
 
 @dataclass(frozen=True)
 class Description:
-    """What `describe` found; `str` says it in words.
+    """What `describe` found. Print it to see it in words.
 
     Attributes:
-        steps: the updates looked at: 0, 1, ..., steps - 1.
+        steps: the number of updates that were evaluated, from step 0 on.
         first_value, last_value: the values of the first and of the last update.
-        peak_value, peak_step: the greatest value, and the first update that has it.
-        warmup_end: the update at which the first rise reaches its top; 0 where the
-            value does not rise before it falls.
-        area: the sum of all the values.
-        zero_updates: how many updates have the value 0, and so change nothing.
-        first_zero: the first of them, or None.
-        discontinuities: (step, value before, value at the step) where the value jumps.
+        peak_value, peak_step: the largest value, and the first step that has it.
+        warmup_end: the step at which the first rise reaches its top; 0 if the value
+            does not rise before it falls.
+        area: the sum of all values.
+        zero_updates: the number of updates with value 0, which change no parameter.
+        first_zero: the first step with value 0, or None.
+        discontinuities: (step, value before, value at the step) for each jump.
 
     Example:
         >>> import optax_warmup as ow
@@ -89,24 +93,24 @@ class Description:
 
 
 def describe(schedule: ScheduleLike, steps: int) -> Description:
-    """What a schedule does in its first `steps` updates.
+    """Describes the first `steps` updates of a schedule.
 
-    Every update is looked at. The value is said to jump at a step where it changes from
-    one update to the next by more than 0.1 % of its greatest value, and by more than
-    four times what it moves the same way right before and right after; so a warmup of
-    one step is a jump.
+    Every update is evaluated. A jump is a change between two updates by more than 0.1%
+    of the largest value, and by more than four times the changes in the same direction
+    right before and right after it. So a warmup of one step is a jump.
 
     Args:
         schedule: a schedule, any function of the step, or a number for a constant.
-        steps: how many updates, >= 1.
+        steps: the number of updates, >= 1.
 
     Returns:
         A `Description`; print it.
 
     Raises:
-        TypeError: the schedule is neither callable nor a number, or `steps` no integer.
-        ValueError: `steps` is below 1 or not whole; the schedule does not give one
-            number a step, or gives NaN or infinity somewhere.
+        TypeError: the schedule is neither callable nor a number, or `steps` is not an
+            integer.
+        ValueError: `steps` is below 1 or not whole, or the schedule does not return one
+            finite number per step.
 
     Example:
         >>> import optax_warmup as ow
@@ -149,21 +153,21 @@ def describe(schedule: ScheduleLike, steps: int) -> Description:
 
 
 def warmup_end(values: np.ndarray) -> int:
-    """The index at which the first stretch that never falls reaches its top."""
+    """Returns the index at which the first rise reaches its top."""
     falls = np.flatnonzero(np.diff(values) < 0)
     stretch = values[: falls[0] + 1] if len(falls) else values
     return int(np.argmax(stretch))
 
 
 def _jumps(values: np.ndarray) -> np.ndarray:
-    """The indices of the values that the value before does not lead to."""
+    """Returns the indices at which the value jumps."""
     change = np.diff(values)
     if len(change) < 2:
         return np.zeros(0, int)  # nothing to compare a change with
-    # Only a neighbour that moves the same way leads to the value: where a cycle falls
-    # at once and rises again, the rise explains nothing.
+    # Only neighbouring changes in the same direction count: where a cycle falls at once
+    # and rises again, the rise does not explain the fall.
     before, after = np.zeros_like(change), np.zeros_like(change)
     before[1:], after[:-1] = change[:-1], change[1:]
-    led = np.maximum(before * np.sign(change), after * np.sign(change)).clip(min=0)
+    around = np.maximum(before * np.sign(change), after * np.sign(change)).clip(min=0)
     large = np.abs(change) > _JUMP_SHARE * np.abs(values).max()
-    return np.flatnonzero(large & (np.abs(change) > _JUMP_RATIO * led)) + 1
+    return np.flatnonzero(large & (np.abs(change) > _JUMP_RATIO * around)) + 1

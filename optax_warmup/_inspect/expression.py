@@ -1,7 +1,7 @@
-"""A schedule from text, without evaluating it as Python.
+"""A schedule from text, which is parsed and never evaluated as Python.
 
-The text is parsed, and what is found is built piece by piece: calls of this library's
-schedules and shapes, and literal numbers. Nothing else has a meaning here.
+The caller hands in the vocabulary. Only calls of its functions, its shapes, literals
+and arithmetic of numbers are allowed; everything else is an error.
 """
 
 import ast
@@ -16,13 +16,14 @@ from typing import Any, TypeAlias
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.shapes._shape import Shape
 
-# What a text may name, by its name as users write it: "wsd", "shapes.power".
+# Schedules, shapes and functions that build them, by name: "wsd", "shapes.power".
 Vocabulary: TypeAlias = Mapping[str, Any]
 
+_PREFIXES = ("ow.", "optax_warmup.")  # of text pasted from a program
 _LONGEST = 4000  # characters
-_DEEPEST = 60  # calls, lists and operators inside one another
-_BITS = 128  # of a whole number; no argument needs more than 31
-_AROUND = 60  # characters of a long text that are shown around a mistake
+_DEEPEST = 60  # levels of nested calls, lists and operators
+_BITS = 128  # of an integer; no argument needs more than 31
+_AROUND = 60  # characters shown on each side of a mistake in a long text
 _TOTALS = ("total_steps", "num_training_steps")
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: lambda x, y: x + y,
@@ -34,19 +35,19 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 class ExpressionError(ValueError):
-    """What is wrong with a text, and where."""
+    """Says what is wrong with a text, and where."""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A schedule, and the total number of updates where its text names one."""
+    """A schedule, and the total number of updates if its text names one."""
 
     schedule: Schedule
     total_steps: int | None
 
 
 def parse(text: str, vocabulary: Vocabulary) -> Parsed:
-    """The schedule that a text such as "warmup_cosine(3e-4, 2000, 100_000)" says."""
+    """Builds the schedule of a text such as "warmup_cosine(3e-4, 2000, 100_000)"."""
     if len(text) > _LONGEST:
         raise ExpressionError(f"the text has more than {_LONGEST:,} characters.")
     reader = _Reader(text.strip(), vocabulary)
@@ -55,7 +56,7 @@ def parse(text: str, vocabulary: Vocabulary) -> Parsed:
 
 
 class _Reader:
-    """Builds what one text says; remembers the totals that its calls were given."""
+    """Builds the schedule of one text, and collects the totals its calls are given."""
 
     def __init__(self, text: str, vocabulary: Vocabulary) -> None:
         self.text = text
@@ -69,12 +70,14 @@ class _Reader:
             place = max((error.offset or 1) - 1, 0) if error.lineno in (None, 1) else 0
             raise ExpressionError(self._at(place, 1, f"{error.msg}.")) from None
         except (ValueError, MemoryError, RecursionError) as error:
-            raise ExpressionError(f"the text cannot be read: {error}.") from None
+            raise ExpressionError(f"the text cannot be parsed: {error}.") from None
         schedule = self._build(tree, 0)
         if isinstance(schedule, int | float) and not isinstance(schedule, bool):
-            raise self._error(tree, f"no schedule; write constant({schedule!r}).")
+            raise self._error(tree, f"this is a number; write constant({schedule!r}).")
         if not isinstance(schedule, Schedule):
-            raise self._error(tree, "this is no schedule; call one, such as wsd(...).")
+            raise self._error(
+                tree, "this is not a schedule; call one, such as wsd(...)."
+            )
         return schedule
 
     def _build(self, node: ast.expr, depth: int) -> Any:
@@ -100,19 +103,21 @@ class _Reader:
                     raise self._error(node, f"give it arguments: {name}(...).")
                 return named
         raise self._error(
-            node, "only schedules, shapes, numbers and lists have a meaning."
+            node, "only schedules, shapes, numbers and lists are allowed."
         )
 
     def _constant(self, node: ast.expr, value: Any) -> Any:
         if value is None or isinstance(value, bool | str):
             return value
         if not isinstance(value, int | float):
-            raise self._error(node, f"{type(value).__name__} has no meaning here.")
+            raise self._error(
+                node, f"a value of type {type(value).__name__} is not allowed."
+            )
         return self._bounded(node, value)
 
     def _bounded(self, node: ast.expr, value: Any) -> Any:
         if isinstance(value, int) and value.bit_length() > _BITS:
-            raise self._error(node, "this whole number is too large.")
+            raise self._error(node, "this integer is too large.")
         if not isinstance(value, int) and not math.isfinite(value):
             raise self._error(node, "this number is not finite.")
         return value
@@ -121,7 +126,7 @@ class _Reader:
         value = self._build(node, depth)
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self._error(
-                node, "arithmetic takes numbers only; see multiply and shift."
+                node, "only numbers can be calculated with; see multiply and delay."
             )
         return value
 
@@ -135,7 +140,7 @@ class _Reader:
     ) -> Any:
         operate = _OPERATORS.get(type(operator))
         if operate is None:
-            raise self._error(node, "of the operators, + - * / ** have a meaning.")
+            raise self._error(node, "the only operators are + - * / **.")
         x, y = self._number(left, depth + 1), self._number(right, depth + 1)
         try:
             return self._bounded(node, operate(x, y))
@@ -143,11 +148,12 @@ class _Reader:
             raise self._error(node, f"{error}.") from None
 
     def _named(self, node: ast.expr) -> Any:
-        name = ast.unparse(node)
+        written = ast.unparse(node)
+        prefix = next((p for p in _PREFIXES if written.startswith(p)), "")
+        name = written.removeprefix(prefix)
         if name not in self.vocabulary:
-            raise self._error(
-                node, f"there is no {name}.{_likely(name, list(self.vocabulary))}"
-            )
+            likely = _likely(name, prefix, list(self.vocabulary))
+            raise self._error(node, f"there is no {written}.{likely}")
         return self.vocabulary[name]
 
     def _call(self, node: ast.Call, depth: int) -> Any:
@@ -157,7 +163,7 @@ class _Reader:
         for part in (*node.args, *node.keywords):
             if isinstance(part, ast.Starred) or getattr(part, "arg", "") is None:
                 raise self._error(
-                    node, "write each argument; * and ** have no meaning."
+                    node, "write out each argument; * and ** are not allowed."
                 )
         arguments = [self._build(part, depth + 1) for part in node.args]
         keywords = {
@@ -193,9 +199,13 @@ class _Reader:
 
 
 def vocabulary(rooms: Mapping[str, ModuleType]) -> dict[str, Any]:
-    """What in some modules is a schedule or a shape or builds one, by dotted name.
+    """Collects the shapes of some modules and what builds schedules and shapes.
 
-    The keys of `rooms` are the prefixes, such as "" and "shapes.".
+    Args:
+        rooms: modules by the prefix of their names, such as "" and "shapes.".
+
+    Returns:
+        The shapes, classes and functions by their dotted name.
     """
     return {
         f"{prefix}{name}": thing
@@ -219,15 +229,15 @@ def _builds(thing: Any, wanted: type) -> bool:
     return inspect.signature(thing).return_annotation in (wanted, wanted.__name__)
 
 
-def _likely(name: str, known: list[str]) -> str:
+def _likely(name: str, prefix: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
-        return f" Did you mean {close[0]}?"
+        return f" Did you mean {prefix}{close[0]}?"
     return f" Known: {', '.join(sorted(known))}."
 
 
 def _power(base: Any, exponent: Any) -> Any:
-    """A power that takes no time: 9**9**9 would fill the memory."""
+    """Computes a power, unless it is too large: 9**9**9 would fill the memory."""
     whole = isinstance(base, int) and isinstance(exponent, int)
     if whole and base.bit_length() * exponent > _BITS:
         raise OverflowError("this power is too large")

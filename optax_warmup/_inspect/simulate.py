@@ -1,4 +1,4 @@
-"""A schedule's values as an array."""
+"""The values of a schedule as an array."""
 
 from typing import Any
 
@@ -10,7 +10,9 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 
-# What JAX raises where a function's Python branches on the step.
+LOG_RANGE = 1e-6  # a logarithmic picture ends at this multiple of its largest value
+
+# What JAX raises if a function branches on the step in Python.
 _NOT_TRACEABLE = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -19,23 +21,24 @@ _NOT_TRACEABLE = (
 
 
 def simulate(schedule: ScheduleLike, steps: int) -> np.ndarray:
-    """The values of a schedule at the first `steps` updates, in one call.
+    """Evaluates a schedule at its first `steps` updates.
 
     result[k] = schedule(k),   k = 0, 1, ..., steps - 1
 
     Args:
-        schedule: a schedule, any function of the step (also one that takes no array of
-            steps, or that cannot be traced), or a number for a constant.
-        steps: how many updates, >= 0.
+        schedule: a schedule, any function of the step (it need not take arrays or be
+            traceable), or a number for a constant.
+        steps: the number of updates, >= 0.
 
     Returns:
-        A NumPy array of shape (steps,), in the type of the schedule's values: float32
-        (float64 where JAX runs in 64 bits) for those of this library.
+        A NumPy array of shape (steps,) with the dtype of the schedule's values: float32
+        for those of this library, float64 if JAX has 64 bits enabled.
 
     Raises:
-        TypeError: the schedule is neither callable nor a number, or `steps` no integer.
-        ValueError: `steps` is negative or not whole, or the schedule does not give one
-            number a step.
+        TypeError: the schedule is neither callable nor a number, or `steps` is not an
+            integer.
+        ValueError: `steps` is negative or not whole, or the schedule does not return
+            one number per step.
 
     Example:
         >>> import optax_warmup as ow
@@ -47,7 +50,7 @@ def simulate(schedule: ScheduleLike, steps: int) -> np.ndarray:
 
 
 def at_steps(owner: str, schedule: Any, steps: np.ndarray) -> np.ndarray:
-    """The values of a schedule at some steps, of shape (len(steps),)."""
+    """Returns the values of a schedule at some steps, shape (len(steps),)."""
     if not callable(schedule) or isinstance(schedule, type):
         schedule = as_schedule(schedule, owner, "schedule")
     if steps.size == 0:
@@ -62,44 +65,47 @@ def at_steps(owner: str, schedule: Any, steps: np.ndarray) -> np.ndarray:
     values = np.asarray(values)
     if values.shape != steps.shape:
         raise ValueError(
-            f"{owner}: schedule must give one number a step, got {schedule!r}, which "
-            f"gives an array of shape {values.shape[1:]}; look at one at a time."
+            f"{owner}: schedule must return one number per step, got {schedule!r}, "
+            f"which returns an array of shape {values.shape[1:]}; pass one schedule at "
+            f"a time."
         )
     return values
 
 
 @jax.jit
 def _of_value(schedule: Schedule, steps: ArrayLike) -> Any:
-    # Step by step under vmap: a function of somebody else's may lie inside, and some
-    # of optax's own take no array. The schedule is an argument: it compiles once.
+    # vmap, because a schedule may contain a function that takes no array of steps, as
+    # some of optax's do. The schedule is an argument, so that this compiles once.
     return jax.vmap(lambda step: schedule(step))(jnp.asarray(steps))
 
 
-def spread(steps: int, most: int) -> np.ndarray:
-    """At most `most` steps, evenly from 0 to steps - 1, both included."""
+def sample_steps(steps: int, most: int) -> np.ndarray:
+    """Returns at most `most` steps, evenly from 0 to steps - 1, both included."""
     if steps <= most:
         return np.arange(steps, dtype=np.int32)
     return (np.arange(most, dtype=np.int64) * (steps - 1) // (most - 1)).astype("int32")
 
 
 def length(owner: str, steps: ArrayLike, minimum: int = 1) -> int:
-    """How many updates to look at, a number that is known."""
+    """Checks a number of updates, which must be known."""
     if _check.is_traced(steps) or np.ndim(steps) > 0:
-        raise TypeError(f"{owner}: steps must be one known number, got {steps!r}.")
-    return _check.length(owner, "steps", steps, minimum=minimum)
+        raise TypeError(
+            f"{owner}: steps must be a single number that is not traced, got {steps!r}."
+        )
+    return int(_check.length(owner, "steps", steps, minimum=minimum))
 
 
 def natural_length(schedule: Schedule, total_steps: int | None = None) -> int:
-    """A number of updates that shows all of a schedule.
+    """Returns a number of updates that shows all of a schedule.
 
-    That is its total where it has one; otherwise the sum of its lengths, and more where
-    the value still moves after them.
+    It is the total number of updates if there is one. Otherwise it is the sum of all
+    lengths, and more if the value still changes after that.
     """
     if total_steps is not None:
         return min(max(total_steps + 1, 2), _check.MAX_STEP)
     numbers = [x for x in jax.tree.leaves(schedule) if isinstance(x, int)]
     total = min(max(sum(abs(x) for x in numbers), 100), _check.MAX_STEP // 8)
-    after = spread(4 * total, 65)[16:]
+    after = sample_steps(4 * total, 65)[16:]
     values = at_steps("plot", schedule, total + after)
     if values.min() < values.max():
         return 4 * total

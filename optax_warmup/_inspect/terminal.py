@@ -1,18 +1,19 @@
-"""Schedules drawn in text with braille dots: a character is a grid of two by four."""
+"""Schedules drawn as text with braille characters, each a grid of 2 x 4 dots."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from optax_warmup._inspect.simulate import at_steps, spread
-from optax_warmup._inspect.ticks import LOWEST, count, decades, number, round_steps
+from optax_warmup._drawing import ticks as axis_ticks
+from optax_warmup._drawing.numbers import count, number
+from optax_warmup._inspect.simulate import LOG_RANGE, at_steps, sample_steps
 from optax_warmup._schedules.schedule import ScheduleLike
 
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 _COLORS = (34, 31, 32, 35, 36, 33)  # ANSI: blue, red, green, magenta, cyan, yellow
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_SAMPLES = 64  # steps that are looked at for each column of dots, at most
-_CLEAR = 12  # dots between a letter and the next curve that are enough
+_SAMPLES = 64  # steps evaluated for each column of dots, at most
+_CLEAR = 12  # dots between a letter and the next curve that suffice
 _BRAILLE_FRAME, _PLAIN_FRAME = "│┤└─┴", "||+-+"
 
 
@@ -26,16 +27,19 @@ def draw(
     color: bool = False,
     braille: bool = True,
 ) -> str:
-    """The picture in lines of at most `width` characters, and a legend if need be."""
-    seen = spread(steps, 2 * width * _SAMPLES)
+    """Draws schedules in lines of at most `width` characters.
+
+    Several schedules get a letter each, and a legend below.
+    """
+    seen = sample_steps(steps, 2 * width * _SAMPLES)
     curves = [at_steps("plot", s, seen).astype(np.float64) for s in schedules.values()]
     low, high, ticks = _scale(curves, height, log)
-    margin = max(len(number(tick)) for tick in ticks) + 1
+    margin = max(len(number(tick, 4)) for tick in ticks) + 1
     canvas = _Canvas(max(width - margin - 1, 10), height, braille)
     for curve in curves:
         canvas.draw(_fraction(curve, low, high, log))
     labels = {
-        canvas.row(y): number(tick)
+        canvas.row(y): number(tick, 4)
         for tick, y in zip(ticks, _fraction(ticks, low, high, log), strict=True)
     }
     frame = _BRAILLE_FRAME if braille else _PLAIN_FRAME
@@ -53,7 +57,7 @@ def draw(
 
 
 class _Canvas:
-    """A grid of characters, the dots in them, and which curve each belongs to."""
+    """A grid of characters: the dots in each, and the curve that drew them last."""
 
     def __init__(self, columns: int, height: int, braille: bool) -> None:
         self.columns, self.height, self.braille = columns, height, braille
@@ -62,7 +66,7 @@ class _Canvas:
         self.paths: list[np.ndarray] = []  # the row of dots at each column of dots
 
     def draw(self, curve: np.ndarray) -> None:
-        """Draws a curve of heights from 0 to 1, spread over the whole width."""
+        """Draws a curve of heights from 0 to 1 over the whole width."""
         lows, highs = self._ranges(curve)
         index = len(self.paths)
         self.paths.append((lows + highs) / 2)
@@ -75,7 +79,7 @@ class _Canvas:
                 self.owner[row, column] = index
 
     def _ranges(self, curve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The lowest and the highest dot of each column, NaN where there is none."""
+        """Returns the lowest and highest dot of each column, NaN if it has none."""
         width, top = 2 * self.columns, 4 * self.height - 1
         places = np.linspace(0, width - 1, len(curve))
         if len(curve) < width:
@@ -95,7 +99,7 @@ class _Canvas:
         return lows, highs
 
     def row(self, fraction: float) -> int:
-        """The row of characters at a height from 0 to 1."""
+        """Returns the row of characters at a height from 0 to 1."""
         return self.height - 1 - int(np.round(fraction * (4 * self.height - 1))) // 4
 
     def lines(self, color: bool) -> list[str]:
@@ -118,7 +122,7 @@ class _Canvas:
         return lines
 
     def _letters(self) -> dict[tuple[int, int], int]:
-        """Where each curve bears its letter: clear of the others, near the middle."""
+        """Places a letter on each curve: clear of the others, near the middle."""
         places: dict[tuple[int, int], int] = {}
         for index, path in enumerate(self.paths):
             others = [other for i, other in enumerate(self.paths) if i != index]
@@ -137,7 +141,7 @@ class _Canvas:
 def _scale(
     curves: Sequence[np.ndarray], height: int, log: bool
 ) -> tuple[float, float, list[float]]:
-    """The lowest and highest value of the picture, and the values that are labelled."""
+    """Returns the range of the values, and the values that are labelled."""
     values = np.concatenate(curves)
     values = values[np.isfinite(values)]
     if log:
@@ -146,19 +150,19 @@ def _scale(
         return (1.0, 10.0, [1.0, 10.0]) if log else (0.0, 1.0, [0.0, 1.0])
     high, most = float(values.max()), max(height // 3, 2)
     if log:
-        low = max(float(values.min()), high * LOWEST)
-        ticks = decades(min(low, high / 10), high, most)
+        low = max(float(values.min()), high * LOG_RANGE)
+        ticks = axis_ticks.log(min(low, high / 10), high, most)
         return min(low, high / 10), high, ticks or [high]
     low = min(float(values.min()), 0.0)
     if low == high:
         high = low + 1.0
-    return low, high, round_steps(low, high, most)
+    return low, high, axis_ticks.linear(low, high, most)
 
 
 def _fraction(
     values: np.ndarray | list[float], low: float, high: float, log: bool
 ) -> np.ndarray:
-    """Values as heights from 0 to 1, NaN for what the picture does not show."""
+    """Returns values as heights from 0 to 1, NaN if they are out of the picture."""
     values = np.asarray(values, float)
     values = np.where(np.isfinite(values), values, np.nan)
     if log:
@@ -170,9 +174,10 @@ def _fraction(
 
 
 def _step_axis(steps: int, columns: int, margin: int, frame: str) -> list[str]:
-    """The line below the picture and its labels."""
+    """Returns the step axis: its line and its labels."""
     last = steps - 1
-    ticks = [k for k in round_steps(0, last, max(columns // 12, 2)) if k == int(k)]
+    marked = axis_ticks.linear(0, last, max(columns // 12, 2))
+    ticks = [k for k in marked if k == int(k)]
     line, names = [frame[3]] * columns, [" "] * (columns + margin + 1)
     free = 0
     for tick in ticks:

@@ -1,4 +1,4 @@
-"""Advice in words, from a record."""
+"""Advice from a record."""
 
 from collections.abc import Mapping
 
@@ -6,10 +6,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup.diagnostics._evidence import Advice, Evidence
+from optax_warmup.diagnostics._advice import Advice
+from optax_warmup.diagnostics._arguments import as_losses
+from optax_warmup.diagnostics._evidence import Evidence
 from optax_warmup.diagnostics._history import MomentHistory
-from optax_warmup.diagnostics._rules import gradients, moments, rate
-from optax_warmup.diagnostics._run_folders import losses_by_step
+from optax_warmup.diagnostics._rules import gradients, moments, peak, warmup
+from optax_warmup.diagnostics._rules.suggestion import suggestion
 
 SEVERITIES = ("problem", "warning", "note")
 
@@ -20,25 +22,26 @@ def advise(
     losses: ArrayLike | Mapping[int, float] | None = None,
     batch_size: int | None = None,
 ) -> tuple[Advice, ...]:
-    """Says in words what a record shows, the most serious first.
+    """Lists what a record shows about the warmup and the moments, most serious first.
 
-    A healthy run gets notes at most. Only recorded steps are seen, one in many later
-    on: a spike between them goes unnoticed. What each advice rests on, and why its
-    thresholds are where they are, is in docs/diagnostics.md.
+    A healthy run gets notes at most. Only recorded steps are seen: a spike between two
+    of them goes unnoticed. `Advice.explanation` says what an advice rests on and where
+    its thresholds come from. They are rules of thumb, set on small networks.
 
     Args:
-        history: the record, from `read_moments` or `load_moments`. With `gradients` and
-            `parameters` in it more can be said.
-        losses: the training loss at each step, or a mapping of steps to losses where
-            only some were kept. The loss at step n is that before update n.
-        batch_size: examples of an update, for the suggested length of a warmup.
+        history: the record, from `read_moments` or `load_moments`. More can be said if
+            it was made with `gradients` and `parameters`.
+        losses: the training loss of each step, or a mapping of steps to losses if only
+            some were kept. The loss of step n is the one before update n.
+        batch_size: examples per update, for the suggested length of a warmup.
 
     Returns:
-        A tuple of `Advice`, empty where there is nothing to say.
+        A tuple of `Advice`, empty if no issues were found.
 
     Raises:
-        TypeError: `history` is no `MomentHistory`.
-        ValueError: `losses` is not one number a step, or `batch_size` is below 1.
+        TypeError: `history` is not a `MomentHistory`, or a loss is not a number.
+        ValueError: `losses` has more than one axis or a key that is not a step, or
+            `batch_size` is below 1.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -62,21 +65,21 @@ def advise(
         )
     if batch_size is not None:
         _check.length("advise", "batch_size", batch_size, minimum=1)
-    evidence = Evidence(history, losses_by_step("advise", losses), batch_size)
+    evidence = Evidence(history, as_losses("advise", losses), batch_size)
     if not len(history.steps):
         return (
             Advice(
                 "empty-record",
                 "note",
                 "No update is recorded yet.",
-                "If there were updates, look for record=False, or for a `steps` list "
-                "that they do not reach.",
+                "If there were updates, look for record=False, or for `steps` that "
+                "come later.",
             ),
         )
     found: list[Advice] = []
     with np.errstate(invalid="ignore", over="ignore"):
-        for rule in (*gradients.RULES, *moments.RULES, *rate.RULES):
+        for rule in (*gradients.RULES, *moments.RULES, *warmup.RULES, *peak.RULES):
             found.extend(rule(evidence))
         faults = {advice.code for advice in found if advice.severity != "note"}
-        found.extend(rate.suggestion(evidence, faults))
+        found.extend(suggestion(evidence, faults))
     return tuple(sorted(found, key=lambda advice: SEVERITIES.index(advice.severity)))

@@ -1,4 +1,4 @@
-"""What a record says, as arrays on the host; its table, its file."""
+"""The history of a record: arrays on the host, as a table, as columns, as a file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from optax_warmup._config import fingerprint
+from optax_warmup._files import as_path
 from optax_warmup._schedules.schedule import Schedule
-from optax_warmup.diagnostics import _file, _text
+from optax_warmup.diagnostics import _history_file, _table
 
 
 class Statistics(dict[str, np.ndarray]):
@@ -115,11 +116,11 @@ class MomentHistory:
     meta: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return _text.table(self)
+        return _table.table(self)
 
     def summary(self) -> str:
-        """The last recorded step in one line, for a terminal or a progress bar."""
-        return _text.line(self)
+        """Returns the last recorded step in one line, for a progress bar or a log."""
+        return _table.line(self)
 
     def by_step(self) -> dict[str, np.ndarray]:
         """What has one number a step, by name; an automatic warmup if there was one."""
@@ -128,11 +129,11 @@ class MomentHistory:
         return {name: getattr(self, name) for name in _BY_STEP if name not in skipped}
 
     def tidy(self) -> dict[str, np.ndarray]:
-        """Every number in a row of its own, as `pandas.DataFrame` takes it.
+        """Returns every number as a row of a long table, for `pandas.DataFrame`.
 
         Returns:
             A dictionary of equally long arrays: `step` (int64), `group` and `statistic`
-            (str), `value` (float64). What is over all groups has the group "".
+            (str), `value` (float64). The group of values over all groups is "".
         """
         alone = self.by_step() | self.overall
         columns = [("", name, x) for name, x in alone.items()]
@@ -147,25 +148,33 @@ class MomentHistory:
         }
 
     def save(self, path: str | Path, *, schedule: object = None) -> Path:
-        """Writes the history to one .npz file; `load_moments` reads it again.
+        """Writes the history to one .npz file, which `load_moments` reads.
 
-        The file is complete or absent: it is written beside its place and moved there.
+        An existing file is replaced only once the new one is complete.
 
         Args:
-            path: where; the suffix becomes .npz.
-            schedule: the schedule of the run, or any text that identifies it. `meta`
-                keeps its text, which for a schedule of this package is the code that
-                rebuilds it, and its `fingerprint` where it has one.
+            path: where to write; .npz is appended if it is missing.
+            schedule: the schedule of the run, or any text that identifies it. It is
+                kept in `meta` as text (for a schedule of this package, the code that
+                rebuilds it), with its `fingerprint` if it has one.
 
         Returns:
             The path of the file.
+
+        Raises:
+            TypeError: `path` is neither a string nor a path.
+            OSError: the file cannot be written.
         """
+        file_path = as_path("save", path)
+        if file_path.suffix != ".npz":
+            # Not with_suffix, which would write lr0.01 and lr0.02 to the same file.
+            file_path = file_path.with_name(f"{file_path.name}.npz")
         meta = {name: getattr(self, name) for name in _META}
         meta["meta"] = dict(self.meta) | _identity(schedule)
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {f"statistics/{name}": x for name, x in self.statistics.items()}
         arrays |= {f"overall/{name}": x for name, x in self.overall.items()}
-        return _file.write(Path(path).with_suffix(".npz"), meta, arrays)
+        return _history_file.write(file_path, meta, arrays)
 
 
 def _identity(schedule: object) -> dict[str, str]:
@@ -177,7 +186,7 @@ def _identity(schedule: object) -> dict[str, str]:
     try:
         return text | {"fingerprint": fingerprint(schedule)}
     except (TypeError, ValueError):
-        return text  # it holds functions without a name; no reason to lose a record
+        return text  # it holds functions without a name, and so has no fingerprint
 
 
 _META = ("groups", "dtypes", "b1", "b2", "eps", "corrected")
@@ -206,8 +215,9 @@ def load_moments(path: str | Path) -> MomentHistory:
         The `MomentHistory`.
 
     Raises:
+        TypeError: `path` is neither a string nor a path.
         FileNotFoundError: there is no such file.
-        ValueError: the file is none of ours, or it is damaged.
+        ValueError: the file was not written by `MomentHistory.save`, or is damaged.
 
     Example:
         >>> import pathlib, tempfile, jax.numpy as jnp, optax, optax_warmup as ow
@@ -217,8 +227,8 @@ def load_moments(path: str | Path) -> MomentHistory:
         ...     ow.diagnostics.load_moments(path).groups
         ('parameters',)
     """
-    path = Path(path)
-    meta, arrays = _file.read("load_moments", path)
+    path = as_path("load_moments", path)
+    meta, arrays = _history_file.read("load_moments", path)
     try:
         fields: dict[str, Any] = {name: meta[name] for name in _META}
         fields |= {name: arrays[name] for name in _ARRAYS}
@@ -233,14 +243,15 @@ def load_moments(path: str | Path) -> MomentHistory:
         _require_one_length(history)
     except (KeyError, ValueError) as error:
         raise ValueError(
-            f"load_moments: {path} is not a whole file written by MomentHistory.save: "
-            f"{error} is missing, or its length is not that of the others."
+            f"load_moments: {path} is not a complete file written by "
+            f"MomentHistory.save: {error} is missing, or its length is not that of the "
+            f"others."
         ) from error
     return history
 
 
 def _require_one_length(history: MomentHistory) -> None:
-    """Raises ValueError with the name of an array that does not fit the others."""
+    """Raises ValueError with the name of an array whose shape does not fit."""
     rows, groups = len(history.steps), len(history.groups)
     shapes: dict[str, tuple[int, ...]] = {"sizes": (groups,), "sampled": (groups,)}
     shapes |= {f"statistics/{name}": (rows, groups) for name in history.statistics}

@@ -11,7 +11,7 @@ from optax_warmup import _check
 from optax_warmup._record.layout import LOWEST_EXPONENT, Layout
 from optax_warmup._record.record_moments import RecordMomentsState
 from optax_warmup._state.find import bare, find
-from optax_warmup.diagnostics import _file
+from optax_warmup.diagnostics import _history_file as _file
 from optax_warmup.diagnostics._history import MomentHistory, Statistics
 from optax_warmup.diagnostics._statistics import (
     effective_sample_size,

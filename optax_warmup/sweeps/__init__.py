@@ -1,4 +1,4 @@
-"""Sweeps: train many schedules as one program, and rank them."""
+"""Sweeps: train many configurations in one compiled program, and rank them."""
 
 from optax_warmup.sweeps._points import (
     grid as grid,

@@ -1,4 +1,4 @@
-"""Configurations as columns: for each name one array, or a schedule made of arrays."""
+"""Configurations as columns: one array, or schedule of arrays, for each name."""
 
 import json
 import math
@@ -17,21 +17,21 @@ Columns = dict[str, Any]
 
 
 def stack(configurations: Sequence[Configuration]) -> Columns:
-    """One array for each name, or for each number of each schedule.
+    """Stacks configurations into one array for each name, or number of a schedule.
 
-    Raises where the configurations cannot share a program.
+    Raises if the configurations cannot share a program.
     """
     configurations = list(configurations)
     if not configurations:
         raise ValueError(
-            "sweep: configurations must hold at least one, got none; ow.sweeps.grid("
-            "peak_value=[...], seed=[...]) makes some."
+            "sweep: configurations must hold at least one, got none; make them with "
+            "ow.sweeps.grid(peak_value=[...], seed=[...])."
         )
     first = configurations[0]
     for index, each in enumerate(configurations):
         if not isinstance(each, dict):
             raise TypeError(
-                f"sweep: configurations[{index}] must be a dict from names to numbers, "
+                f"sweep: configurations[{index}] must be a dict of names and numbers, "
                 f"got {each!r}."
             )
         if each.keys() != first.keys():
@@ -51,8 +51,9 @@ def _column(name: str, values: list[Any]) -> Any:
     for value, structure in zip(values, structures, strict=True):
         if structure != structures[0]:
             raise ValueError(
-                f"sweep: {name} must differ in its numbers alone, got {values[0]!r} "
-                f"and {value!r}, which make two programs; sweep each kind on its own."
+                f"sweep: values of {name} may differ in their numbers only, got "
+                f"{values[0]!r} and {value!r}, which need two programs; sweep each "
+                f"kind on its own."
             )
     return jax.tree.map(lambda *numbers: _array(name, numbers), *values)
 
@@ -71,15 +72,15 @@ def _check_value(where: str, value: Any) -> None:
     value = plain_number(value)
     if not isinstance(value, bool | int | float):
         raise TypeError(
-            f"sweep: {where} must be a number or a schedule, got {value!r}; what is "
-            "the same for all belongs in shared or in train itself."
+            f"sweep: {where} must be a number or a schedule, got {value!r}; pass what "
+            "is the same for all in shared, or write it into train."
         )
     if not math.isfinite(value):
         raise ValueError(f"sweep: {where} must be finite, got {value!r}.")
 
 
 def plain(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
-    """The configurations as they are in a JSON file."""
+    """Returns the configurations as they are written to a JSON file."""
     rows = [
         {
             name: to_config(x) if isinstance(x, Value) else plain_number(x)
@@ -87,4 +88,5 @@ def plain(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:
         }
         for each in configurations
     ]
-    return json.loads(json.dumps(rows))
+    plain_rows: list[dict[str, Any]] = json.loads(json.dumps(rows))
+    return plain_rows

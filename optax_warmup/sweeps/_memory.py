@@ -1,4 +1,4 @@
-"""How much memory a compiled program takes, and how much there is."""
+"""How much memory a compiled program needs, and how much is free."""
 
 import math
 import os
@@ -9,11 +9,11 @@ import jax
 
 
 def needed(compiled: Any) -> int:
-    """Bytes that a program takes on each of its devices, its arguments included."""
+    """Returns the bytes that a program needs on each device, arguments included."""
     analysis = compiled.memory_analysis()
     if analysis is None:
-        return 0  # a backend that does not say
-    return (
+        return 0  # the backend does not say
+    return int(
         analysis.argument_size_in_bytes
         + analysis.output_size_in_bytes
         + analysis.temp_size_in_bytes
@@ -22,11 +22,12 @@ def needed(compiled: Any) -> int:
 
 
 def free(devices: Sequence[jax.Device]) -> float:
-    """Bytes that are free on each device; infinity where nothing is known."""
+    """Returns the bytes that are free on each device; infinity if unknown."""
     stats = [device.memory_stats() or {} for device in devices]
     if all("bytes_limit" in each for each in stats):
-        return min(each["bytes_limit"] - each.get("bytes_in_use", 0) for each in stats)
-    return _free_on_host() / len(devices)  # which the CPU's devices share
+        left = [each["bytes_limit"] - each.get("bytes_in_use", 0) for each in stats]
+        return float(min(left))
+    return _free_on_host() / len(devices)  # CPU devices share the host's memory
 
 
 def _free_on_host() -> float:
@@ -44,7 +45,7 @@ def _free_on_host() -> float:
 
 
 def readable(size: float) -> str:
-    """Bytes as a person reads them."""
+    """Formats a number of bytes."""
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.3g} {unit}"

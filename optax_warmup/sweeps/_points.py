@@ -15,14 +15,16 @@ Configuration = dict[str, Any]
 
 
 def grid(**axes: Iterable[Any]) -> list[Configuration]:
-    """Every combination of the values of some axes; the last axis varies fastest.
+    """Combines every value of each axis with every value of the others.
+
+    The last axis varies fastest.
 
     Args:
-        **axes: for each name the values it takes, at least one and each once: numbers,
-            or schedules that differ in their numbers alone.
+        **axes: for each name its values, at least one and each once: numbers, or
+            schedules that differ in their numbers only.
 
     Returns:
-        A list of dicts, as `sweep` takes them. Leave some out, or add some.
+        A list of dicts for `sweep`, to which you may add others.
 
     Raises:
         TypeError: an axis is not a sequence.
@@ -30,7 +32,8 @@ def grid(**axes: Iterable[Any]) -> list[Configuration]:
 
     Example:
         >>> import optax_warmup as ow
-        >>> points = ow.sweeps.grid(peak_value=ow.sweeps.log_space(1e-3, 1e-1, 3), seed=range(2))
+        >>> peaks = ow.sweeps.log_space(1e-3, 1e-1, 3)
+        >>> points = ow.sweeps.grid(peak_value=peaks, seed=range(2))
         >>> len(points), points[0], points[-1]
         (6, {'peak_value': 0.001, 'seed': 0}, {'peak_value': 0.1, 'seed': 1})
     """
@@ -44,32 +47,36 @@ def grid(**axes: Iterable[Any]) -> list[Configuration]:
 def random_search(
     count: int, /, *, random_seed: int = 0, **axes: Iterable[Any]
 ) -> list[Configuration]:
-    """Random points, spread evenly along every axis.
+    """Draws random points that are spread evenly along every axis.
 
-    A Latin hypercube: each axis is cut into `count` parts of equal probability, and
-    every part is hit once. Where only some of the axes matter, that finds more than a
-    grid of as many points.
+    A Latin hypercube: each axis is divided into `count` parts of equal probability, and
+    every part is hit once. If only some of the axes matter, that finds more than a grid
+    with as many points.
 
-    To train every point with three seeds, cross them:
+    To train every point with three seeds:
     `[point | {"seed": seed} for point in points for seed in range(3)]`.
 
     Args:
-        count: how many points, >= 1.
-        random_seed: of the draw; the same seed, count and axes give the same points.
-        **axes: for each name a pair (low, high), a range on a logarithmic scale with
-            0 < low < high, of whole numbers where both are ints; or a list (or range)
-            of values to choose from.
+        count: the number of points, >= 1.
+        random_seed: an integer >= 0; equal seed, count and axes give equal points.
+        **axes: for each name a tuple (low, high), a range on a logarithmic scale with
+            0 < low < high, of integers if both are; or a list (or range) of values to
+            choose from.
 
     Returns:
         A list of `count` dicts, as `sweep` takes them.
 
     Raises:
-        TypeError: an axis is neither a pair of numbers nor a sequence.
-        ValueError: there is no axis, or one is empty; a range is not 0 < low < high.
+        TypeError: an axis is neither a pair of numbers nor a sequence, or
+            `random_seed` is not an integer.
+        ValueError: there is no axis, one is empty, a range is not 0 < low < high, or
+            `random_seed` is negative.
 
     Example:
         >>> import optax_warmup as ow
-        >>> points = ow.sweeps.random_search(4, peak_value=(1e-4, 1.0), warmup_steps=[0, 10])
+        >>> points = ow.sweeps.random_search(
+        ...     4, peak_value=(1e-4, 1.0), warmup_steps=[0, 10]
+        ... )
         >>> sorted(int(math.log10(point["peak_value"])) for point in points)
         [-3, -2, -1, 0]
         >>> sorted(point["warmup_steps"] for point in points)
@@ -80,6 +87,7 @@ def random_search(
     1979; Bergstra, Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012.
     """
     count = _check.length("random_search", "count", count, minimum=1)
+    random_seed = _check.length("random_search", "random_seed", random_seed)
     random = np.random.default_rng(random_seed)
     ranges = {name: axis for name, axis in axes.items() if isinstance(axis, tuple)}
     lists = _axes("random_search", axes, besides=ranges)
@@ -98,17 +106,17 @@ def random_search(
 
 
 def log_space(low: float, high: float, count: int) -> list[Any]:
-    """Values from `low` to `high`, each the same multiple of the one before.
+    """Returns values from `low` to `high`, each the same multiple of the one before.
 
     value(i) = low * (high / low)**(i / (count - 1))
 
     Args:
-        low: the first value, > 0. A logarithmic scale has no 0.
+        low: the first value, > 0, as a logarithmic scale has no 0.
         high: the last value, > low.
-        count: how many, >= 2.
+        count: the number of values, >= 2.
 
     Returns:
-        A list of floats; of ints, each once, where both ends are ints.
+        A list of floats; if both ends are ints, of ints, each once.
 
     Raises:
         TypeError: an argument is not a number.
@@ -149,7 +157,7 @@ def _check_range(
     owner: str, low_name: str, low: Any, high_name: str, high: Any
 ) -> None:
     hint = (
-        "a logarithmic scale has no 0: begin at the smallest value that matters, and "
+        "a logarithmic scale has no 0: start at the smallest value that matters, and "
         "add 0 to the list yourself"
     )
     _check.number(owner, low_name, low, above=0, hint=hint)
@@ -159,7 +167,7 @@ def _check_range(
 def _axes(
     owner: str, axes: dict[str, Iterable[Any]], besides: Iterable[str] = ()
 ) -> dict[str, list[Any]]:
-    """Each axis as a list of plain values."""
+    """Returns each axis as a list of plain values."""
     if not axes:
         raise ValueError(f"{owner}: give at least one axis, such as seed=range(3).")
     lists = {}
@@ -168,8 +176,8 @@ def _axes(
             continue
         if isinstance(axis, str | dict) or not isinstance(axis, Iterable):
             raise TypeError(
-                f"{owner}: {name} must be a sequence of values, got {axis!r}; a single "
-                f"value is [{axis!r}]."
+                f"{owner}: {name} must be a sequence of values, got {axis!r}; for a "
+                f"single value pass [{axis!r}]."
             )
         values = [plain(value) for value in axis]
         if not values:
@@ -188,6 +196,6 @@ def _axes(
 
 
 def plain(value: Any) -> Any:
-    """A number of NumPy's or JAX's as Python's: it prints, and goes into JSON."""
+    """Converts a NumPy or JAX scalar to a Python number, which prints and is JSON."""
     scalar = isinstance(value, np.generic | np.ndarray | jax.Array) and value.ndim == 0
     return value.item() if scalar else value

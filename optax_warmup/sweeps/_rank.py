@@ -1,4 +1,4 @@
-"""Which configuration did best, and how sure that is."""
+"""Which configuration did best, and whether chance could explain it."""
 
 import math
 from collections.abc import Sequence
@@ -7,20 +7,22 @@ from typing import NamedTuple
 import numpy as np
 from jax.typing import ArrayLike
 
-from optax_warmup.sweeps._points import Configuration
+from optax_warmup import _check
+from optax_warmup.sweeps._points import Configuration, plain
 
 
 class Ranked(NamedTuple):
-    """What one configuration came to, over its seeds.
+    """The results of one configuration over its seeds.
 
     Attributes:
-        configuration: without the seed.
-        mean: of the values that are finite; NaN where none is.
-        standard_error: of that mean; NaN for fewer than two values.
-        runs: how many there were.
+        configuration: the configuration without the seed.
+        mean: the mean of the finite values; NaN if there are none.
+        standard_error: the standard error of the mean; NaN for fewer than two values.
+        runs: the number of runs.
         diverged: how many of them ended in NaN or infinity.
-        tied: whether the best one could be better by chance: its mean is ahead by at
-            most twice the standard error of the difference, or that is not known.
+        tied: whether chance could explain that it is not the best: the best mean is
+            ahead by at most twice the standard error of the difference, or that error
+            is unknown.
 
     Example:
         >>> import optax_warmup as ow
@@ -44,26 +46,30 @@ def rank(
     over: str = "seed",
     largest_first: bool = False,
 ) -> list[Ranked]:
-    """The configurations of a sweep, best first, averaged over their seeds.
+    """Ranks the configurations of a sweep, best first, averaged over their seeds.
 
     mean = sum(values) / n
     standard_error = sqrt(sum((values - mean)**2) / (n - 1) / n)
 
-    One that diverged with any seed comes after all that never did. The mean of the
-    winner flatters it, since of many equals the luckiest comes first: train it again
-    with other seeds before you report a number.
+    A configuration that diverged with any seed comes after all that never did. The mean
+    of the winner is biased: among equals the luckiest comes first. Train it again with
+    other seeds before you report a number.
 
     Args:
-        configurations: those that `sweep` was given.
-        values: what to rank by, shape (configurations,), such as the validation loss.
-        over: the name that tells the runs of one configuration apart.
-        largest_first: for an accuracy or a reward; the default is for a loss.
+        configurations: those that `sweep` was given, each once.
+        values: what to rank by, such as the validation loss; shape (configurations,).
+        over: the name of the seed, by which runs of one configuration differ.
+            Configurations without a "seed" are single runs.
+        largest_first: whether larger is better, as for an accuracy or a reward.
 
     Returns:
         A list of `Ranked`, one for each configuration without its seed.
 
     Raises:
-        ValueError: there are not as many values as configurations.
+        TypeError: a configuration is not a dict, or a value is not a real number.
+        ValueError: there is no configuration, the number of values differs, a
+            configuration has other names than the first or occurs twice, or `over` is
+            not one of the names.
 
     Example:
         >>> import optax_warmup as ow
@@ -74,23 +80,70 @@ def rank(
         {'peak_value': 0.4} 1.4 True
         {'peak_value': 0.1} 3.1 False
     """
-    numbers = np.asarray(values, np.float64)
+    _check_configurations(configurations, over)
+    if not isinstance(largest_first, bool):
+        raise TypeError(
+            f"rank: largest_first must be True or False, got {largest_first!r}."
+        )
+    numbers = _as_numbers(values)
     if numbers.shape != (len(configurations),):
         raise ValueError(
-            f"rank: values must be one number for each of the {len(configurations)} "
-            f"configurations, got shape {numbers.shape}."
+            f"rank: values must hold one number for each of the "
+            f"{len(configurations)} configurations, got shape {numbers.shape}; for "
+            f"losses of every step pass those of the last, losses[:, -1]."
         )
     groups: dict[str, tuple[Configuration, list[float]]] = {}
     for configuration, number in zip(configurations, numbers, strict=True):
-        rest = {name: x for name, x in configuration.items() if name != over}
-        groups.setdefault(repr(rest), (rest, []))[1].append(float(number))
+        rest = {name: plain(x) for name, x in configuration.items() if name != over}
+        groups.setdefault(_key(rest), (rest, []))[1].append(float(number))
     ranked = [_ranked(rest, np.array(found)) for rest, found in groups.values()]
-    if not groups:
-        raise ValueError("rank: configurations must hold at least one, got none.")
     sign = -1 if largest_first else 1
     ranked.sort(key=lambda r: (r.diverged > 0, math.isnan(r.mean), sign * r.mean))
     best = ranked[0]
     return [each._replace(tied=_tied(each, best)) for each in ranked]
+
+
+def _check_configurations(configurations: Sequence[Configuration], over: str) -> None:
+    if not len(configurations):
+        raise ValueError("rank: configurations must hold at least one, got none.")
+    for index, each in enumerate(configurations):
+        if not isinstance(each, dict):
+            raise TypeError(
+                f"rank: configurations[{index}] must be a dict of names and numbers, "
+                f"got {each!r}."
+            )
+    names = sorted(configurations[0])
+    if over not in names and over != "seed":
+        raise ValueError(
+            f"rank: over must be one of the names {', '.join(names)}, got {over!r}."
+        )
+    seen: dict[str, int] = {}
+    for index, each in enumerate(configurations):
+        if sorted(each) != names:
+            raise ValueError(
+                f"rank: configurations[{index}] must have the names of the first, "
+                f"{names}, got {sorted(each)}."
+            )
+        first = seen.setdefault(_key({n: plain(x) for n, x in each.items()}), index)
+        if first != index:
+            raise ValueError(
+                f"rank: configurations[{index}] must differ from the others, it is "
+                f"configurations[{first}] again; runs of one configuration differ in "
+                f"their {over!r}."
+            )
+
+
+def _as_numbers(values: ArrayLike) -> np.ndarray:
+    array = np.asarray(values)
+    if not (_check.is_real(array.dtype) or array.size == 0):
+        raise TypeError(
+            f"rank: values must be real numbers, got an array of {array.dtype}."
+        )
+    return array.astype(np.float64)
+
+
+def _key(configuration: Configuration) -> str:
+    return repr(sorted(configuration.items()))
 
 
 def _ranked(configuration: Configuration, values: np.ndarray) -> Ranked:

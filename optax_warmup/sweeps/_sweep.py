@@ -1,4 +1,4 @@
-"""The sweep: one program, compiled once, for many configurations at a time."""
+"""The sweep: many configurations at a time, in one program compiled once."""
 
 import math
 import os
@@ -16,6 +16,7 @@ from optax_warmup.sweeps._folder import Folder, Leaves, identity
 from optax_warmup.sweeps._points import Configuration
 
 AXIS = "configuration"
+_SPLIT, _SAME = P(AXIS), P()  # type: ignore[no-untyped-call]
 
 
 def sweep(
@@ -33,44 +34,44 @@ def sweep(
 
     result[i] = train(*shared, **configurations[i])
 
-    The configurations are stacked, split over the devices and vmapped. That is possible
-    because a schedule takes numbers that are not known yet: `train` may build
-    `warmup_cosine(peak_value, warmup_steps, 1000)` from its arguments, which are then
-    traced and so not checked; or a configuration may hold the schedule itself, which
-    was.
+    The configurations are stacked, split over the devices and vmapped. `train` may
+    build `warmup_cosine(peak_value, warmup_steps, 1000)` from its arguments, which are
+    then traced and not checked. Or a configuration may hold the schedule itself, which
+    was checked when it was built.
 
-    A configuration that diverges has NaN in its result and disturbs no other.
+    A configuration that diverges gets NaN in its result and does not affect the others.
 
-    With a folder, what is trained is kept chunk by chunk. The same call again, after an
-    interruption, trains what is missing, and reads the rest.
+    With a folder, results are saved chunk by chunk. After an interruption, the same
+    call reads them and trains what is missing.
 
     Args:
-        train: a function that JAX can trace, from the shared arrays and the numbers of
-            one configuration, by name, to a pytree of arrays; a whole training, in a
-            `jax.lax.scan`.
-        configurations: dicts of the same names, from `grid`, `random_search` or your
-            own: numbers, or schedules that differ in their numbers alone.
-        shared: arrays that all configurations have in common, such as the data. An
-            array that `train` closes over instead is compiled into the program.
-        chunk: how many to train at once; fewer are seen and saved sooner. By default as
-            many as memory holds.
-        folder: where results are kept. It belongs to this sweep: configurations,
-            shared arrays, the traced program and the version of jax.
-        progress: called with (done, total): at the start, where some may be read from
+        train: a traceable function of the shared arrays (by position) and the values of
+            one configuration (by name) that returns a pytree of arrays; usually a whole
+            training in a `jax.lax.scan`.
+        configurations: dicts with the same names, from `grid`, `random_search` or your
+            own: numbers, or schedules that differ in their numbers only.
+        shared: a tuple of arrays (or pytrees) that all configurations use, such as the
+            data. An array that `train` closes over is compiled into the program.
+        chunk: how many to train at once; smaller chunks are reported and saved sooner.
+            By default as many as fit into memory.
+        folder: where results are saved. It belongs to this sweep alone: to its
+            configurations, shared arrays, traced program and version of jax.
+        progress: called with (done, total) at the start, where some may be read from
             the folder, and after each chunk.
-        devices: those to use; by default all that this process has.
-        free_memory: bytes that the program may take on each device; by default what
+        devices: the devices to use; by default all of this process.
+        free_memory: the bytes that the program may use on each device; by default what
             is free there now.
 
     Returns:
-        The pytree that `train` returns, of NumPy arrays with a leading axis of
+        The pytree that `train` returns, with NumPy arrays that have a leading axis of
         configurations, in their order.
 
     Raises:
-        TypeError: a configuration holds something else than numbers and schedules.
-        ValueError: there is no configuration, or their names or structures differ;
-            `chunk` is more than memory holds, and the message says how many fit; the
-            folder belongs to another sweep.
+        TypeError: `train` or `progress` is not callable, `shared` is not a tuple, or a
+            configuration holds something else than numbers and schedules.
+        ValueError: there is no configuration or no device; configurations differ in
+            names or structure; `chunk` does not fit into memory (the message says how
+            many do); or the folder belongs to another sweep or is damaged.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax, optax_warmup as ow
@@ -88,6 +89,7 @@ def sweep(
         >>> [round(loss, 3) for loss in ow.sweeps.sweep(train, points)["loss"].tolist()]
         [0.107, 0.338, 0.0, 0.0, inf, inf]
     """
+    _check_arguments(train, shared, progress, devices)
     stacked = columns.stack(configurations)
     count = len(configurations)
     if chunk is not None:
@@ -108,7 +110,7 @@ def sweep(
     if folder is not None:
         lowered = jax.jit(one).lower(shared, first)
         kept = Folder(folder, identity(lowered, columns.plain(configurations), shared))
-        for indices, found in kept.load():
+        for indices, found in kept.load(results):
             _fill(results, indices, found)
             done[indices] = True
     if progress:
@@ -131,14 +133,30 @@ def sweep(
     return jax.tree.unflatten(structure, results)
 
 
+def _check_arguments(
+    train: Any, shared: Any, progress: Any, devices: Sequence[jax.Device] | None
+) -> None:
+    if not callable(train):
+        raise TypeError(f"sweep: train must be a function, got {train!r}.")
+    if not isinstance(shared, tuple):
+        raise TypeError(
+            f"sweep: shared must be a tuple of arrays, got {type(shared).__name__}; a "
+            "single one is (array,)."
+        )
+    if progress is not None and not callable(progress):
+        raise TypeError(f"sweep: progress must be a function, got {progress!r}.")
+    if devices is not None and not len(devices):
+        raise ValueError("sweep: devices must hold at least one device, got none.")
+
+
 def _fill(results: Leaves, indices: np.ndarray, found: Leaves) -> None:
     for result, leaf in zip(results, found, strict=True):
-        # What NumPy does not know, such as bfloat16, it saves as bytes.
+        # NumPy saves dtypes that it does not know, such as bfloat16, as bytes.
         result[indices] = leaf.view(result.dtype)
 
 
 class _Program:
-    """One compiled program, and the numbers that it is run on chunk by chunk."""
+    """One compiled program, and the configurations that it runs on in chunks."""
 
     def __init__(
         self,
@@ -150,21 +168,21 @@ class _Program:
         self.devices = list(jax.local_devices() if devices is None else devices)
         self.stacked = stacked
         mesh = Mesh(np.array(self.devices), (AXIS,), axis_types=(AxisType.Auto,))
-        self.split = NamedSharding(mesh, P(AXIS))
-        self.shared = jax.device_put(shared, NamedSharding(mesh, P()))
-        # By hand, not by the compiler: the devices have nothing to say to each other.
+        self.split = NamedSharding(mesh, _SPLIT)
+        self.shared = jax.device_put(shared, NamedSharding(mesh, _SAME))
+        # A shard_map, since the devices need not communicate.
         self.function = jax.jit(
             jax.shard_map(
                 jax.vmap(one, in_axes=(None, 0)),
                 mesh=mesh,
-                in_specs=(P(), P(AXIS)),
-                out_specs=P(AXIS),
+                in_specs=(_SAME, _SPLIT),
+                out_specs=_SPLIT,
                 check_vma=False,
             )
         )
 
     def compile(self, count: int, chunk: int | None, free_memory: float | None) -> int:
-        """Compiles for as many at once as wanted, or as fit; returns how many."""
+        """Compiles for as many at once as asked for, or as fit; returns how many."""
         free = memory.free(self.devices) if free_memory is None else free_memory
         size = self._whole(min(chunk or count, count))
         needed = self._compile(size)
@@ -174,17 +192,17 @@ class _Program:
         devices = "the device" if len(self.devices) == 1 else "each device"
         what = (
             f"{size} configurations at once need {memory.readable(needed)} on "
-            f"{devices}, of which {memory.readable(free)} are free"
+            f"{devices}, where {memory.readable(free)} are free"
         )
         if fit == 0:
             raise ValueError(
-                f"sweep: {what}: not one fits. Make the training smaller, its batch or "
-                "what it returns, or give free_memory if there is more."
+                f"sweep: {what}: not one fits. Make the batch smaller or return less "
+                "from train; pass free_memory if there is more."
             )
         if chunk is not None:
             raise ValueError(
-                f"sweep: chunk={chunk} is more than memory holds: {what}. About {fit} "
-                f"fit: give chunk={fit}, or leave it out."
+                f"sweep: chunk={chunk} does not fit into memory: {what}. About {fit} "
+                f"fit: pass chunk={fit}, or leave it out."
             )
         # Chunks of equal size: the last one is padded.
         size = self._whole(math.ceil(count / math.ceil(count / fit)))
@@ -192,7 +210,7 @@ class _Program:
         return size
 
     def run(self, indices: np.ndarray) -> Leaves:
-        """The results of some configurations, at most as many as it is compiled for."""
+        """Returns the results of at most as many configurations as it compiled for."""
         padded = np.resize(indices, self.size)
         split = jax.device_put(self._rows(padded), self.split)
         found = jax.device_get(self.program(self.shared, split))
@@ -201,15 +219,18 @@ class _Program:
     def _compile(self, size: int) -> int:
         self.size = size
         shapes = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.split),
+            lambda x: jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
+                x.shape, x.dtype, sharding=self.split
+            ),
             self._rows(np.zeros(size, int)),
         )
         self.program = self.function.lower(self.shared, shapes).compile()
         return memory.needed(self.program)
 
     def _whole(self, size: int) -> int:
-        """A size that the devices share evenly."""
+        """Rounds a size up so that the devices share it evenly."""
         return math.ceil(size / len(self.devices)) * len(self.devices)
 
     def _rows(self, indices: np.ndarray) -> Columns:
-        return jax.tree.map(lambda column: column[indices], self.stacked)
+        rows: Columns = jax.tree.map(lambda column: column[indices], self.stacked)
+        return rows

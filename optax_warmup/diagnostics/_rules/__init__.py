@@ -1,4 +1,5 @@
-"""The rules of advice: each looks at the evidence and says what it finds, or nothing.
+"""The rules of advice: each looks at the evidence and yields what it finds.
 
-Their thresholds are explained in docs/diagnostics.md, under the code of each advice.
+What a rule rests on, and where its thresholds come from, is in _explanations.py under
+the code of its advice.
 """

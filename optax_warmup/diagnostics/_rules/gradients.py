@@ -1,37 +1,41 @@
-"""Rules about gradients: spikes, gradients that vanish or explode, and broken ones."""
+"""Rules about gradients that jump, vanish, explode or are not finite."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from optax_warmup.diagnostics._evidence import Advice, Evidence, listed
-from optax_warmup.diagnostics._text import number
+from optax_warmup._drawing.numbers import number
+from optax_warmup.diagnostics._advice import Advice
+from optax_warmup.diagnostics._evidence import Evidence, join_names
 
-# A gradient that is suddenly so many times as large as nu remembers. For b2 near 1 it
-# is the lag of 2.3 that Wortsman et al. 2023 (arXiv:2304.13013) call a spike.
+# A spike is a gradient that is suddenly this many times as large as nu knows. For b2
+# near 1 its normalized RMS is the 2.3 of Wortsman et al. 2023 (arXiv:2304.13013).
 _JUMP = 2.3
-_SOON = 8  # updates within which the loss follows, as they found
+_SOON = 8  # updates within which the loss followed, in their runs
 
 
-def alarm(b2: float, count: np.ndarray) -> np.ndarray:
-    """The lag of a gradient that is `_JUMP` times as large, after `count` updates.
+def spike_threshold(b2: float, count: np.ndarray) -> np.ndarray:
+    """Returns the normalized RMS of a gradient that jumps to `_JUMP` times its size.
 
-    nu_hat holds the new gradient too, with weight w = (1 - b2) / (1 - b2**count), so
-    lag = k / sqrt(1 + w * (k**2 - 1)) for a k-fold gradient; 1 / sqrt(w) at most.
+    nu_hat contains the new gradient with weight w = (1 - b2) / (1 - b2**count), so a
+    k-fold gradient has k / sqrt(1 + w * (k**2 - 1)), which is at most 1 / sqrt(w).
     """
     weight = (1 - b2) / (1 - b2**count)
-    return _JUMP / np.sqrt(1 + weight * (_JUMP**2 - 1))
+    threshold: np.ndarray = _JUMP / np.sqrt(1 + weight * (_JUMP**2 - 1))
+    return threshold
 
 
 def spikes(e: Evidence) -> Iterator[Advice]:
     """update-spikes."""
     history = e.history
     excess, value = (
-        _lag(e) if e.by_group("normalized_gradient_rms") is not None else _growth(e)
+        _from_gradients(e)
+        if e.by_group("normalized_gradient_rms") is not None
+        else _from_moments(e)
     )
-    # The lag of a few coordinates scatters by itself, as chi / sqrt(size) does.
+    # Over a few coordinates it is noisy, as chi / sqrt(size) is.
     allowed = 1 + 4 / np.sqrt(2 * np.maximum(history.sampled, 1))
-    # What happens at a rate that is still near 0 does no harm.
+    # A spike at a rate that is still near 0 does no harm.
     rate = history.learning_rate
     matters = np.isnan(rate) | (rate >= 0.1 * e.peak)
     hit = (excess > allowed) & matters[:, None]
@@ -44,24 +48,25 @@ def spikes(e: Evidence) -> Iterator[Advice]:
     names = tuple(history.groups[g] for g in order if hit[:, g].any())
     steps = e.steps_of(rows)
     followed = [s for s in steps if any(s < x <= s + _SOON for x in e.loss_spikes)]
-    more = f" and of {len(followed) - 1} more" if followed[1:] else ""
+    more = f" and after {len(followed) - 1} others" if followed[1:] else ""
     if followed:
         severity = "problem"
         outcome = (
-            f" The loss followed within {_SOON} updates of step {followed[0]:,}{more}."
+            f" The loss spiked within {_SOON} updates after step {followed[0]:,}{more}."
         )
     else:
         severity = "note" if e.losses else "warning"
-        outcome = " The loss did not follow." if e.losses else ""
-    when = f"at {len(steps)} recorded steps, the first {steps[0]:,}"
-    when = when if len(steps) > 1 else f"at step {steps[0]:,}"
+        outcome = " The loss did not spike." if e.losses else ""
+    when = f"at step {steps[0]:,}"
+    if len(steps) > 1:
+        when = f"at {len(steps)} recorded steps, from step {steps[0]:,} on"
     yield Advice(
         "update-spikes",
         severity,
-        f"Gradients outgrew nu {when}, in {listed(names)}: "
-        f"{value(int(row), int(group))}, so the update was too large.{outcome}",
-        "Lower b2 so that nu follows sooner, clip the gradients, lower the peak or "
-        "warm up longer."
+        f"Gradients grew faster than nu followed {when}, in {join_names(names)}: "
+        f"{value(int(row), int(group))}, so the updates were too large.{outcome}",
+        "Lower b2 so that nu follows faster, clip the gradients, lower the peak rate, "
+        "or warm up longer."
         if severity != "note"
         else "",
         groups=names,
@@ -69,33 +74,33 @@ def spikes(e: Evidence) -> Iterator[Advice]:
     )
 
 
-def _lag(e: Evidence) -> tuple[np.ndarray, Callable[[int, int], str]]:
-    """How far the lag lies above its alarm, and how to say it."""
+def _from_gradients(e: Evidence) -> tuple[np.ndarray, Callable[[int, int], str]]:
+    """Returns the normalized gradient RMS over its threshold, and how to say it."""
     history = e.history
     count = history.steps + 1
     expected = np.ones(len(count)) if history.corrected else history.noise_rms
-    lag = history.statistics["normalized_gradient_rms"] / expected[:, None]
-    limit = alarm(history.b2, count)
-    lag = np.where((count >= 3)[:, None], lag, 0)
+    values = history.statistics["normalized_gradient_rms"] / expected[:, None]
+    limit = spike_threshold(history.b2, count)
+    values = np.where((count >= 3)[:, None], values, 0)
 
     def say(row: int, group: int) -> str:
         return (
-            f"lag {number(lag[row, group])} in {history.groups[group]} at step "
-            f"{history.steps[row]:,} (alarm at {number(limit[row])} for b2 = "
-            f"{history.b2:g})"
+            f"the normalized gradient RMS was {number(values[row, group])} in "
+            f"{history.groups[group]} at step {history.steps[row]:,} (a spike is above "
+            f"{number(limit[row])} for b2 = {history.b2:g})"
         )
 
-    return np.nan_to_num(lag / limit[:, None], posinf=0), say
+    return np.nan_to_num(values / limit[:, None], posinf=0), say
 
 
-def _growth(e: Evidence) -> tuple[np.ndarray, Callable[[int, int], str]]:
-    """The same without recorded gradients: their RMS between rows follows from nu."""
+def _from_moments(e: Evidence) -> tuple[np.ndarray, Callable[[int, int], str]]:
+    """The same without recorded gradients: nu tells their RMS since the row before."""
     history = e.history
     old = np.roll(e.nu_sum, 1, axis=0)
-    fade = e.fade[:, None]
+    decay = e.decay[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        since = (e.nu_sum - fade * old) / (1 - fade)
-        bias = history.bias_correction if history.corrected else np.ones(len(fade))
+        since = (e.nu_sum - decay * old) / (1 - decay)
+        bias = history.bias_correction if history.corrected else np.ones(len(decay))
         ratio = np.sqrt(np.maximum(since, 0) * np.roll(bias, 1)[:, None] / old)
     known = np.roll(history.effective_sample_size, 1) >= 4
     known[0] = False
@@ -103,16 +108,16 @@ def _growth(e: Evidence) -> tuple[np.ndarray, Callable[[int, int], str]]:
 
     def say(row: int, group: int) -> str:
         return (
-            f"{number(ratio[row, group])} times as large as nu held in "
-            f"{history.groups[group]} up to step {history.steps[row]:,} (alarm at "
-            f"{_JUMP})"
+            f"they were {number(ratio[row, group])} times as large as nu knew in "
+            f"{history.groups[group]} up to step {history.steps[row]:,} (a spike is "
+            f"above {_JUMP})"
         )
 
     return ratio / _JUMP, say
 
 
 def _sizes(e: Evidence) -> np.ndarray:
-    """The gradients' RMS, or what nu says of it, shape (T, G)."""
+    """Returns the RMS of the gradients, or what nu says about it, shape (T, G)."""
     recorded = e.by_group("gradient_rms")
     return e.history.statistics["nu_hat_rms"] if recorded is None else recorded
 
@@ -130,10 +135,10 @@ def vanishing(e: Evidence) -> Iterator[Advice]:
         yield Advice(
             "gradients-vanish",
             "note" if largest > 0 else "problem",
-            f"{listed(e.names(dead))} got no gradient at all in the recorded steps "
-            f"from {e.history.steps[len(e.history.steps) // 3]:,} on.",
-            "If they are not frozen on purpose, look for a stop_gradient or a part of "
-            "the network that is not used.",
+            f"{join_names(e.names(dead))} got no gradient at all from step "
+            f"{e.history.steps[len(e.history.steps) // 3]:,} on.",
+            "If that is not on purpose, look for a stop_gradient, or a part of the "
+            "network that is not used.",
             groups=e.names(dead),
         )
     faint = some & ~dead & (level < 1e-4 * largest)
@@ -146,10 +151,11 @@ def vanishing(e: Evidence) -> Iterator[Advice]:
         "gradients-vanish",
         # A few coordinates, such as the biases of attention's keys, may have none.
         "warning" if weight > 0.01 else "note",
-        f"The gradients of {listed(e.names(faint))} vanish: RMS {number(level[least])} "
-        f"in {e.history.groups[least]}, {number(largest)} in {most}.",
-        "Adam still takes full steps there, along noise. Look at the initialisation, "
-        "the activations and the residual paths before them.",
+        f"The gradients of {join_names(e.names(faint))} vanish: their RMS is "
+        f"{number(level[least])} in {e.history.groups[least]} and {number(largest)} in "
+        f"{most}.",
+        "Adam still takes full steps there, mostly along noise. Look at the "
+        "initialization, the activations and the residual connections.",
         groups=e.names(faint),
     )
 
@@ -163,7 +169,7 @@ def exploding(e: Evidence) -> Iterator[Advice]:
     before, now = np.median(sizes, axis=0), np.median(sizes[-5:], axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         growth = now / before
-    # Not a layer whose gradients had vanished and come back.
+    # A layer whose gradients had vanished and came back does not count.
     hit = (growth > 30) & (before > 0) & np.isfinite(now) & (now > 0.01 * now.max())
     if not hit.any():
         return
@@ -171,11 +177,11 @@ def exploding(e: Evidence) -> Iterator[Advice]:
     yield Advice(
         "gradients-explode",
         "problem",
-        f"The gradients of {listed(e.names(hit))} explode: in "
+        f"The gradients of {join_names(e.names(hit))} explode: in "
         f"{e.history.groups[worst]} they are now {number(now[worst])} (RMS), "
         f"{number(growth[worst])} times their usual size in this run.",
-        "Look at the loss; lower the peak, warm up longer, clip the gradients, or find "
-        "what makes the activations grow.",
+        "Look at the loss. Lower the peak rate, warm up longer, clip the gradients, or "
+        "find out why the activations grow.",
         groups=e.names(hit),
         steps=e.steps_of(slice(-5, None)),
     )
@@ -189,16 +195,16 @@ def not_finite(e: Evidence) -> Iterator[Advice]:
     hit = moments if moments.any() else gradients
     if not hit.any():
         return
-    rows, names = hit.any(axis=1), e.names(hit.any(axis=0))
+    rows, names = np.any(hit, axis=1), e.names(np.any(hit, axis=0))
     first = f"{e.history.steps[int(np.argmax(rows))]:,}"
     if moments.any():
         yield Advice(
             "not-finite",
             "problem",
-            f"nu holds NaN or infinity in {listed(names)} since step {first} or "
-            f"shortly before: it never recovers, and NaN spreads to the weights.",
-            "Restart from a checkpoint before it. optax.apply_if_finite around the "
-            "whole optimizer skips such gradients.",
+            f"nu holds NaN or infinity in {join_names(names)} since step {first} or "
+            f"shortly before. It never recovers, and NaN spreads to the weights.",
+            "Restart from an earlier checkpoint, with optax_warmup.skip_nonfinite "
+            "around the whole optimizer: it skips such gradients.",
             groups=names,
             steps=e.steps_of(rows),
         )
@@ -206,9 +212,9 @@ def not_finite(e: Evidence) -> Iterator[Advice]:
         yield Advice(
             "not-finite",
             "warning",
-            f"Gradients of {listed(names)} were NaN or infinite at {rows.sum()} "
-            f"recorded steps, the first {first}; they did not reach nu.",
-            "Find the batch or the operation that makes them.",
+            f"Gradients of {join_names(names)} were NaN or infinite at {rows.sum()} "
+            f"recorded steps, first at step {first}. They did not reach nu.",
+            "Find the batch or the operation that produces them.",
             groups=names,
             steps=e.steps_of(rows),
         )

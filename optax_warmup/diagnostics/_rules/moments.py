@@ -1,12 +1,13 @@
-"""Rules about nu itself: what it cannot follow, and what drowns it."""
+"""Rules about nu: its constants, its precision, and eps beside it."""
 
 from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
 
-from optax_warmup.diagnostics._evidence import Advice, Evidence, listed
-from optax_warmup.diagnostics._text import number, share
+from optax_warmup._drawing.numbers import number, percent, two_digits
+from optax_warmup.diagnostics._advice import Advice
+from optax_warmup.diagnostics._evidence import Evidence, join_names
 
 
 def other_constants(e: Evidence) -> Iterator[Advice]:
@@ -26,11 +27,11 @@ def other_constants(e: Evidence) -> Iterator[Advice]:
     yield Advice(
         "constants-differ",
         "problem",
-        f"The moments of the first update do not fit b1 = {b1:g} and b2 = {b2:g}: "
-        f"mean(mu_hat**2) / mean(nu_hat) is {number(snr)}, and must be 1{guess}. All "
-        f"statistics are off by as much.",
-        "Give record_moments the constants of the optimizer that it wraps. (An "
-        "optimizer that starts nu elsewhere than at 0, such as yogi, shows this too.)",
+        f"The moments of the first update do not match b1 = {b1:g} and b2 = {b2:g}: "
+        f"mean(mu_hat**2) / mean(nu_hat) is {number(snr)} and should be 1{guess}. The "
+        f"other statistics are wrong by a similar factor.",
+        "Pass record_moments the b1 and b2 of the optimizer that it wraps. (An "
+        "optimizer whose nu does not start at 0, such as yogi, shows this too.)",
         steps=(0,),
     )
 
@@ -40,16 +41,17 @@ def eps(e: Evidence) -> Iterator[Advice]:
     late = slice(len(e.history.steps) // 2, None)
     dominated = np.median(e.history.statistics["eps_dominated"][late], axis=0)
     size = np.median(e.history.statistics["nu_hat_rms"][late], axis=0)
-    # Where no gradient ever came, eps does no harm; so look at the size of the others.
+    # Where no gradient ever came eps does no harm, so look at the size of the others.
     hit = (dominated >= 0.1) & (size > 0) & (size < 10 * e.history.eps)
     if hit.any():
         worst = int(np.argmax(np.where(hit, dominated, 0)))
         yield Advice(
             "eps-dominates",
             "warning",
-            f"eps = {e.history.eps:g} sets the step in {listed(e.names(hit))}, not the "
-            f"gradient: sqrt(nu_hat) is below it in {share(dominated[worst])} of the "
-            f"coordinates of {e.history.groups[worst]} (RMS {number(size[worst])}).",
+            f"eps = {e.history.eps:g} rather than the gradient sets the step size in "
+            f"{join_names(e.names(hit))}: sqrt(nu_hat) is below eps in "
+            f"{percent(dominated[worst])} of the coordinates of "
+            f"{e.history.groups[worst]} (RMS {number(size[worst])}).",
             "Lower eps, or scale the loss up.",
             groups=e.names(hit),
         )
@@ -59,24 +61,26 @@ def eps(e: Evidence) -> Iterator[Advice]:
         yield Advice(
             "eps-dominates",
             "note",
-            f"sqrt(nu_hat) is below eps in {share(dominated[worst])} of the "
-            f"coordinates of {e.history.groups[worst]}, while the others are far above "
-            f"it: most likely they never get a gradient (unseen tokens, dead units).",
+            f"sqrt(nu_hat) is below eps in {percent(dominated[worst])} of the "
+            f"coordinates of {e.history.groups[worst]} and far above it in the others: "
+            f"most likely they never get a gradient (unseen tokens, dead units).",
             groups=e.names(idle),
         )
 
 
-_MORE_BITS = "Keep the second moments in float32, or lower b2 to 0.95."
+_MORE_BITS = "Store the second moments in float32, or lower b2 to 0.95."
 
 
 def _least_fall(dtype: str) -> float:
-    """The least relative fall that some number of a dtype does not round away."""
-    return float(jnp.finfo(dtype).eps) / 4 if dtype else 0.0
+    """Returns the smallest relative decrease that a dtype can represent at all."""
+    if not dtype:
+        return 0.0
+    return float(jnp.finfo(dtype).eps) / 4  # type: ignore[no-untyped-call]
 
 
 def frozen(e: Evidence) -> Iterator[Advice]:
-    """moments-frozen: seen, or certain from the dtype of nu."""
-    # A fall by less than a quarter of eps is rounded away whatever the mantissa.
+    """moments-frozen: observed, or certain from the dtype of nu."""
+    # A decrease by less than a quarter of eps is rounded away whatever the mantissa.
     least = np.array([_least_fall(dtype) for dtype in e.history.dtypes])
     certain = (1 - e.history.b2 < least) & (e.history.sizes > 0)
     nu = e.nu_sum
@@ -85,14 +89,14 @@ def frozen(e: Evidence) -> Iterator[Advice]:
     still &= (nu[1:] > 0) & certain
     ratio = e.by_group("gradient_to_nu_ratio")
     if ratio is not None:
-        # A nu that equals the squared gradient has no reason to move.
+        # A nu that equals the squared gradient has no reason to change.
         still &= ~(np.abs(ratio[1:] - 1) < 0.1)
     hit, begin = np.zeros(nu.shape[1], bool), {}
     for group in range(nu.shape[1]):
         stretch = _longest(still[:, group])
         rows = stretch.stop - stretch.start
         updates = e.gaps[1:][stretch].sum()
-        # nu without a gradient would have lost a quarter of itself meanwhile.
+        # Without gradients nu would have lost a quarter over these updates.
         if rows >= 6 and e.history.b2**updates < 0.75:
             hit[group], begin[group] = True, (stretch.start, updates)
     if certain.any() and not hit.any():
@@ -100,9 +104,10 @@ def frozen(e: Evidence) -> Iterator[Advice]:
         yield Advice(
             "moments-frozen",
             "warning",
-            f"nu of {listed(e.names(certain))} is kept in {e.history.dtypes[group]}: "
-            f"with b2 = {e.history.b2:g} it can rise but never fall, as every fall "
-            f"({share(1 - e.history.b2)} at most) is rounded away.",
+            f"nu of {join_names(e.names(certain))} is stored in "
+            f"{e.history.dtypes[group]}. With b2 = {e.history.b2:g} it can increase "
+            f"but never decrease: a decrease of {percent(1 - e.history.b2)} or less "
+            f"an update is rounded away.",
             _MORE_BITS,
             groups=e.names(certain),
         )
@@ -113,14 +118,14 @@ def frozen(e: Evidence) -> Iterator[Advice]:
     seen = ""
     if ratio is not None:
         gradient = np.sqrt(np.median(ratio[row + 1 :, worst]))
-        seen = f", while the gradients are {number(gradient)} of what it says"
+        seen = f", while the gradients' RMS was {number(gradient)} times sqrt(nu_hat)"
     yield Advice(
         "moments-frozen",
         "problem",
-        f"nu of {listed(e.names(hit))} did not change in a single bit for "
-        f"{updates:,} updates from step {e.history.steps[row]:,} on{seen}: it is kept "
-        f"in {e.history.dtypes[worst]}, where with b2 = {e.history.b2:g} it can never "
-        f"fall.",
+        f"nu of {join_names(e.names(hit))} did not change in a single bit for "
+        f"{updates:,} updates from step {e.history.steps[row]:,} on{seen}. It is "
+        f"stored in {e.history.dtypes[worst]}, in which it can never decrease with "
+        f"b2 = {e.history.b2:g}.",
         _MORE_BITS,
         groups=e.names(hit),
         steps=e.steps_of(slice(row, None)),
@@ -133,13 +138,13 @@ def huge_gradient(e: Evidence) -> Iterator[Advice]:
     sizes = np.maximum(history.sizes, 1)
     top, tops = e.nu_max, np.sqrt(e.nu_max)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # What the other coordinates are like: their mean root, which the sums resolve
-        # better, or their RMS, which a few large ones move.
+        # The size of the other coordinates: their mean root, which the sums resolve
+        # better, or their RMS, which a few large ones dominate.
         roots = np.maximum(e.root_sum - tops, 0) / np.maximum(sizes - 1, 1)
         others = np.sqrt(np.maximum(e.nu_sum - top, 0) / np.maximum(sizes - 1, 1))
         others = np.maximum(roots, others)
-        # Only b2 acts on the largest.
-        falls = np.log(top[1:] / top[:-1]) / np.log(e.fade[1:])[:, None]
+        # The largest decays by b2 alone.
+        falls = np.log(top[1:] / top[:-1]) / np.log(e.decay[1:])[:, None]
         fading = (np.abs(falls - 1) < 0.05) & (tops[:-1] > 100 * others[:-1])
     fading &= (history.sizes > 1) & (roots[1:] > 0)
     hit, worst = np.zeros(len(sizes), bool), None
@@ -151,7 +156,7 @@ def huge_gradient(e: Evidence) -> Iterator[Advice]:
         left = top[last, group] / top[first, group]
         kept = roots[last, group] / roots[first, group]
         if left > 0.9 or kept < left**0.25:
-            continue  # too short to tell, or the others fall as well
+            continue  # too short to tell, or the others decay as well
         hit[group] = True
         times = tops[first, group] / others[first, group]
         if worst is None or times > worst[0]:
@@ -163,19 +168,20 @@ def huge_gradient(e: Evidence) -> Iterator[Advice]:
     yield Advice(
         "huge-gradient",
         "warning",
-        f"One huge gradient froze a part of {listed(e.names(hit))}: at step "
+        f"One huge gradient stalled a part of {join_names(e.names(hit))}: at step "
         f"{history.steps[first]:,} the largest sqrt(nu_hat) of {history.groups[group]} "
-        f"was {number(times)} times that of the others, and has since fallen by b2 a "
-        f"step and no more, so no gradient of that size came again. Steps there are as "
-        f"many times too small, for about {updates:,.0f} updates.",
-        "Clip the gradients (before Adam), and look for the batch that did it.",
+        f"was {number(times)} times that of the other coordinates. It has only decayed "
+        f"by b2 since, so no gradient of that size came again. The updates of that "
+        f"coordinate are too small by the same factor, for about "
+        f"{two_digits(updates):,} updates.",
+        "Clip the gradients (before Adam), and look for the batch that produced it.",
         groups=e.names(hit),
         steps=(int(history.steps[first]), int(history.steps[last])),
     )
 
 
 def _longest(flags: np.ndarray) -> slice:
-    """The longest stretch of set flags."""
+    """Returns the longest run of true flags."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
     starts, stops = edges[::2], edges[1::2]
     if not len(starts):

@@ -1,37 +1,37 @@
-"""The panels that each run has alone: maps of nu over time."""
+"""The heat maps of a record: how nu is distributed, for each run by itself."""
 
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from optax_warmup._drawing.numbers import number
+from optax_warmup._drawing.panel import HeatMap, Line
 from optax_warmup.diagnostics._history import MomentHistory
-from optax_warmup.diagnostics._panels import Heat, Line
-from optax_warmup.diagnostics._text import number
 
 _QUANTILES = (0.1, 0.5, 0.9)
 
 
-def heats(runs: Mapping[str, MomentHistory]) -> Iterator[Heat]:
-    """The panels that each run has alone."""
+def heat_maps(runs: Mapping[str, MomentHistory]) -> Iterator[HeatMap]:
+    """Yields the heat maps of each run that has something to show."""
     for index, (name, history) in enumerate(runs.items()):
         of = f", {name}" if len(runs) > 1 else ""
         if len(history.steps) and history.histogram.sum():
             yield _distribution(index, of, history)
-        if len(history.steps) and np.isfinite(_logs(history)).any():
+        if len(history.steps) and np.isfinite(_log_rms(history)).any():
             yield _groups(index, of, history)
 
 
 def _x_edges(steps: np.ndarray) -> np.ndarray:
-    """Borders between recorded updates, halfway on the log axis."""
+    """Returns the borders between recorded updates, halfway on a log axis."""
     n = steps + 1.0
     between = np.sqrt(n[1:] * n[:-1])
     last = n[-1] * (n[-1] / between[-1] if len(between) else 1.2)
     return np.concatenate([[n[0]], between, [last]])
 
 
-def _distribution(run: int, of: str, history: MomentHistory) -> Heat:
+def _distribution(run: int, of: str, history: MomentHistory) -> HeatMap:
     counts = history.histogram.sum(axis=1).astype(np.float64)
-    # NaN and infinity were counted as the largest.
+    # NaN and infinity were counted in the last bin.
     counts[history.overall["nonfinite"] > 0, -1] = 0
     total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     bias = history.bias_correction if history.corrected else np.ones(len(counts))
@@ -49,11 +49,11 @@ def _distribution(run: int, of: str, history: MomentHistory) -> Heat:
         )
         for q in _QUANTILES
     ]
-    return Heat(
+    return HeatMap(
         "distribution",
         f"Distribution of sqrt(nu_hat){of}",
-        "The size of the gradients as Adam believes it, over a sample of the "
-        "coordinates; lines at 10, 50 and 90 %.",
+        "A histogram over a sample of the coordinates, with the 10th, 50th and 90th "
+        "percentiles.",
         run,
         _x_edges(history.steps),
         2.0 ** edges[:, :-1],
@@ -64,31 +64,33 @@ def _distribution(run: int, of: str, history: MomentHistory) -> Heat:
 
 
 def _quantile(shares: np.ndarray, edges: np.ndarray, q: float) -> np.ndarray:
-    """The exponent below which a share q lies, even within a bin."""
+    """Returns the exponent below which a fraction q lies, uniform within a bin."""
     below = np.cumsum(shares, axis=1)
     bin_ = np.argmax(below >= q - 1e-12, axis=1)[:, None]
     before = np.take_along_axis(below - shares, bin_, 1)
     inside = (q - before) / np.maximum(np.take_along_axis(shares, bin_, 1), 1e-12)
     low = np.take_along_axis(edges, bin_, 1)
     high = np.take_along_axis(edges, bin_ + 1, 1)
-    return (low + np.clip(inside, 0, 1) * (high - low))[:, 0]
+    exponent: np.ndarray = low + np.clip(inside, 0, 1) * (high - low)
+    return exponent[:, 0]
 
 
-def _logs(history: MomentHistory) -> np.ndarray:
+def _log_rms(history: MomentHistory) -> np.ndarray:
     values = history.statistics["nu_hat_rms"]
     values = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-    return np.log10(values)
+    logs: np.ndarray = np.log10(values)
+    return logs
 
 
-def _groups(run: int, of: str, history: MomentHistory) -> Heat:
-    logs = _logs(history)
+def _groups(run: int, of: str, history: MomentHistory) -> HeatMap:
+    logs = _log_rms(history)
     low, high = np.nanmin(logs), np.nanmax(logs)
     rows = np.broadcast_to(np.arange(len(history.groups), dtype=float), logs.shape)
-    return Heat(
+    return HeatMap(
         "groups",
-        f"sqrt(nu_hat) by group{of}",
-        f"RMS of each group, from {number(10**low)} (pale) to {number(10**high)}; "
-        f"empty where there is no second moment, or no number.",
+        f"RMS of sqrt(nu_hat) by group{of}",
+        f"From {number(10**low)} (pale) to {number(10**high)} (dark); blank without a "
+        "second moment, or where it is not finite.",
         run,
         _x_edges(history.steps),
         rows,

@@ -1,4 +1,4 @@
-"""One page that tells of a run, or compares several: no server, no other files."""
+"""A record as one HTML page that needs no server and no other file."""
 
 import datetime
 from collections.abc import Mapping
@@ -7,11 +7,17 @@ from pathlib import Path
 
 from jax.typing import ArrayLike
 
-from optax_warmup.diagnostics import _heatmap, _panels as panels, _svg as svg, _text
-from optax_warmup.diagnostics._advise import Advice, advise
+from optax_warmup._drawing import svg
+from optax_warmup._drawing.panel import Chart, HeatMap
+from optax_warmup._files import as_path, write_atomically
+from optax_warmup.diagnostics._advice import Advice
+from optax_warmup.diagnostics._advise import advise
+from optax_warmup.diagnostics._arguments import Losses, as_runs
+from optax_warmup.diagnostics._charts import charts
+from optax_warmup.diagnostics._heat_maps import heat_maps
 from optax_warmup.diagnostics._history import MomentHistory
-from optax_warmup.diagnostics._run_folders import as_runs
-from optax_warmup.diagnostics._style import STYLE
+from optax_warmup.diagnostics._page_style import STYLE
+from optax_warmup.diagnostics._table import line, rows
 
 
 def write_report(
@@ -23,13 +29,14 @@ def write_report(
     | Mapping[int, float]
     | None = None,
 ) -> Path:
-    """Writes one HTML file about the warmup of a run, or of several side by side.
+    """Writes one HTML file about the warmup of a run, or of several runs side by side.
 
-    The advice stands on top, then pictures, then a table. The file needs nothing else:
-    it opens offline and in ten years, on a phone, in light and in dark.
+    It has the advice with an explanation of each, charts, and a table of the groups.
+    The file is self-contained: it opens offline, on a phone, in light and dark mode.
 
     Args:
-        path: where to write; the file is complete or absent.
+        path: where to write, ending in .html or .htm. An existing file is replaced only
+            once the new one is complete.
         runs: the history of a run, or a mapping of names to histories.
         losses: the training losses: for one history as in `advise`, for several a
             mapping of their names to such. Runs without losses may be left out.
@@ -38,8 +45,10 @@ def write_report(
         The path of the file.
 
     Raises:
-        TypeError: a run is no `MomentHistory`.
-        ValueError: there is no run, or `losses` names one that is not there.
+        TypeError: a run is not a `MomentHistory`, or a loss is not a number.
+        ValueError: there is no run, `losses` names one that does not exist, or `path`
+            ends in something else than .html or .htm.
+        OSError: the file cannot be written.
 
     Example:
         >>> import pathlib, tempfile, jax.numpy as jnp, optax, optax_warmup as ow
@@ -51,23 +60,22 @@ def write_report(
         ...     "No update is recorded yet." in page.read_text()
         True
     """
+    file_path = as_path("write_report", path, (".html", ".htm"))
     named, known = as_runs("write_report", runs, losses)
     advice = {n: advise(h, losses=known.get(n)) for n, h in named.items()}
-    text = _page(named, known, advice)
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    return partial.replace(path)
+    with write_atomically(file_path) as file:
+        file.write(_page(named, known, advice).encode())
+    return file_path
 
 
 def _page(
     runs: dict[str, MomentHistory],
-    losses: dict[str, dict[int, float]],
+    losses: dict[str, Losses],
     advice: dict[str, tuple[Advice, ...]],
 ) -> str:
     title = f"Warmup report: {', '.join(runs)}"
-    charts = [_figure(p, svg.chart(p)) for p in panels.charts(runs, losses)]
-    maps = [_figure(p, svg.heat(p)) for p in _heatmap.heats(runs)]
+    figures = [_figure(p, svg.chart(p)) for p in charts(runs, losses)]
+    figures += [_figure(p, svg.heat_map(p)) for p in heat_maps(runs)]
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -85,7 +93,7 @@ def _page(
 {"".join(_advice(i, n, a, len(runs) > 1) for i, (n, a) in enumerate(advice.items()))}
 </section>
 <section class="figures">
-{"".join([*charts, *maps])}
+{"".join(figures)}
 </section>
 {"".join(_table(i, n, h) for i, (n, h) in enumerate(runs.items()))}
 <footer>{_footer(runs)}</footer>
@@ -96,10 +104,10 @@ def _page(
 
 
 def _key(runs: dict[str, MomentHistory]) -> str:
-    """Each run's colour, name and state."""
+    """Returns the colour, name and last recorded step of each run."""
     rows = "".join(
         f'<li><span class="dot run{i % 6}"></span><b>{escape(name)}</b> '
-        f"<span>{escape(_text.line(history).replace('  ', ' · '))}</span></li>"
+        f"<span>{escape(line(history).replace('  ', ' · '))}</span></li>"
         for i, (name, history) in enumerate(runs.items())
     )
     return f'<ul class="key">{rows}</ul>'
@@ -112,7 +120,7 @@ def _advice(index: int, name: str, found: tuple[Advice, ...], several: bool) -> 
         else ""
     )
     if not found:
-        return f'{head}<p class="card fine">Nothing to complain about.</p>'
+        return f'{head}<p class="card fine">No issues found.</p>'
     return head + "".join(map(_card, found))
 
 
@@ -122,30 +130,32 @@ def _card(advice: Advice) -> str:
     if len(advice.groups) > 3:
         names = ", ".join(map(escape, advice.groups))
         groups = (
-            f"<details><summary>{len(advice.groups)} groups</summary>{names}</details>"
+            f"<details><summary>All {len(advice.groups)} groups</summary>{names}"
+            "</details>"
         )
     return (
         f'<article class="card {advice.severity}"><h3>{advice.severity} '
         f"<code>{advice.code}</code></h3><p>{escape(advice.finding)}</p>{change}{groups}"
-        f"</article>"
+        f"<details><summary>Why this is reported</summary>"
+        f"{escape(advice.explanation)}</details></article>"
     )
 
 
-def _figure(panel: panels.Chart | panels.Heat, picture: str) -> str:
+def _figure(panel: Chart | HeatMap, picture: str) -> str:
     return (
-        f"<figure><figcaption><b>{escape(panel.title)}</b> {escape(panel.about)}"
+        f"<figure><figcaption><b>{escape(panel.title)}</b> {escape(panel.caption)}"
         f"</figcaption>{picture}</figure>"
     )
 
 
 def _table(index: int, name: str, history: MomentHistory) -> str:
-    head, *rows = _text.rows(history)
-    if not rows:
+    head, *groups = rows(history)
+    if not groups:
         return ""
     header = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows
+        for row in groups
     )
     title = f"{escape(name)} at step {history.steps[-1]:,}"
     return (
@@ -164,9 +174,5 @@ def _footer(runs: dict[str, MomentHistory]) -> str:
             f"{name}: {constants}; {meta}" if meta else f"{name}: {constants}"
         )
     when = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    lines = [
-        "Each code of the advice is explained in docs/diagnostics.md.",
-        *origins,
-        f"Written {when}.",
-    ]
-    return "".join(f"<p>{escape(line)}</p>" for line in lines)
+    texts = [*origins, f"Written {when}."]
+    return "".join(f"<p>{escape(text)}</p>" for text in texts)

@@ -1,20 +1,31 @@
-"""The style of the report's page, for light and dark, for phones and wide screens."""
+"""The style sheet of the report, for light and dark mode, phones and wide screens."""
 
-STYLE = """
+from optax_warmup._drawing.palette import DARK, LIGHT
+
+
+def _runs(colors: tuple[str, ...]) -> str:
+    return " ".join(f"--c{i}: {color};" for i, color in enumerate(colors))
+
+
+_CLASSES = "\n".join(f".run{i} {{ color: var(--c{i}); }}" for i in range(len(LIGHT)))
+
+STYLE = f"""
+:root {{ {_runs(LIGHT)} }}
+@media (prefers-color-scheme: dark) {{ :root {{ {_runs(DARK)} }} }}
+{_CLASSES}
+"""
+
+STYLE += """
 :root {
   --paper: #ffffff; --card: #f6f7f9; --ink: #24292f; --pale: #6b737c;
   --grid: #e6e8eb; --problem: #c0392b; --warning: #b7791f; --note: #5f6b76;
   --fine: #2e7d4f; --reference: #8a929a;
-  --c0: #1f6f8b; --c1: #c8442f; --c2: #4c7f2e; --c3: #8a5ba6; --c4: #b8761a;
-  --c5: #4a4a4a;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #14171a; --card: #1d2126; --ink: #e3e6e8; --pale: #98a1aa;
     --grid: #2b3036; --problem: #ff7b6b; --warning: #e5b454; --note: #9aa5b1;
     --fine: #6cc48f; --reference: #7d868f;
-    --c0: #5cb8d6; --c1: #ff8a73; --c2: #93c96f; --c3: #c79be0; --c4: #e9b25c;
-    --c5: #b9bec4;
   }
 }
 * { box-sizing: border-box; }
@@ -45,7 +56,8 @@ p { margin: 4px 0 0; }
 .card.note { border-color: var(--note); }
 .card.note h3 { color: var(--note); }
 .card.fine { border-color: var(--fine); }
-details { color: var(--pale); font-size: .85rem; }
+details { color: var(--pale); font-size: .85rem; margin-top: 4px; }
+summary { cursor: pointer; }
 .figures {
   display: grid; gap: 20px 24px; margin-top: 24px; align-items: start;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr));
@@ -71,8 +83,6 @@ svg circle { fill: currentColor; stroke: var(--paper); stroke-width: 1.5; }
 svg rect { fill: currentColor; shape-rendering: crispEdges; }
 .reference { color: var(--reference); }
 svg .line.reference { stroke-width: 1.3; stroke-dasharray: 4 4; }
-.run0 { color: var(--c0); } .run1 { color: var(--c1); } .run2 { color: var(--c2); }
-.run3 { color: var(--c3); } .run4 { color: var(--c4); } .run5 { color: var(--c5); }
 .table div { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; }
 th, td { padding: 4px 10px; text-align: right; white-space: nowrap; }

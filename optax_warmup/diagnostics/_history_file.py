@@ -1,6 +1,6 @@
-"""A record's file: arrays in one .npz, and beside them a JSON text that explains them.
+"""The file of a record: arrays in one .npz, with a JSON text that describes them.
 
-It knows nothing of what the arrays mean; see history.py.
+What the arrays mean is known in _history.py alone.
 """
 
 import importlib.metadata
@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from optax_warmup._files import write_atomically
+
 KIND = "optax_warmup moments"
 FORMAT = 3  # 2: whether moments are corrected; versions. 3: samples and dtypes
 _PACKAGES = ("optax_warmup", "jax", "optax", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """The versions of what computed a record, by package."""
+    """Returns the versions of the packages that compute a record."""
     return {package: _version(package) for package in _PACKAGES}
 
 
@@ -28,17 +30,23 @@ def _version(package: str) -> str:
 
 
 def write(path: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
-    """Writes one .npz file, complete or not at all: beside its place, then moved."""
+    """Writes arrays and their description to one .npz file, complete or not at all."""
     text = json.dumps({"kind": KIND, "format": FORMAT} | meta)
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
+    with write_atomically(path) as file:
         np.savez_compressed(file, allow_pickle=False, meta=np.array(text), **arrays)
-    return partial.replace(path)
+    return path
 
 
 def read(owner: str, path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What `write` wrote. Errors name the `owner`, the file and what is wrong."""
-    refusal = f"{owner}: {path} is not a whole file written by MomentHistory.save"
+    """Reads what `write` wrote: (description, arrays).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is another kind of file, damaged, or of another format.
+    """
+    if path.is_dir():
+        raise ValueError(f"{owner}: {path} is a folder; pass the .npz file in it.")
+    refusal = f"{owner}: {path} is not a complete file written by MomentHistory.save"
     try:
         with path.open("rb") as stream, np.load(stream) as file:
             arrays = {name: file[name] for name in file.files if name != "meta"}
@@ -50,7 +58,7 @@ def read(owner: str, path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]
             f"{refusal}: it is truncated or damaged ({error!r})."
         ) from error
     if not isinstance(meta, dict) or meta.get("kind") != KIND:
-        raise ValueError(f"{refusal}: its arrays are something else.")
+        raise ValueError(f"{refusal}: it holds something else.")
     if meta["format"] != FORMAT:
         raise ValueError(
             f"{owner}: {path} has format {meta['format']}, this optax_warmup reads "

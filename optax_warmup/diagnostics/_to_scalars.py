@@ -1,4 +1,4 @@
-"""A record as flat numbers with names, for any logger."""
+"""A record as named numbers, for any logger."""
 
 import optax
 
@@ -10,21 +10,22 @@ from optax_warmup.diagnostics._read_moments import read_moments
 def to_scalars(
     record: MomentHistory | optax.OptState, *, step: int | None = None
 ) -> dict[str, float]:
-    """Flattens one recorded step into names and numbers, for TensorBoard or W&B.
+    """Returns one recorded step as named floats, for TensorBoard, W&B or MLflow.
 
     Args:
         record: a history, or an optimizer state with one record in it.
-        step: the step to look at: the last recorded one that is not after it. By
-            default the last of all.
+        step: takes the last recorded step that is not after it; by default the last of
+            all.
 
     Returns:
-        A dictionary of floats. `moments/step` is the recorded step,
-        `moments/<statistic>` is over all parameters, `moments/<group>/<statistic>` is
-        that of a group with a second moment. What is not defined at that step is NaN.
-        Empty where nothing is recorded yet.
+        A dictionary of floats: `moments/step` is the recorded step,
+        `moments/<statistic>` a statistic over all parameters, and
+        `moments/<group>/<statistic>` that of a group with a second moment. NaN if it is
+        not defined at that step. Empty if no update is recorded by then.
 
     Raises:
-        ValueError: the state holds no record, or more than one.
+        TypeError: `step` is not an integer.
+        ValueError: the state holds no record or several, or `step` is negative.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow

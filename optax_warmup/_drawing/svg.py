@@ -1,22 +1,26 @@
-"""Panels as SVG text: small, sharp at any size, coloured by the page around them."""
+"""Panels as SVG text: small, sharp at any size, coloured by the page's style sheet."""
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
 
-from optax_warmup.diagnostics import _ticks as ticks
-from optax_warmup.diagnostics._panels import Chart, Heat, Line, Mark
+from optax_warmup._drawing import ticks
+from optax_warmup._drawing.labels import shorten, shorten_path, spread
+from optax_warmup._drawing.numbers import count, number
+from optax_warmup._drawing.panel import Chart, HeatMap, Line, Mark
 
 _WIDTH, _HEIGHT = 400, 220
 _TOP, _BOTTOM = 10, 32
-_LETTER = 7.0  # width of a letter of the labels, which are bold
-_LONGEST = 16  # letters of a label beside its curve
+_LETTER = 7.0  # the width of a letter of the labels, which are bold
+_LABEL = 16  # characters of a label beside its curve, at most
+_ROW_NAME = 24  # characters of a row's name in a heat map, at most
 _COLUMNS = 72  # of a heat map: as many as a phone can show
 
 
 class _Axis:
-    """Maps values to pixels."""
+    """A linear or logarithmic map from values in [low, high] to pixels."""
 
     def __init__(
         self, low: float, high: float, first: float, last: float, log: bool
@@ -39,38 +43,35 @@ class _Axis:
 
 
 def chart(panel: Chart) -> str:
-    """A chart as an <svg> element."""
-    labels = [_short(line.label) for line in panel.lines]
+    """Returns a chart as an <svg> element."""
+    labels = [shorten(line.label, _LABEL) for line in panel.lines]
     right = 16 + _LETTER * max(map(len, labels), default=0)
-    left = 46
-    x = _x_axis([line.x for line in panel.lines], left, _WIDTH - right)
-    low, high = ticks.bounds([p.y for p in panel.lines], panel.log, panel.bounds)
+    x = _x_axis([line.x for line in panel.lines], 46, _WIDTH - right)
+    low, high = ticks.bounds([p.y for p in panel.lines], panel.log, panel.include)
     y = _Axis(low, high, _HEIGHT - _BOTTOM, _TOP, panel.log)
     parts = [_frame(x, y, _HEIGHT)]
     parts += [_line(line, x, y) for line in panel.lines]
-    # Runs that share a point share its words.
-    said = {(mark.x, mark.text): mark for mark in reversed(panel.marks)}
-    parts += [_mark(mark, x, y, mark in said.values()) for mark in panel.marks]
+    parts += [_mark(mark, text, x, y) for mark, text in panel.spoken_marks()]
     parts += _labels(panel.lines, labels, x, y)
     return _svg(panel.title, _HEIGHT, parts)
 
 
-def heat(panel: Heat) -> str:
-    """A heat map as an <svg> element."""
-    if panel.rows:
-        height = max(90, 14 * len(panel.rows) + _TOP + _BOTTOM)
-        left = 8 + 5.8 * max(map(len, map(_path, panel.rows)))
-        # The first group on top.
-        y = _Axis(0, len(panel.rows), _TOP, height - _BOTTOM, log=False)
+def heat_map(panel: HeatMap) -> str:
+    """Returns a heat map as an <svg> element."""
+    names = [shorten_path(name, _ROW_NAME) for name in panel.rows]
+    if names:
+        height = max(90, 14 * len(names) + _TOP + _BOTTOM)
+        left = 8 + 5.8 * max(map(len, names))
+        # The first row is at the top.
+        y = _Axis(0, len(names), _TOP, height - _BOTTOM, log=False)
     else:
         height, left = _HEIGHT, 46
-        used = np.isfinite(panel.shade)
-        seen = [panel.lower[used], panel.upper[used]]
-        low, high = ticks.bounds(seen, True, None)
+        shown = np.isfinite(panel.shade)
+        low, high = ticks.bounds([panel.lower[shown], panel.upper[shown]], True)
         y = _Axis(low, high, height - _BOTTOM, _TOP, log=True)
     x = _x_axis([panel.x_edges], left, _WIDTH - 12)
-    parts = [_names(panel.rows, y, left) if panel.rows else "", *_cells(panel, x, y)]
-    parts.append(_frame(x, None if panel.rows else y, height))
+    parts = [*_row_names(names, y, left), *_cells(panel, x, y)]
+    parts.append(_frame(x, None if names else y, height))
     parts += [_line(line, x, y, "quantile") for line in panel.lines]
     return _svg(panel.title, height, parts)
 
@@ -95,19 +96,19 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str) -> str:
 
 
 def _frame(x: _Axis, y: _Axis | None, height: float) -> str:
-    """The grid and the numbers of both axes."""
+    """Returns the grid and the numbers of both axes."""
     base = height - _BOTTOM
     parts: list[str] = []
     heights = {tick: float(y(tick)) for tick in y.ticks(5)} if y else {}
     for tick, at in heights.items():
         parts.append(f'<path d="M{x.first:.0f} {at:.1f}H{x.last:.0f}" class="grid"/>')
-        parts.append(_text(x.first - 6, at + 4, ticks.label(tick), "end", "tick"))
+        parts.append(_text(x.first - 6, at + 4, number(tick, 4), "end", "tick"))
     for tick in x.ticks(6):
         at = float(x(tick))
         parts.append(f'<path d="M{at:.1f} {base:.0f}v4" class="axis"/>')
-        parts.append(_text(at, base + 16, ticks.label(tick), "middle", "tick"))
+        parts.append(_text(at, base + 16, count(tick), "middle", "tick"))
     parts.append(f'<path d="M{x.first:.0f} {base:.0f}H{x.last:.0f}" class="axis"/>')
-    parts.append(_text(x.last, height - 3, "updates done", "end", "tick"))
+    parts.append(_text(x.last, height - 3, "updates", "end", "tick"))
     return "".join(parts)
 
 
@@ -116,7 +117,7 @@ def _color(run: int | None) -> str:
 
 
 def _line(line: Line, x: _Axis, y: _Axis, kind: str = "") -> str:
-    """A curve, in pieces where it has no value."""
+    """Returns a curve, broken where it has no value."""
     px, py = x(line.x), y(line.y)
     fine = np.isfinite(px) & np.isfinite(py)
     if line.dots:
@@ -137,57 +138,49 @@ def _line(line: Line, x: _Axis, y: _Axis, kind: str = "") -> str:
     return f'<path d="{"".join(path)}" class="line {_color(line.run)} {kind}"/>'
 
 
-def _mark(mark: Mark, x: _Axis, y: _Axis, spoken: bool) -> str:
+def _mark(mark: Mark, text: str, x: _Axis, y: _Axis) -> str:
     a, b = float(x(mark.x)), float(y(mark.y))
     if not (math.isfinite(a) and math.isfinite(b)):
         return ""
     dot = f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" class="{_color(mark.run)}"/>'
-    if not (mark.text and spoken):
+    if not text:
         return dot
-    # Above to the left, as most curves rise; to the right where there is no room.
-    left = a - x.first > _LETTER * len(mark.text) + 10
-    anchor, across, down = ("end", -7, -6) if left else ("start", 9, 4)
+    # Above to the left, as most curves rise to the mark; to the right where there is no
+    # room, clear of the curve after it.
+    left = a - x.first > _LETTER * len(text) + 10
+    anchor, across, down = ("end", -7, -6) if left else ("start", 14, 5)
+    if mark.falls and not left:
+        across, down = 8, -5
     kind = f"mark {_color(mark.run)}"
-    return dot + _text(a + across, max(b + down, 10), mark.text, anchor, kind)
+    return dot + _text(a + across, max(b + down, 10), text, anchor, kind)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-
-
-def _labels(lines: list[Line], labels: list[str], x: _Axis, y: _Axis) -> list[str]:
-    """The name of each curve at its end, moved apart where ends are close."""
+def _labels(
+    lines: Sequence[Line], labels: Sequence[str], x: _Axis, y: _Axis
+) -> list[str]:
+    """Returns the name of each curve at its end, moved apart where ends are close."""
     ends = []
     for line, label in zip(lines, labels, strict=True):
         heights = y(line.y)
         fine = np.flatnonzero(np.isfinite(heights))
         if label and len(fine):
             ends.append((float(heights[fine[-1]]), label, line.run))
-    places = ticks.apart([end[0] for end in ends], 13, _TOP, _HEIGHT - _BOTTOM)
+    places = spread([end[0] for end in ends], 13, _TOP, _HEIGHT - _BOTTOM)
     return [
         _text(x.last + 5, at + 4, label, "start", f"mark {_color(run)}")
         for at, (_, label, run) in zip(places, ends, strict=True)
     ]
 
 
-def _names(rows: tuple[str, ...], y: _Axis, left: float) -> str:
-    return "".join(
-        _text(left - 5, float(y(index + 0.5)) + 4, _path(name), "end", "tick")
-        for index, name in enumerate(rows)
-    )
+def _row_names(names: Sequence[str], y: _Axis, left: float) -> list[str]:
+    return [
+        _text(left - 5, float(y(index + 0.5)) + 4, name, "end", "tick")
+        for index, name in enumerate(names)
+    ]
 
 
-def _path(name: str, most: int = 24) -> str:
-    """A group's path, with the beginnings of its parts where it is long."""
-    if len(name) <= most:
-        return name
-    *folders, last = name.split("/")
-    name = "/".join([*(folder[:4] for folder in folders), last])
-    return name if len(name) <= most else f"…{name[1 - most :]}"
-
-
-def _cells(panel: Heat, x: _Axis, y: _Axis) -> list[str]:
-    """Rectangles; neighbouring columns are merged where they are too thin to see."""
+def _cells(panel: HeatMap, x: _Axis, y: _Axis) -> list[str]:
+    """Returns a rectangle a cell; columns that are too thin to see are averaged."""
     places = np.round(x(panel.x_edges), 1)  # so that no gaps show between columns
     width = (x.last - x.first) / _COLUMNS
     starts = [0]

@@ -1,75 +1,55 @@
-"""A record as text: one line while a run goes on, and a table of its groups."""
+"""A record as text: one line for a progress bar, and a table of its groups."""
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optax_warmup._drawing.labels import shorten_path
+from optax_warmup._drawing.numbers import number
+
 if TYPE_CHECKING:
     from optax_warmup.diagnostics._history import MomentHistory
 
-# The columns of the table: heading, statistic. A record without gradients or without
-# parameters has no such columns.
+# Heading and statistic of each column; what was not recorded has no column.
 COLUMNS = (
-    ("sqrt nu_hat", "nu_hat_rms"),
+    ("sqrt(nu_hat)", "nu_hat_rms"),
     ("largest", "nu_hat_max"),
     ("update", "update_rms"),
-    ("normalized_gradient_rms", "normalized_gradient_rms"),
+    ("g/sqrt(nu_hat)", "normalized_gradient_rms"),
     ("alignment", "alignment"),
-    ("upd/weight", "update_to_weight"),
+    ("update/weight", "update_to_weight"),
     ("below eps", "eps_dominated"),
     ("not finite", "nonfinite"),
 )
 _LONGEST = 32  # characters of a group's name
 
 
-def number(x: float) -> str:
-    """Three digits at most, as people write them."""
-    if not math.isfinite(x):
-        return "-" if math.isnan(x) else f"{x}"
-    if x == 0 or 1e-3 <= abs(x) < 1e4:
-        return f"{x:.3g}" if abs(x) < 1000 else f"{x:,.0f}"
-    digits, exponent = f"{x:.1e}".split("e")
-    return f"{digits.removesuffix('.0')}e{int(exponent)}"
-
-
-def share(x: float) -> str:
-    """A share of one, in percent."""
-    percent = 100 * x
-    if not math.isfinite(percent):
-        return "-"
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
-
-
 def line(history: "MomentHistory") -> str:
-    """The last recorded step in one line."""
+    """Returns the last recorded step in one line."""
     if not len(history.steps):
         return "no update recorded yet"
     overall = {name: x[-1] for name, x in history.overall.items()}
-    ceiling = (1 + history.b2) / (1 - history.b2)
+    most = (1 + history.b2) / (1 - history.b2)
     samples = history.effective_sample_size[-1]
     parts = [
         f"step {history.steps[-1]:,}",
         f"rate {number(history.learning_rate[-1])}",
-        f"nu worth {samples:,.0f} of {ceiling:,.0f} gradients",
+        f"sample size {samples:,.0f} of {most:,.0f}",
         f"update {number(overall['update_rms'])}"
         f" (noise {number(history.noise_rms[-1])})",
     ]
-    for label, name in (
-        ("normalized_gradient_rms", "normalized_gradient_rms"),
-        ("upd/weight", "update_to_weight"),
-    ):
-        if name in overall:
-            parts.append(f"{label} {number(overall[name])}")
+    for heading, name in COLUMNS:
+        if name in ("normalized_gradient_rms", "update_to_weight") and name in overall:
+            parts.append(f"{heading} {number(overall[name])}")
     if overall["nonfinite"] or overall.get("gradient_nonfinite"):
         parts.append("NOT FINITE")
     return "  ".join(parts)
 
 
 def rows(history: "MomentHistory") -> list[list[str]]:
-    """The table's cells: a heading, a row a group, and one of all groups."""
-    columns = [(label, key) for label, key in COLUMNS if key in history.overall]
-    cells = [["group", "numbers", *(label for label, _ in columns)]]
+    """Returns the table's cells: a heading, a row for each group, and one for all."""
+    columns = [(heading, key) for heading, key in COLUMNS if key in history.overall]
+    cells = [["group", "size", *(heading for heading, _ in columns)]]
     if not len(history.steps):
         return cells
     for index, group in enumerate(history.groups):
@@ -81,8 +61,8 @@ def rows(history: "MomentHistory") -> list[list[str]]:
 
 
 def table(history: "MomentHistory") -> str:
-    """The last recorded step, a row a group."""
-    cells = [[_short(row[0]), *row[1:]] for row in rows(history)]
+    """Returns the last recorded step as a table with a row for each group."""
+    cells = [[shorten_path(row[0], _LONGEST), *row[1:]] for row in rows(history)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(
@@ -93,8 +73,3 @@ def table(history: "MomentHistory") -> str:
     ]
     rule = "-" * sum(widths, 2 * (len(widths) - 1))
     return "\n".join([line(history), "", lines[0], rule, *lines[1:]])
-
-
-def _short(name: str) -> str:
-    """A long path by its end, which tells more than its beginning."""
-    return name if len(name) <= _LONGEST else f"...{name[3 - _LONGEST :]}"

@@ -1,0 +1,1 @@
+"""Drawing: palette, numbers, ticks, labels and panels, for matplotlib and SVG."""

@@ -1,0 +1,54 @@
+"""Files: paths as users give them, and writing that is complete or absent."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+
+def as_path(owner: str, path: object, suffixes: tuple[str, ...] = ()) -> Path:
+    """Returns a path; its suffix must be one of some, where there are any."""
+    if not isinstance(path, str | Path):
+        raise TypeError(
+            f"{owner}: path must be a string or a pathlib.Path, got "
+            f"{type(path).__name__}."
+        )
+    path = Path(path)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(
+            f"{owner}: path must end in {' or '.join(suffixes)}, got {str(path)!r}."
+        )
+    return path
+
+
+@contextlib.contextmanager
+def write_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a binary file that gets its name only once all of it is on the disk.
+
+    It is written beside its place as `<name>.partial`, flushed to the disk and renamed.
+    Then the folder is flushed too: without that, a power cut can undo the rename. If
+    writing fails, the partial file is removed and an older file stays as it was.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    # Windows cannot open a folder, and some network file systems cannot flush one.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

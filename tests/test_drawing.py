@@ -1,0 +1,237 @@
+"""What all pictures share: ticks, labels, numbers, the table of charts, and files."""
+
+import os
+
+import numpy as np
+import pytest
+import trainings
+
+from optax_warmup._drawing import ticks
+from optax_warmup._drawing.labels import shorten, shorten_path, spread
+from optax_warmup._drawing.numbers import count, number, percent
+from optax_warmup._drawing.panel import Chart, Mark
+from optax_warmup._files import write_atomically
+from optax_warmup.diagnostics._charts import CHARTS, charts, thin_out
+
+
+@pytest.mark.parametrize("most", [2, 3, 5, 6])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (1e-9, 1e3),
+        (0.3, 4.0),
+        (0.98, 1.02),
+        (1, 30),
+        (1, 1e5),
+        (0.35, 0.4),
+        (2e-4, 9e-4),
+    ],
+)
+def test_ticks_are_few_round_and_inside(low, high, most):
+    for make in (ticks.linear, ticks.log):
+        chosen = make(low, high, most)
+        assert 1 <= len(chosen) <= most
+        assert chosen == sorted(set(chosen))
+        room = 1e-6 * (high - low)
+        assert all(low - room <= x <= high + room for x in chosen)
+        assert all(len(f"{x:.6e}".split("e")[0].rstrip("0")) <= 5 for x in chosen)
+
+
+def test_ticks_by_value():
+    assert ticks.linear(0, 1, 5) == [0, 0.5, 1]
+    assert ticks.linear(0, 100_000, 6) == [0, 2e4, 4e4, 6e4, 8e4, 1e5]
+    assert ticks.linear(2, 2, 5) == [2]
+    assert ticks.log(1e-6, 1e-3, 10) == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3])
+    assert ticks.log(1e-6, 1e-3, 3) == pytest.approx([1e-5, 1e-3])
+    assert ticks.log(2e-4, 9e-4, 5) == pytest.approx([2e-4, 5e-4])
+    assert ticks.log(1, 30, 5) == [1, 2, 5, 10, 20]
+    assert ticks.log(1, 30, 4) == [1, 3, 10, 30]
+    assert ticks.log(0.98, 1.02, 5) == pytest.approx([0.98, 0.99, 1.0, 1.01, 1.02])
+
+
+def test_bounds_hold_what_is_drawn():
+    values = [np.array([np.nan, 2.0, -1.0]), np.array([np.inf, 5.0])]
+    assert ticks.bounds(values, False) == pytest.approx((-1.36, 5.36))
+    assert ticks.bounds(values, True) == pytest.approx((2 / 1.1, 5.5))
+    assert ticks.bounds(values, False, (0.0, 10.0)) == pytest.approx((-1.66, 10.66))
+    assert ticks.bounds([np.array([0.0, 1.0])], False)[0] == 0
+    assert ticks.bounds([], True) == (0.1, 1.0)
+    assert ticks.bounds([np.array([-1.0])], True) == (0.1, 1.0)
+
+
+def test_labels_are_spread_as_little_as_possible():
+    """Against all placements on a grid."""
+    places, gap = [0.5, 0.5, 0.52, 0.0], 0.1
+    moved = spread(places, gap, 0, 1)
+    assert moved == pytest.approx([0.4067, 0.5067, 0.6067, 0.0], abs=1e-4)
+    grid = np.linspace(0, 1, 101)
+    best = min(
+        (a - 0.5) ** 2 + (b - 0.5) ** 2 + (c - 0.52) ** 2
+        for a in grid
+        for b in grid[grid >= a + gap - 1e-9]
+        for c in grid[grid >= b + gap - 1e-9]
+    )
+    assert sum((m - p) ** 2 for m, p in zip(moved, places, strict=True)) <= best + 1e-9
+    assert spread([0.1, 0.9], 0.1, 0, 1) == [0.1, 0.9]
+    assert spread([], 0.1, 0, 1) == []
+
+
+def test_labels_stay_inside():
+    assert spread([1.0, 1.0, 0.99], 0.1, 0, 1) == pytest.approx([0.9, 1.0, 0.8])
+    assert spread([0.0, 0.0], 0.1, 0.05, 1) == pytest.approx([0.05, 0.15])
+    assert spread([0.5] * 5, 0.5, 0, 1) == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+
+
+def test_numbers_as_text():
+    wanted = {
+        0: "0", 1.0: "1", 0.001: "0.001", 2e-5: "2e-5", 1.2345e-5: "1.23e-5",
+        1000: "1,000", 12345.6: "12,346", 999.7: "1,000", 2e4: "20,000", 5e6: "5e6",
+        1e5: "1e5", -0.25: "-0.25", 0.12345: "0.123", float("nan"): "-",
+        float("inf"): "inf",
+    }  # fmt: skip
+    assert {x: number(x) for x in wanted} == wanted
+    assert [number(x, 4) for x in (3e-4, 0.12345, 12.5, 7.7071e-14)] == [
+        *("3e-4", "0.1235", "12.5", "7.707e-14"),
+    ]
+    assert [percent(x) for x in (0.43, 0.0012, 1.2, 0, 0.099)] == [
+        *("43%", "0.12%", "120%", "0%", "9.9%"),
+    ]
+    assert [count(x) for x in (1, 20_000, 1.5e6, 2e9)] == ["1", "20,000", "1.5M", "2G"]
+
+
+def test_names_are_shortened():
+    assert shorten("a long name", 6) == "a lon…"
+    assert shorten("name", 6) == "name"
+    assert shorten_path("decoder/layer3/kernel", 40) == "decoder/layer3/kernel"
+    assert shorten_path("decoder/layer3/kernel", 18) == "deco/laye/kernel"
+    assert len(shorten_path("decoder/layer3/" + "k" * 40, 18)) == 18
+
+
+def test_marks_in_one_place_say_their_words_once():
+    marks = [Mark(1.0, y, run, "same") for run, y in enumerate((2.0, 3.0))]
+    chart = Chart("key", "", "", [], [*marks, Mark(2.0, 2.0, 0, "same")])
+    assert [text for _, text in chart.spoken_marks()] == ["same", "", "same"]
+
+
+def test_a_long_curve_is_averaged():
+    x = np.arange(1.0, 100_001)
+    y = np.where(x == 50_000, np.nan, 3.0)
+    short, values = thin_out(x, y, 100)
+    assert len(short) <= 100 and np.all(np.diff(short) > 0)
+    np.testing.assert_allclose(values, 3.0)
+    assert short[0] == 1 and short[-1] > 90_000
+    same = thin_out(x[:50], y[:50], 100)
+    assert same[0] is not None and len(same[0]) == 50
+
+
+def chart_of(key, runs, losses=None):
+    (chart,) = [chart for chart in charts(runs, losses or {}) if chart.key == key]
+    return chart
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two runs by name, and their losses."""
+    fast, losses = trainings.healthy("adam 0.95")
+    slow, _ = trainings.no_warmup()
+    return {"fast": fast, "slow": slow}, {"fast": dict(enumerate(losses))}
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("learning_rate", lambda h: h.learning_rate),
+        ("effective_sample_size", lambda h: h.effective_sample_size),
+        ("update_rms", lambda h: h.overall["update_rms"]),
+        ("normalized_gradient_rms", lambda h: h.overall["normalized_gradient_rms"]),
+        ("update_to_weight", lambda h: h.overall["update_to_weight"]),
+        ("alignment", lambda h: h.overall["alignment"]),
+    ],
+)
+def test_charts_hold_the_record(two, key, values):
+    runs, losses = two
+    chart = chart_of(key, runs, losses)
+    curves = [line for line in chart.lines if line.run is not None and not line.dots]
+    assert [line.label for line in curves] == ["fast", "slow"]
+    for line, history in zip(curves, runs.values(), strict=True):
+        np.testing.assert_array_equal(line.x, history.steps + 1)
+        np.testing.assert_array_equal(line.y, values(history))
+
+
+def test_references_marks_and_dots_of_charts(two):
+    runs, losses = two
+    fast, slow = runs.values()
+    samples = chart_of("effective_sample_size", runs)
+    assert [line.label for line in samples.lines][:2] == ["most: 39", "most: 1,999"]
+    # b2 = 0.95 is at its 39 at the peak; no warmup has one gradient at step 0.
+    row = int(np.argmax(fast.learning_rate >= 0.99 * fast.learning_rate.max()))
+    assert [(m.x, m.text) for m in samples.marks] == [
+        (fast.steps[row] + 1, "39, ±23%"),
+        (1, "1, ±141%"),
+    ]
+    ratio = chart_of("update_to_weight", runs)
+    assert ratio.marks[1].y == slow.overall["update_to_weight"][0]
+    assert [mark.falls for mark in ratio.marks] == [False, True]
+    gradients = chart_of("normalized_gradient_rms", runs)
+    dots = [line for line in gradients.lines if line.dots]
+    each = fast.statistics["normalized_gradient_rms"]
+    np.testing.assert_array_equal(dots[0].y, each.max(axis=1))
+    labels = [line.label for line in gradients.lines if line.run is None]
+    assert labels == ["spike, b2=0.999", "spike, b2=0.95"]
+    # 0.1 against 0.003: far apart, so on a logarithmic axis.
+    assert chart_of("learning_rate", runs).log
+    assert not chart_of("learning_rate", {"fast": fast}).log
+    assert [line.run for line in chart_of("loss", runs, losses).lines] == [0, 1]
+
+
+def test_charts_of_what_was_not_recorded_are_left_out():
+    few, _ = trainings.healthy("moments alone")
+    keys = [chart.key for chart in charts({"": few}, {})]
+    assert keys == ["learning_rate", "effective_sample_size", "update_rms"]
+    zero, _ = trainings.no_rate_at_all()
+    assert not chart_of("learning_rate", {"": zero}).log
+
+
+def test_every_chart_is_described_once():
+    keys = [spec.key for spec in CHARTS]
+    assert len(keys) == len(set(keys)) == 10
+    for spec in CHARTS:
+        assert spec.caption.endswith(".") and spec.title[0].isupper()
+
+
+def test_a_file_is_complete_or_as_it_was(tmp_path):
+    path = tmp_path / "file"
+    with write_atomically(path) as file:
+        file.write(b"old")
+        assert not path.exists()
+    with pytest.raises(RuntimeError), write_atomically(path) as file:
+        file.write(b"half of the n")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+    with write_atomically(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+    with pytest.raises(OSError), write_atomically(tmp_path) as file:
+        file.write(b"a folder is in the way")
+    assert os.listdir(tmp_path) == ["file"]
+    assert os.listdir(tmp_path.parent).count(f"{tmp_path.name}.partial") == 0
+
+
+def test_file_and_folder_reach_the_disk(tmp_path, monkeypatch):
+    """The file's bytes before its new name, the folder's entry after it."""
+    events = []
+    flush, replace = os.fsync, os.replace
+
+    def fsync(descriptor):
+        is_folder = os.path.isdir(f"/proc/self/fd/{descriptor}")
+        events.append("folder" if is_folder else "file")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(
+        os, "replace", lambda *names: (events.append("rename"), replace(*names))
+    )
+    with write_atomically(tmp_path / "file") as file:
+        file.write(b"bytes")
+    assert events == ["file", "rename", "folder"]
