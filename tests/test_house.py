@@ -22,6 +22,7 @@ FLOORS = (
     "_check",
     "values",
     "_numerics",
+    "_files",
     "_sample",
     "shapes",
     "_schedules",

@@ -79,7 +79,7 @@ def test_rows_are_values(row):
     schedule = evaluate(row.ours)
     assert evaluate(repr(schedule)) == schedule
     steps = np.arange(30)
-    np.testing.assert_array_equal(schedule(steps), jax.jit(schedule)(steps))
+    np.testing.assert_array_max_ulp(schedule(steps), jax.jit(schedule)(steps), 1)
 
 
 def test_the_migration_guide_is_up_to_date():
