@@ -20,7 +20,7 @@ import optax
 
 import optax_warmup as ow
 from examples import evaluation
-from examples.evaluation import Run
+from examples.evaluation import Run, Timed
 from examples.images import data, recipes, training as images
 from examples.reinforcement import ppo, variants
 
@@ -65,7 +65,7 @@ class Task(NamedTuple):
     optimizer: Callable[[optax.ScalarOrSchedule], optax.GradientTransformation]
     shared: Callable[[], Any]
     train: Callable[..., tuple]  # (shared, optimizer, seed) -> losses, steps, metric
-    few: Callable[..., tuple]  # (shared, optimizer) -> call to be timed, updates in it
+    timed: Callable[..., Timed]  # (shared, optimizer) -> a call to time
     metric: str
     target: float
     largest: bool  # whether more is better
@@ -78,8 +78,8 @@ def train_images(digits, optimizer, seed):
     return curves.loss, curves.steps, curves.validation_loss
 
 
-def few_images(digits, optimizer):
-    return recipes.step_on(digits, IMAGES, optimizer), recipes.TIMED
+def time_images(digits, optimizer):
+    return recipes.timed_step(digits, IMAGES, optimizer)
 
 
 def train_cartpole(nothing, optimizer, seed):
@@ -87,20 +87,20 @@ def train_cartpole(nothing, optimizer, seed):
     return curves.loss, curves.steps, curves.episode_return
 
 
-def few_cartpole(nothing, optimizer):
+def time_cartpole(nothing, optimizer):
     setting = variants.Setting(size=CARTPOLE)
-    return variants.step_on(setting, optimizer, ow.constant(ENTROPY))
+    return variants.timed_step(setting, optimizer, ow.constant(ENTROPY))
 
 
 TASKS = {
     "images": Task(
         "A vision transformer on digits", IMAGES.total_steps, recipes.make_optimizer,
-        data.load, train_images, few_images, "validation loss", 0.8, largest=False,
+        data.load, train_images, time_images, "validation loss", 0.8, largest=False,
         untrained=float(np.log(10)), digits=3,
     ),
     "cartpole": Task(
         "PPO on CartPole", CARTPOLE.total_steps, variants.make_optimizer,
-        lambda: NOTHING, train_cartpole, few_cartpole, "return", 300.0, largest=True,
+        lambda: NOTHING, train_cartpole, time_cartpole, "return", 300.0, largest=True,
         untrained=20.0, digits=0,
     ),
 }  # fmt: skip
@@ -140,12 +140,11 @@ def compare(
 def step_times(task: Task) -> dict[str, float]:
     """Seconds of an update with a constant rate, and with each kind of schedule."""
     shared = task.shared()
-    calls = {"constant": task.few(shared, task.optimizer(1e-3))}
+    calls = {"constant": task.timed(shared, task.optimizer(1e-3))}
     calls["again"] = calls["constant"]  # which shows the noise
     for name, kind in KINDS.items():
-        calls[name] = task.few(shared, kind.optimizer(task, 1e-3, 10))
-    found = evaluation.overhead({name: call for name, (call, _) in calls.items()})
-    return {name: seconds / calls[name][1] for name, seconds in found.items()}
+        calls[name] = task.timed(shared, kind.optimizer(task, 1e-3, 10))
+    return evaluation.seconds_per_step(calls)
 
 
 def tables(
@@ -162,7 +161,7 @@ def tables(
         finals = {peak: sign * run.final().mean() for peak, run in by_peak.items()}
         peak = min(finals, key=lambda p: np.nan_to_num(finals[p], nan=np.inf))
         run = by_peak[peak]
-        steps, seconds = run.steps_to(task.target, task.largest), run.seconds_a_step
+        steps, seconds = run.steps_to(task.target, task.largest), run.seconds_per_step
         shown = (
             evaluation.mean_and_error(r.final(), task.digits) for r in by_peak.values()
         )

@@ -23,9 +23,9 @@ import numpy as np
 import optax
 
 import optax_warmup as ow
-from examples.transformer.config import Config
-from examples.transformer.sharding import make_mesh
-from examples.transformer.train_step import init_params, loss_of
+from examples.transformer.core.sharding import make_mesh
+from examples.transformer.core.train_step import init_params, loss_of
+from examples.transformer.run.config import Config
 
 NEVER = [2**30]  # a step that no run here reaches
 ALWAYS = range(100_000)
@@ -160,7 +160,7 @@ def training_step(quick: bool) -> tuple[str, Callable, Any, Any]:
         length=128, width=128 if quick else 256, layers=2 if quick else 4, heads=4,
         mlp_width=1024, batch_size=8,
     )  # fmt: skip
-    graphdef, params = init_params(config, make_mesh(config))
+    graphdef, params = init_params(config, make_mesh(config.batch_size, config.fsdp))
     rng = np.random.default_rng(0)
     batch = jnp.asarray(rng.integers(0, 256, (8, config.length + 1), np.int32))
     size = sum(x.size for x in jax.tree.leaves(params))

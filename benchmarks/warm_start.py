@@ -20,16 +20,21 @@ import numpy as np
 
 import optax_warmup as ow
 from benchmarks.training_speed.with_jax import TINY
-from examples.transformer.config import Config
-from examples.transformer.optimizer import make_optimizer
-from examples.transformer.presets import PRESETS
-from examples.transformer.sharding import local_rows, make_mesh, of_batch, put_batch
-from examples.transformer.train_step import (
+from examples.transformer.core.optimizer import make_optimizer
+from examples.transformer.core.sharding import (
+    local_rows,
+    make_mesh,
+    of_batch,
+    put_batch,
+)
+from examples.transformer.core.train_step import (
     abstract_state,
     init_state,
     loss_of,
     make_train_step,
 )
+from examples.transformer.run.config import Config
+from examples.transformer.run.presets import PRESETS
 
 COLUMNS = {
     "imports": "imports, device",
@@ -46,7 +51,7 @@ def start(config: Config, began: float) -> dict[str, float]:
     """Seconds of each part of a start, in this process, which began at `began`."""
     jax.devices()
     imported = time.time()
-    mesh, optimizer = make_mesh(config), make_optimizer(config)
+    mesh, optimizer = make_mesh(config.batch_size, config.fsdp), make_optimizer(config)
     rows = local_rows(mesh, config.batch_size)
     tokens = np.zeros((config.batch_size, config.length + 1), np.int32)
     with jax.set_mesh(mesh):
@@ -57,7 +62,7 @@ def start(config: Config, began: float) -> dict[str, float]:
             tokens.shape, tokens.dtype, sharding=of_batch(mesh)
         )
         warm = ow.precompile(train_step, abstract, batch)
-        state = init_state(config, optimizer, abstract, mesh)
+        state = init_state(config, optimizer, abstract, mesh, config.seed)
         batch = put_batch(tokens, rows, mesh)
         jax.block_until_ready((state, batch))
         ready = time.time()

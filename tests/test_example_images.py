@@ -76,7 +76,7 @@ def test_the_command_prints_its_table_and_draws(tmp_path, capsys, monkeypatch):
     assert "batch 512, rate x16, warmup" in printed
     assert "None diverged" in printed
     assert "Sensitivity to the peak rate, with warmup" in printed
-    assert "Record_moments adds +10.0% to a step" in printed
+    assert "of record_moments: +10.0% per update" in printed
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -92,15 +92,17 @@ def test_a_training_learns_and_evaluates_as_it_goes():
     assert curves.validation_loss[0] == pytest.approx(np.log(10), abs=1)
     assert curves.validation_loss[1] < curves.validation_loss[0]
     # What is timed is as many updates as the time is divided by; it compiles slowly.
-    _, losses = jax.eval_shape(lambda: recipes.step_on(digits, TINY, optimizer)())
-    assert losses.shape == (recipes.TIMED,)
+    timed = recipes.timed_step(digits, TINY, optimizer)
+    _, losses = jax.eval_shape(timed.call)
+    assert losses.shape == (timed.updates,)
 
 
 @pytest.mark.parametrize("option", ["--seeds=0", "--chunk=0", "--base-rate=nan"])
 def test_a_bad_option_is_said(option, capsys):
     with pytest.raises(SystemExit):
         command.main([option])
-    assert f"{option.partition('=')[0]} must be above 0" in capsys.readouterr().err
+    name, _, value = option.partition("=")
+    assert f"{name}: {value} must be above 0" in capsys.readouterr().err
 
 
 # The evaluation that the examples share.
@@ -112,7 +114,7 @@ def runs():
     lost = np.array([[0.1, 0.5, np.nan]] * 3)
     losses = np.ones((3, 20))
     return (
-        evaluation.Run("good", losses, steps, good, seconds_a_step=0.5),
+        evaluation.Run("good", losses, steps, good, seconds_per_step=0.5),
         evaluation.Run(
             "lost", np.where(np.arange(20) > 14, np.nan, losses), steps, lost
         ),

@@ -17,9 +17,10 @@ import jax
 import numpy as np
 import optax
 
-from examples.transformer import attention, throughput
-from examples.transformer.config import Config
-from examples.transformer.presets import PRESETS
+from examples.transformer.core import attention
+from examples.transformer.run import throughput
+from examples.transformer.run.config import Config
+from examples.transformer.run.presets import PRESETS
 
 from . import with_torch
 from .measure import Times, Training, progress, take_turns

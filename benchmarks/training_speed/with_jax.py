@@ -10,19 +10,19 @@ import optax
 from flax import nnx
 
 import optax_warmup as ow
-from examples.transformer.config import Config
-from examples.transformer.model import next_token_loss
-from examples.transformer.optimizer import make_optimizer, make_schedule, matrices
-from examples.transformer.presets import PRESETS
-from examples.transformer.recorder import Recorder
-from examples.transformer.sharding import local_rows, make_mesh, put_batch
-from examples.transformer.train_step import (
+from examples.transformer.core.model import next_token_loss
+from examples.transformer.core.optimizer import make_optimizer, make_schedule, matrices
+from examples.transformer.core.sharding import local_rows, make_mesh, put_batch
+from examples.transformer.core.train_step import (
     abstract_state,
     init_state,
     loss_of,
     make_model,
     make_train_step,
 )
+from examples.transformer.run.config import Config
+from examples.transformer.run.presets import PRESETS
+from examples.transformer.run.recorder import Recorder
 
 from .measure import Spent, clocked
 
@@ -47,7 +47,7 @@ class Example:
         optimizer: optax.GradientTransformation | None = None,
     ):
         self.config, self.batches = config, batches
-        self.mesh = make_mesh(config)
+        self.mesh = make_mesh(config.batch_size, config.fsdp)
         self.rows = local_rows(self.mesh, config.batch_size)
         self.step = config.total_steps // 2
         optimizer = optimizer or make_optimizer(config)
@@ -56,7 +56,7 @@ class Example:
             self.train_step = make_train_step(
                 loss_of(graphdef, config.compute_dtype), optimizer, abstract, self.mesh
             )
-            state = init_state(config, optimizer, abstract, self.mesh)
+            state = init_state(config, optimizer, abstract, self.mesh, config.seed)
             counted = counting_from(self.step, state.opt_state)
             self.state = state._replace(opt_state=counted)
         self.recorder = Recorder(config, ())

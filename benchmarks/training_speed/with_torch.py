@@ -10,7 +10,7 @@ import threading
 
 import jax
 
-from examples.transformer.config import Config
+from examples.transformer.run.config import Config
 
 from .measure import Spent
 

@@ -15,9 +15,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from examples.transformer.config import Config
-from examples.transformer.data import Corpus, load_corpus
-from examples.transformer.model import (
+from examples.transformer.core.config import ModelConfig
+from examples.transformer.core.data import Corpus, load_corpus
+from examples.transformer.core.model import (
     MLP,
     Transformer,
     linear,
@@ -45,14 +45,13 @@ def problem(task: Task) -> Problem:
     return {"text": text, "digits": digits}[task.data](task)
 
 
-def config(task: Task) -> Config:
-    return Config(
+def config(task: Task) -> ModelConfig:
+    return ModelConfig(
         width=task.width,
         layers=task.layers,
         heads=task.heads,
         mlp_width=4 * task.width,
         length=task.length,
-        batch_size=task.batch,
     )
 
 
@@ -63,7 +62,7 @@ def split(build: Callable[[int], nnx.Module]) -> tuple[Any, Callable[[int], Any]
 
 @functools.cache
 def corpus() -> Corpus:
-    return load_corpus(Config())
+    return load_corpus()
 
 
 def text(task: Task) -> Problem:

@@ -1,43 +1,39 @@
-"""The heat map: the loss by peak rate and warmup length, and where it diverged."""
+"""The heat map: loss by peak learning rate and warmup length, and divergences."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.cm import ScalarMappable
+from matplotlib.patches import Rectangle
 
 import optax_warmup as ow
 
-from ..evaluation import STYLE
+from ..drawing import picture
 
 
 def draw(ranked: Sequence[ow.sweeps.Ranked], title: str, path: Path) -> None:
-    """Writes a PNG, whole or not at all."""
+    """Draws a heat map of a full grid, or the points of a random search."""
     points = [each.configuration for each in ranked]
     peaks = sorted({point["peak_value"] for point in points})
     lengths = sorted({point["warmup_steps"] for point in points})
     whole_grid = len(peaks) * len(lengths) == len(points)
-    with matplotlib.rc_context(STYLE | {"axes.linewidth": 0}):
-        width = 2.6 + 0.8 * len(peaks) if whole_grid else 6.4
-        height = 1.8 + 0.55 * len(lengths) if whole_grid else 4.2
-        figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    width = 2.6 + 0.8 * len(peaks) if whole_grid else 6.4
+    height = 1.8 + 0.55 * len(lengths) if whole_grid else 4.2
+    with picture(path, (width, height), **{"axes.linewidth": 0}) as figure:
         ax = figure.subplots()
         mapped = (heat_map if whole_grid else scatter)(ax, ranked, peaks, lengths)
         bar = figure.colorbar(mapped, ax=ax, label="validation loss", extend="max")
-        bar.outline.set_visible(False)
-        ax.set(xlabel="peak rate", ylabel="warmup, steps")
+        bar.outline.set_visible(False)  # type: ignore[operator]  # matplotlib's stub
+        ax.set(xlabel="peak learning rate", ylabel="warmup steps")
         ax.set_title(title)
-        partial = path.with_name(path.name + ".partial")
-        figure.savefig(partial, format="png")
-    partial.replace(path)
 
 
 def heat_map(
     ax: Axes, ranked: Sequence[ow.sweeps.Ranked], peaks: list[float], lengths: list[int]
-):
-    """A cell for each configuration; the ring is the best, dots are as good."""
+) -> ScalarMappable:
+    """A cell for each configuration: the best is framed, those as good are bold."""
     losses = np.full((len(lengths), len(peaks)), np.nan)
     places = {}
     for each in ranked:
@@ -64,7 +60,7 @@ def heat_map(
         )  # fmt: skip
         if each is ranked[0]:
             ax.add_patch(
-                matplotlib.patches.Rectangle(
+                Rectangle(
                     (column - 0.46, row - 0.46), 0.92, 0.92, fill=False, lw=2,
                     edgecolor="#c4432b",
                 )
@@ -76,8 +72,8 @@ def heat_map(
 
 def scatter(
     ax: Axes, ranked: Sequence[ow.sweeps.Ranked], peaks: list[float], lengths: list[int]
-):
-    """A point for each configuration of a random search; crosses diverged."""
+) -> ScalarMappable:
+    """A point for each configuration: the best has a ring, a cross marks divergence."""
     losses = np.array([np.nan if each.diverged else each.mean for each in ranked])
     x = np.array([each.configuration["peak_value"] for each in ranked])
     y = np.array([each.configuration["warmup_steps"] for each in ranked])
@@ -91,7 +87,7 @@ def scatter(
 
 
 def limits(losses: np.ndarray) -> tuple[float, float]:
-    """So that the good ones can be told apart: the worst share the last color."""
+    """Color limits that tell good ones apart: the worst fifth shares the last color."""
     finite = losses[np.isfinite(losses)]
     if not finite.size:
         return 0.0, 1.0
