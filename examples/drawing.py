@@ -9,7 +9,7 @@ draw_finals    the final metric against the peak learning rate
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import matplotlib
 import numpy as np
@@ -35,7 +35,7 @@ COLORS = ("#c4432b", "#d08a1d", "#1f6f8b", "#4c7f2e", "#8a5ba6", "#4a4a4a")
 def picture(path: Path, size: tuple[float, float], **style: Any) -> Iterator[Figure]:
     """A figure of `size` inches. Leaving the context writes it, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE | style):
+    with matplotlib.rc_context(cast(Any, STYLE | style)):
         figure = Figure(figsize=size, dpi=150, layout="constrained")
         yield figure
         partial = path.with_name(path.name + ".partial")

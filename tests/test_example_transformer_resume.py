@@ -129,7 +129,7 @@ def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(
     # within a line of ours.
     ours = "error: a checkpoint could not be written"
     said = [line for line in errors.splitlines() if ours in line]
-    assert len(said) == 1 and "go on with --resume." in said[0], errors
+    assert len(said) == 1 and "continue with --resume." in said[0], errors
     assert_same_training(resumed(tmp_path / "run", data=text), whole)
 
 

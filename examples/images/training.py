@@ -82,7 +82,7 @@ def batch_key(seed: jax.Array | int, step: jax.Array) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
 
 
-def cross_entropy(logits_NxC: jax.Array, labels_N: jax.Array) -> jax.Array:
+def cross_entropy(logits_NxC: jax.Array, labels_N: jax.typing.ArrayLike) -> jax.Array:
     return optax.softmax_cross_entropy_with_integer_labels(logits_NxC, labels_N).mean()
 
 

@@ -6,6 +6,7 @@ shapes of the run.
 """
 
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,22 +14,23 @@ import jax.numpy as jnp
 from .config import ModelConfig
 from .settings import InputError
 
+Implementation = Literal["cudnn", "xla"]
 
-def implementation(config: ModelConfig) -> str:
-    """Returns "cudnn" or "xla"."""
+
+def implementation(config: ModelConfig) -> Implementation:
+    """The implementation for `jax.nn.dot_product_attention`."""
     return choose(config)[0]
 
 
-def choose(config: ModelConfig) -> tuple[str, str]:
+def choose(config: ModelConfig) -> tuple[Implementation, str]:
     """The implementation, and the reason for it in words."""
     if config.attention == "xla":
         return "xla", "XLA attention, as requested"
     requested = config.attention == "cudnn"
     if jax.default_backend() != "gpu" and not requested:
         return "xla", f"XLA attention (cuDNN does not run on {jax.default_backend()})"
-    if config.compute_dtype != "bfloat16":
-        error = "it needs compute_dtype='bfloat16'"
-    else:
+    error: str | None = "it needs compute_dtype='bfloat16'"
+    if config.compute_dtype == "bfloat16":
         error = probe(config.length, config.heads, config.head_size)
     if error and requested:
         raise InputError(

@@ -1,6 +1,6 @@
 """Generates text with a cache of keys and values."""
 
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from .config import ModelConfig
 BYTES = 256  # the rest of a larger vocabulary is never trained
 
 
-def make_generate(config: ModelConfig, graphdef: nnx.GraphDef) -> Callable:
+def make_generate(config: ModelConfig, graphdef: nnx.GraphDef) -> jax.stages.Wrapped:
     """(params, tokens_L, start, stop, temperature, seed) -> tokens_L, jitted.
 
     tokens[:start] is the prompt; tokens[start:stop] are sampled one after the other.
@@ -19,13 +19,20 @@ def make_generate(config: ModelConfig, graphdef: nnx.GraphDef) -> Callable:
     """
     shape = (config.layers, 1, config.length, config.heads, config.head_size)
 
-    def generate(params, tokens_L, start, stop, temperature, seed):
+    def generate(
+        params: Any,
+        tokens_L: jax.Array,
+        start: jax.Array,
+        stop: jax.Array,
+        temperature: jax.Array,
+        seed: jax.Array,
+    ) -> jax.Array:
         model, key = nnx.merge(graphdef, params), jax.random.key(seed)
         empty = jnp.zeros(shape, config.compute_dtype)
         # The whole prompt at once. Cache entries after `start` are overwritten later.
         logits_1xLxV, cache = model.extend(tokens_L[None], (empty, empty), 0)
 
-        def sample_next(n, carry):
+        def sample_next(n: jax.Array, carry: tuple) -> tuple:
             tokens_L, cache, logits_V = carry
             scaled_V = logits_V[:BYTES] / jnp.maximum(temperature, 1e-6)
             sampled = jax.random.categorical(jax.random.fold_in(key, n), scaled_V)

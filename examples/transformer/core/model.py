@@ -4,8 +4,9 @@ Shapes are in the names: B batch, L length, V vocabulary, D width, H heads,
 K head size (D / H), F hidden size of the MLP.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +69,8 @@ class Attention(nnx.Module):
         )
         return self.out(y_BxLxHxK.reshape(x_BxLxD.shape))
 
-    def project(self, x_BxLxD: jax.Array) -> list[jax.Array]:
+    def project(self, x_BxLxD: jax.Array) -> tuple[jax.Array, ...]:
+        """Queries, keys and values, each [B, L, H, K]."""
         B, L, D = x_BxLxD.shape
         qkv_BxLx3xHxK = self.qkv(x_BxLxD).reshape(B, L, 3, self.heads, D // self.heads)
         return jnp.unstack(qkv_BxLx3xHxK, axis=2)
@@ -81,7 +83,7 @@ class Attention(nnx.Module):
         Cache entries from `position` on are overwritten or masked.
         """
         q_BxNxHxK, *new = self.project(x_BxNxD)
-        k_BxLxHxK, v_BxLxHxK = cache = tuple(
+        k_BxLxHxK, v_BxLxHxK = (
             jax.lax.dynamic_update_slice_in_dim(old, x.astype(old.dtype), position, 1)
             for old, x in zip(cache, new, strict=True)
         )
@@ -90,7 +92,7 @@ class Attention(nnx.Module):
         y_BxNxHxK = jax.nn.dot_product_attention(
             q_BxNxHxK, k_BxLxHxK, v_BxLxHxK, mask=seen_NxL[None, None]
         )
-        return self.out(y_BxNxHxK.reshape(x_BxNxD.shape)), cache
+        return self.out(y_BxNxHxK.reshape(x_BxNxD.shape)), (k_BxLxHxK, v_BxLxHxK)
 
 
 class MLP(nnx.Module):
@@ -146,7 +148,7 @@ class Transformer(nnx.Module):
         self.tokens = table(config.vocab_size)
         self.positions = table(config.length)
         blocks = [Block(config, rngs=rngs) for _ in range(config.layers)]
-        self.blocks = stack(blocks) if config.scan_layers else nnx.List(blocks)
+        self.blocks: Any = stack(blocks) if config.scan_layers else nnx.List(blocks)
         self.scan_layers, self.remat = config.scan_layers, config.remat
         self.loss_chunks, self.dtype = config.loss_chunks, config.compute_dtype
         self.final_norm = norm(config, rngs)
@@ -165,7 +167,7 @@ class Transformer(nnx.Module):
         return split_over_batch(x_BxLxD)
 
     def decode(self, x_BxLxD: jax.Array) -> jax.Array:
-        apply = partial(apply_block, self.dtype)
+        apply: Callable = partial(apply_block, self.dtype)
         if self.remat or shares_params():
             apply = jax.checkpoint(
                 apply,
@@ -195,7 +197,7 @@ class Transformer(nnx.Module):
         blocks = self.blocks if self.scan_layers else stack(self.blocks)
         graphdef, stacked = nnx.split(blocks)
 
-        def apply(x_BxNxD, layer):
+        def apply(x_BxNxD: jax.Array, layer: Any) -> tuple[jax.Array, Cache]:
             params, cache = layer
             return nnx.merge(graphdef, params).extend(x_BxNxD, cache, position)
 

@@ -137,7 +137,8 @@ def put_batch(tokens_RxL: np.ndarray, rows: np.ndarray, mesh: Mesh) -> jax.Array
     per_device = len(rows) // len(mesh.local_devices)
     batch_size = per_device * mesh.size
 
-    def shard(index: tuple[slice, ...]) -> np.ndarray:
+    def shard(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
         start = int(np.searchsorted(rows, index[0].start or 0))
         return tokens_RxL[start : start + per_device]
 

@@ -111,7 +111,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     abstract: TrainState,
     mesh: Mesh,
-) -> Callable:
+) -> jax.stages.Wrapped:
     """(state, tokens_BxL) -> (state, metrics), jitted."""
 
     def train_step(
@@ -136,6 +136,6 @@ def make_train_step(
     )
 
 
-def make_eval_loss(loss_fn: Loss, mesh: Mesh) -> Callable:
+def make_eval_loss(loss_fn: Loss, mesh: Mesh) -> jax.stages.Wrapped:
     """(params, tokens_BxL) -> loss, jitted; the same value on every process."""
     return jax.jit(loss_fn, out_shardings=sharding.replicated(mesh))

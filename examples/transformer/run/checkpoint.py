@@ -66,11 +66,15 @@ class Checkpoints:
 
     def failure(self, error: Exception) -> OutputError:
         first_line = (str(error).splitlines() or [""])[0][:300]
-        newest = f"of step {step}" if (step := self.latest()) else "none yet"
+        step, folder = self.latest(), self.run / NAME
+        newest = (
+            f"The newest complete one in {folder} is of step {step}."
+            if step
+            else f"{folder} holds no complete one yet."
+        )
         return OutputError(
             f"a checkpoint could not be written ({type(error).__name__}: "
-            f"{first_line}). The newest complete one in {self.run / NAME} is "
-            f"{newest}. Make room, and continue with --resume."
+            f"{first_line}). {newest} Make room, and continue with --resume."
         )
 
     def identity(self, step: int) -> dict[str, Any]:

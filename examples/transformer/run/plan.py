@@ -111,24 +111,20 @@ def check_space(folder: Path, config: Config, state: TrainState) -> None:
 
 
 def make_programs(plan: Plan) -> Programs:
-    """Jitted functions; each compiles at its first call, or in `precompile`."""
-    loss_fn = loss_of(plan.graphdef, plan.config.compute_dtype)
-    return Programs(
-        make_train_step(loss_fn, plan.optimizer, plan.state, plan.mesh),
-        make_eval_loss(loss_fn, plan.mesh),
-    )
+    """The jitted functions; with `config.precompile` they are compiled and warmed up.
 
-
-def precompile(programs: Programs, plan: Plan) -> Programs:
-    """Compiles and runs both programs, so that the first step is as fast as the rest.
-
-    It goes by shapes, before the state exists: with the state it would take its memory
-    twice.
+    Precompiling goes by shapes, before the state exists: with the state it would take
+    its memory twice.
     """
-    shape = (plan.config.batch_size, plan.config.length + 1)
-    where = sharding.of_batch(plan.mesh)
-    tokens = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=where)
+    config, mesh = plan.config, plan.mesh
+    loss_fn = loss_of(plan.graphdef, config.compute_dtype)
+    train_step = make_train_step(loss_fn, plan.optimizer, plan.state, mesh)
+    eval_loss = make_eval_loss(loss_fn, mesh)
+    if not config.precompile:
+        return Programs(train_step, eval_loss)
+    shape = (config.batch_size, config.length + 1)
+    tokens = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=sharding.of_batch(mesh))
     return Programs(
-        ow.precompile(programs.train_step, plan.state, tokens),
-        ow.precompile(programs.eval_loss, plan.state.params, tokens),
+        ow.precompile(train_step, plan.state, tokens),
+        ow.precompile(eval_loss, plan.state.params, tokens),
     )

@@ -60,7 +60,7 @@ def peak_flops(config: Config) -> float | None:
 
     The table holds bfloat16 only; `--peak-flops` sets any other value.
     """
-    known = config.peak_flops
+    known: float | None = config.peak_flops
     if not known and config.compute_dtype == "bfloat16":
         known = peak_of(jax.devices()[0].device_kind)
     return known * jax.device_count() if known else None

@@ -27,7 +27,7 @@ from .command_line import add_resume_options, config_from, make_parser
 from .config import Config
 from .identity import differences
 from .outputs import Outputs, write_description, write_summary
-from .plan import Plan, check_space, make_plan, make_programs, precompile
+from .plan import Plan, check_space, make_plan, make_programs
 from .progress import Display
 from .recorder import Recorder, Sink
 from .result import Result, load_result
@@ -75,7 +75,10 @@ def run(
             return folder.path
         for line in (plan.describe(), *resumed(start, changes)):
             console.print(line, highlight=False, soft_wrap=True)
-        programs = compiled(plan, console)
+        programs = make_programs(plan)
+        if config.precompile:
+            for program in programs:
+                console.print(program, highlight=False, soft_wrap=True)
         if start:
             state = checkpoints.restore(start, plan.state)
         else:
@@ -94,16 +97,6 @@ def run(
             state = train_from(start, state, plan, programs, outputs)
         write_summary(folder, plan, state, time.perf_counter() - began)
     return folder.path
-
-
-def compiled(plan: Plan, console: Console) -> Programs:
-    """The jitted functions; with `--precompile` compiled already."""
-    programs = make_programs(plan)
-    if plan.config.precompile:
-        programs = precompile(programs, plan)
-        for program in programs:
-            console.print(program, highlight=False, soft_wrap=True)
-    return programs
 
 
 def train_from(
