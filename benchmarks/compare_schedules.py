@@ -1,11 +1,11 @@
-"""Schedules by convergence speed, sensitivity to the peak rate, and cost.
+"""Compares schedules by convergence speed, sensitivity to the peak rate, and cost.
 
     python -m benchmarks.compare_schedules [--write] [--tasks images cartpole]
 
 Two tasks, the digits of `examples.images` and the CartPole of
-`examples.reinforcement`, each trained with every schedule at every peak rate and seed.
-A kind of schedule is one program. Results are kept in `--folder`, and the same command
-goes on from there. `--write` puts the tables beside this file, under results/.
+`examples.reinforcement`, are trained with every schedule, peak rate and seed. Each kind
+of schedule is one program. Results are kept in `--folder`, and the same command
+continues from there. `--write` saves the tables under results/.
 """
 
 import argparse
@@ -32,7 +32,7 @@ NOTHING = np.zeros(0, np.float32)  # CartPole has no data to share
 
 
 class Kind(NamedTuple):
-    """Schedules that differ in numbers only, and so share a program."""
+    """Schedules that differ only in numbers, and so share a program."""
 
     schedule: Callable[[Any, Any, int], ow.Schedule]
     warmups: tuple[float, ...]  # shares of the updates
@@ -58,7 +58,7 @@ KINDS = {
 
 
 class Task(NamedTuple):
-    """What is trained, and how it is judged."""
+    """A training and its metric."""
 
     title: str
     total_steps: int
@@ -68,26 +68,26 @@ class Task(NamedTuple):
     timed: Callable[..., Timed]  # (shared, optimizer) -> a call to time
     metric: str
     target: float
-    largest: bool  # whether more is better
+    largest: bool  # whether larger is better
     untrained: float
     digits: int
 
 
-def train_images(digits, optimizer, seed):
+def train_images(digits: data.Digits, optimizer: Any, seed: Any) -> tuple:
     curves = images.train(digits, optimizer, IMAGES, seed=seed)
     return curves.loss, curves.steps, curves.validation_loss
 
 
-def time_images(digits, optimizer):
+def time_images(digits: data.Digits, optimizer: Any) -> Timed:
     return recipes.timed_step(digits, IMAGES, optimizer)
 
 
-def train_cartpole(nothing, optimizer, seed):
+def train_cartpole(nothing: Any, optimizer: Any, seed: Any) -> tuple:
     curves = ppo.train(optimizer, ow.constant(ENTROPY), CARTPOLE, seed=seed)
     return curves.loss, curves.steps, curves.episode_return
 
 
-def time_cartpole(nothing, optimizer):
+def time_cartpole(nothing: Any, optimizer: Any) -> Timed:
     setting = variants.Setting(size=CARTPOLE)
     return variants.timed_step(setting, optimizer, ow.constant(ENTROPY))
 
@@ -109,7 +109,7 @@ TASKS = {
 def compare(
     task: Task, seeds: int, folder: Path, times: dict[str, float]
 ) -> dict[str, dict[float, Run]]:
-    """Of each schedule, the runs by peak rate."""
+    """The runs by schedule and peak rate."""
     shared, runs = task.shared(), {}
     for name, kind in KINDS.items():
         lengths = [round(share * task.total_steps) for share in kind.warmups]
@@ -117,7 +117,13 @@ def compare(
             warmup_steps=lengths, peak_value=PEAKS, seed=range(seeds)
         )
 
-        def one(shared, warmup_steps, peak_value, seed, kind=kind):
+        def one(
+            shared: Any,
+            warmup_steps: Any,
+            peak_value: Any,
+            seed: Any,
+            kind: Kind = kind,
+        ) -> tuple:
             optimizer = kind.optimizer(task, peak_value, warmup_steps)
             return task.train(shared, optimizer, seed)
 
@@ -141,7 +147,7 @@ def step_times(task: Task) -> dict[str, float]:
     """Seconds of an update with a constant rate, and with each kind of schedule."""
     shared = task.shared()
     calls = {"constant": task.timed(shared, task.optimizer(1e-3))}
-    calls["again"] = calls["constant"]  # which shows the noise
+    calls["again"] = calls["constant"]  # to show the noise
     for name, kind in KINDS.items():
         calls[name] = task.timed(shared, kind.optimizer(task, 1e-3, 10))
     return evaluation.seconds_per_step(calls)
@@ -150,7 +156,7 @@ def step_times(task: Task) -> dict[str, float]:
 def tables(
     task: Task, runs: dict[str, dict[float, Run]], times: dict[str, float]
 ) -> str:
-    """Speed, sensitivity and cost of each schedule; then its outcome at each peak."""
+    """Speed, sensitivity and cost of each schedule; then its final metric by peak."""
     sign = -1 if task.largest else 1
     best = np.nanmin(
         [sign * r.final().mean() for x in runs.values() for r in x.values()]

@@ -1,10 +1,10 @@
-"""How long the transformer example takes to start, and what a warm start saves.
+"""Times the start of the transformer example, without and with a compilation cache.
 
     python -m benchmarks.warm_start [--preset NAME] [--quick]
 
-A process starts, precompiles the training step from shapes alone, makes the state and
-trains an update: first with an empty compilation cache, and once more with the one that
-the first start has filled.
+A process starts, precompiles the training step from shapes, makes the state and trains
+one update: first with an empty compilation cache, then with the cache that the first
+start has filled.
 """
 
 import argparse
@@ -48,7 +48,7 @@ COLUMNS = {
 
 
 def start(config: Config, began: float) -> dict[str, float]:
-    """Seconds of each part of a start, in this process, which began at `began`."""
+    """Seconds of each part of the start of this process, which began at `began`."""
     jax.devices()
     imported = time.time()
     mesh, optimizer = make_mesh(config.batch_size, config.fsdp), make_optimizer(config)
@@ -58,10 +58,10 @@ def start(config: Config, began: float) -> dict[str, float]:
         graphdef, abstract = abstract_state(config, optimizer, mesh)
         loss_fn = loss_of(graphdef, config.compute_dtype)
         train_step = make_train_step(loss_fn, optimizer, abstract, mesh)
-        batch = jax.ShapeDtypeStruct(
+        shape = jax.ShapeDtypeStruct(
             tokens.shape, tokens.dtype, sharding=of_batch(mesh)
         )
-        warm = ow.precompile(train_step, abstract, batch)
+        warm = ow.precompile(train_step, abstract, shape)
         state = init_state(config, optimizer, abstract, mesh, config.seed)
         batch = put_batch(tokens, rows, mesh)
         jax.block_until_ready((state, batch))
@@ -79,7 +79,7 @@ def start(config: Config, began: float) -> dict[str, float]:
 
 
 def started(arguments: list[str], cache: str) -> dict[str, float]:
-    """The same in a process of its own, with a compilation cache."""
+    """Runs `start` in a process of its own, with the given compilation cache."""
     command = [sys.executable, "-m", "benchmarks.warm_start", *arguments]
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": cache,

@@ -30,14 +30,14 @@ TINY = PRESETS["demo"].replace(
     length=16, width=16, layers=1, heads=2, mlp_width=32, batch_size=4,
     total_steps=64, warmup_steps=4,
 )  # fmt: skip
-NEVER = [2**30]  # a step that no training here reaches
+NEVER = [2**30]  # a step that no training reaches
 
 
 class Example:
-    """What `examples.transformer.train` does in an update: puts the batch on the
-    device, calls the step, and reads the metrics of the update before.
+    """An update as in `examples.transformer.train`: puts the batch on the device,
+    calls the step, and reads the metrics of the previous update.
 
-    It begins in the middle of the run, where as few updates are recorded as there.
+    It starts in the middle of the run, where few updates are recorded.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Example:
 
 
 def counting_from(step: int, opt_state: Any) -> Any:
-    """The state as if `step` updates had been: every count in it is that."""
+    """The state with every count set to `step`, as if it had made so many updates."""
 
     def count(x: jax.Array) -> jax.Array:
         counts = x.shape == () and x.dtype == jnp.int32
@@ -88,7 +88,7 @@ def counting_from(step: int, opt_state: Any) -> Any:
 
 
 def diagnosed(config: Config) -> dict[str, optax.GradientTransformation]:
-    """The example's optimizer, and what it is without schedule and record."""
+    """The example's optimizer, without and with its schedule and its record."""
 
     def adamw(rate: Any) -> optax.GradientTransformation:
         return optax.chain(
@@ -120,7 +120,7 @@ def diagnosed(config: Config) -> dict[str, optax.GradientTransformation]:
 
 
 class FlaxLoop:
-    """nnx.jit around nnx.Optimizer and metrics that stay on the device."""
+    """The loop of Flax's examples: nnx.jit, nnx.Optimizer, metrics on the device."""
 
     def __init__(self, config: Config, batches: Sequence[np.ndarray]):
         self.batches, self.step = batches, 0
@@ -156,7 +156,12 @@ class FlaxLoop:
 
 def flax_step() -> Callable:
     @nnx.jit(donate_argnums=(0, 1, 2))
-    def train_step(model, optimizer, metrics, tokens_BxL):
+    def train_step(
+        model: nnx.Module,
+        optimizer: nnx.Optimizer,
+        metrics: nnx.MultiMetric,
+        tokens_BxL: jax.Array,
+    ) -> None:
         loss, grads = nnx.value_and_grad(next_token_loss)(model, tokens_BxL)
         metrics.update(loss=loss)
         optimizer.update(model, grads)
