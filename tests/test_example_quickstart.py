@@ -21,7 +21,7 @@ def test_the_quickstart_learns_and_logs_the_rate_of_its_schedule():
         3e-3, quickstart.WARMUP_STEPS, quickstart.TOTAL_STEPS, offset=1
     )
     for step, _, rate in rows:
-        assert float(rate) == pytest.approx(schedule(int(step)).item(), rel=0.02)
+        assert float(rate) == pytest.approx(schedule(int(step)).item(), rel=0.05)
     losses = [float(loss) for _, loss, _ in rows]
     assert losses[0] == pytest.approx(2.3, abs=0.3)  # log(10): it knows nothing yet
     assert losses[-1] < 0.1
