@@ -157,38 +157,24 @@ def tables(
     task: Task, runs: dict[str, dict[float, Run]], times: dict[str, float]
 ) -> str:
     """Speed, sensitivity and cost of each schedule; then its final metric by peak."""
-    sign = -1 if task.largest else 1
-    best = np.nanmin(
-        [sign * r.final().mean() for x in runs.values() for r in x.values()]
-    )
     seeds = len(next(iter(runs.values()))[PEAKS[0]].metric)
-    ends, speeds = [], []
-    for name, by_peak in runs.items():
-        finals = {peak: sign * run.final().mean() for peak, run in by_peak.items()}
-        peak = min(finals, key=lambda p: np.nan_to_num(finals[p], nan=np.inf))
-        run = by_peak[peak]
-        steps, seconds = run.steps_to(task.target, task.largest), run.seconds_per_step
-        shown = (
-            evaluation.mean_and_error(r.final(), task.digits) for r in by_peak.values()
-        )
-        ends.append([name, *shown])
-        speeds.append(
-            [
-                name,
-                f"{peak:g}",
-                evaluation.mean_and_error(run.final(), task.digits),
-                evaluation.reached(steps),
-                evaluation.reached(steps * seconds, " s", 2),
-                evaluation.mean_and_error(lost(task, by_peak, best), task.digits),
-                f"{100 * (seconds / times['constant'] - 1):+.0f}%",
-                str(sum(run.diverged() for run in by_peak.values())),
-            ]
-        )  # fmt: skip
+    again = times["again"] / times["constant"] - 1
     goal = f"{task.metric} {task.target:g}"
     heads = [
         "schedule", "best peak", f"{task.metric} there", f"updates to {goal} there",
         "time to it", "lost on average over peaks", "cost of an update", "diverged",
     ]  # fmt: skip
+    best = np.nanmin(
+        [loss for by_peak in runs.values() for loss in losses(task, by_peak).values()]
+    )
+    speeds = [
+        [name, *speed(task, by_peak, best, times["constant"])]
+        for name, by_peak in runs.items()
+    ]
+    ends = [
+        [name, *(evaluation.mean_and_error(r.final(), task.digits) for r in x.values())]
+        for name, x in runs.items()
+    ]
     return "\n".join(
         [
             f"## {task.title}: {task.total_steps} updates, {seeds} seeds",
@@ -196,7 +182,7 @@ def tables(
             *markdown(heads, speeds),
             "",
             "A constant rate, timed a second time in the same rounds: "
-            f"{100 * (times['again'] / times['constant'] - 1):+.0f}%.",
+            f"{100 * again:+.0f}%.",
             "",
             f"The {task.metric} at the end, by peak rate:",
             "",
@@ -204,6 +190,31 @@ def tables(
             "",
         ]
     )
+
+
+def losses(task: Task, by_peak: dict[float, Run]) -> dict[float, float]:
+    """The mean final metric at each peak, negated where larger is better."""
+    sign = -1 if task.largest else 1
+    return {peak: sign * run.final().mean() for peak, run in by_peak.items()}
+
+
+def speed(
+    task: Task, by_peak: dict[float, Run], best: float, constant: float
+) -> list[str]:
+    """The cells of a schedule: at its best peak, and over all of them."""
+    finals = losses(task, by_peak)
+    peak = min(finals, key=lambda p: np.nan_to_num(finals[p], nan=np.inf))
+    run = by_peak[peak]
+    steps = run.steps_to(task.target, task.largest)
+    return [
+        f"{peak:g}",
+        evaluation.mean_and_error(run.final(), task.digits),
+        evaluation.reached(steps),
+        evaluation.reached(steps * run.seconds_per_step, " s", 2),
+        evaluation.mean_and_error(lost(task, by_peak, best), task.digits),
+        f"{100 * (run.seconds_per_step / constant - 1):+.0f}%",
+        str(sum(run.diverged() for run in by_peak.values())),
+    ]
 
 
 def lost(task: Task, by_peak: dict[float, Run], best: float) -> np.ndarray:

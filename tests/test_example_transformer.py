@@ -318,7 +318,7 @@ def test_command_line_trains(text, tmp_path, capsys):
 
 def test_command_line_overrides_a_preset():
     arguments = ["--preset", "small", "--no-tied-embedding", "--peak-value", "2e-3"]
-    config = config_from(make_parser("").parse_args(arguments))
+    config = config_from(make_parser("train", "").parse_args(arguments))
     assert config == PRESETS["small"].replace(tied_embedding=False, peak_value=2e-3)
 
 

@@ -25,7 +25,7 @@ def draw(
             ax.xaxis.set_major_formatter("{x:g}")
         ways = {False: ("no warmup", COLORS[2]), True: ("gradual warmup", COLORS[3])}
         draw_finals(rates, large, ways)
-        rates.set_title("Large batch: final accuracy by peak learning rate")
+        rates.set_title("Large batch: final accuracy by peak rate")
         rates.set(xlabel="peak rate, relative to the small batch's", ylim=(0, 1))
         factors = sorted({factor for factor, _ in large})
         rates.set_xticks(factors, [f"{factor:g}" for factor in factors])

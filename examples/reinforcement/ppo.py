@@ -73,6 +73,7 @@ def train(
     key, first, begin = jax.random.split(jax.random.key(seed), 3)
     apply, params = agent.init(size.width, first)
     envs = jax.vmap(environment.begin)(jax.random.split(begin, size.environments))
+    update = make_update(apply, optimizer, exploration)
 
     def iterate(carry: tuple, iteration: jax.Array) -> tuple[tuple, tuple]:
         params, opt_state, envs, mean = carry
@@ -80,14 +81,7 @@ def train(
         envs, batch, returns = collect(apply, params, envs, acting, size)
         step = iteration * size.epochs * size.minibatches
         (params, opt_state), (losses, entropies) = improve(
-            apply,
-            optimizer,
-            exploration,
-            size,
-            (params, opt_state),
-            batch,
-            mixing,
-            step,
+            update, (params, opt_state), batch, size, mixing, step
         )
         mean = remembered(mean, returns)
         lost = ~jnp.all(jnp.isfinite(losses))  # a NaN policy goes on playing
@@ -161,13 +155,31 @@ def advantages(
     return result
 
 
-def improve(
+def make_update(
     apply: Callable,
     optimizer: optax.GradientTransformation,
     exploration: optax.Schedule,
-    size: Size,
+) -> Callable:
+    """(carry, minibatch, step) -> (carry, (loss, entropy))."""
+
+    def update(
+        carry: Carry, minibatch: Batch, step: jax.Array
+    ) -> tuple[Carry, tuple[jax.Array, jax.Array]]:
+        params, opt_state = carry
+        (loss, entropy), grads = jax.value_and_grad(objective, has_aux=True)(
+            params, apply, minibatch, exploration(step)
+        )
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), (loss, entropy)
+
+    return update
+
+
+def improve(
+    update: Callable,
     carry: Carry,
     batch: Batch,
+    size: Size,
     key: jax.Array,
     step: jax.Array,
 ) -> tuple[Carry, tuple[jax.Array, jax.Array]]:
@@ -177,17 +189,11 @@ def improve(
     orders = jax.vmap(lambda key: jax.random.permutation(key, count))(keys)
     chosen = orders.reshape(size.epochs * size.minibatches, -1)
 
-    def update(carry: Carry, inputs: tuple) -> tuple[Carry, tuple]:
-        params, opt_state = carry
+    def on_minibatch(carry: Carry, inputs: tuple) -> tuple[Carry, tuple]:
         indices, step = inputs
-        minibatch = jax.tree.map(lambda x: x[indices], batch)
-        (loss, entropy), grads = jax.value_and_grad(objective, has_aux=True)(
-            params, apply, minibatch, exploration(step)
-        )
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), (loss, entropy)
+        return update(carry, jax.tree.map(lambda x: x[indices], batch), step)
 
-    return jax.lax.scan(update, carry, (chosen, step + jnp.arange(len(chosen))))
+    return jax.lax.scan(on_minibatch, carry, (chosen, step + jnp.arange(len(chosen))))
 
 
 def objective(

@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     picture = options.folder / "heat_map.png"
     title = (
         f"Validation loss after {size.total_steps} updates, {options.seeds} seeds\n"
-        "framed: the best; bold: not worse by more than the noise"
+        "framed: best; bold: equal within the noise"
     )
     draw(ranked, title, picture)
     console.print(f"Picture   {picture}")

@@ -47,27 +47,38 @@ def heat_map(
     mapped = ax.imshow(
         losses, origin="lower", aspect="auto", cmap="viridis_r", vmin=low, vmax=high
     )
-    for (row, column), each in places.items():
-        text = f"{each.mean:.2f}"
-        if each.diverged:
-            text = f"{each.diverged} of {each.runs}\ndiverged"
+    for place, each in places.items():
         dark = not each.diverged and each.mean > (low + high) / 2
-        color = "white" if dark else "#222222"
-        weight = "bold" if each.tied else "normal"
-        ax.text(
-            column, row, text, ha="center", va="center", color=color, weight=weight,
-            fontsize=6 if each.diverged else 8,
-        )  # fmt: skip
-        if each is ranked[0]:
-            ax.add_patch(
-                Rectangle(
-                    (column - 0.46, row - 0.46), 0.92, 0.92, fill=False, lw=2,
-                    edgecolor="#c4432b",
-                )
-            )  # fmt: skip
+        write_cell(ax, place, each, "white" if dark else "#222222")
+    frame(ax, next(place for place, each in places.items() if each is ranked[0]))
     ax.set_xticks(range(len(peaks)), [f"{peak:.2g}" for peak in peaks])
     ax.set_yticks(range(len(lengths)), [str(length) for length in lengths])
     return mapped
+
+
+def write_cell(
+    ax: Axes, place: tuple[int, int], each: ow.sweeps.Ranked, color: str
+) -> None:
+    row, column = place
+    text = f"{each.mean:.2f}"
+    if each.diverged:
+        text = f"{each.diverged} of {each.runs}\ndiverged"
+    ax.text(
+        column,
+        row,
+        text,
+        ha="center",
+        va="center",
+        color=color,
+        weight="bold" if each.tied else "normal",
+        fontsize=6 if each.diverged else 8,
+    )
+
+
+def frame(ax: Axes, place: tuple[int, int]) -> None:
+    row, column = place
+    corner = column - 0.46, row - 0.46
+    ax.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, lw=2, edgecolor="#c4432b"))
 
 
 def scatter(

@@ -10,9 +10,10 @@ from .config import Config
 from .presets import PRESETS
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
+def make_parser(command: str, description: str) -> argparse.ArgumentParser:
     """A parser with `--preset`, `--overwrite` and an option for each field."""
     parser = argparse.ArgumentParser(
+        prog=f"python -m examples.transformer.{command}",
         description=description,
         usage="%(prog)s [--preset NAME] [options]",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28),

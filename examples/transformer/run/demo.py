@@ -34,7 +34,7 @@ EARLY = 32  # the first updates, all of which are recorded
 
 def main(arguments: list[str] | None = None) -> int:
     began = time.perf_counter()
-    parser = make_parser("Train the same model without and with warmup, and compare.")
+    parser = make_parser("demo", "Train without and with warmup, and compare.")
     parser.set_defaults(run_dir=HOME)
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
@@ -182,7 +182,7 @@ def compare(without: Result, with_: Result) -> Table:
         table.add_row(label, show(without), show(with_))
     table.add_section()
     table.add_row(
-        f"update / weights, sum of the first {EARLY} updates",
+        f"update / weights, sum of first {EARLY}",
         *(percent(early_path(run)) for run in (without, with_)),
     )
     return table

@@ -118,7 +118,7 @@ def samples(ax: Axes, run: Result, other: Result, accent: str) -> None:
     x, y = moments(ax, run, other, accent, lambda h: h.effective_sample_size)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     gradients = "1 gradient" if round(y) == 1 else f"{y:.0f} gradients"
-    dot(ax, x, y, f"peak rate: ν̂ averages {gradients}", accent, -11)
+    dot(ax, x, y, f"{gradients} at the peak rate", accent, -11)
     ax.set_ylim(0.5, 2 * (1 + run.history.b2) / (1 - run.history.b2))
 
 

@@ -79,12 +79,7 @@ def run(
         if config.precompile:
             for program in programs:
                 console.print(program, highlight=False, soft_wrap=True)
-        if start:
-            state = checkpoints.restore(start, plan.state)
-        else:
-            state = init_state(
-                config, plan.optimizer, plan.state, plan.mesh, config.seed
-            )
+        state = state_after(start, plan, checkpoints)
         write_description(folder, plan, start, changes)
 
         began = time.perf_counter()
@@ -97,6 +92,15 @@ def run(
             state = train_from(start, state, plan, programs, outputs)
         write_summary(folder, plan, state, time.perf_counter() - began)
     return folder.path
+
+
+def state_after(start: int, plan: Plan, checkpoints: Checkpoints) -> TrainState:
+    """The state after `start` updates: from a checkpoint, or initialised."""
+    if start:
+        return checkpoints.restore(start, plan.state)
+    return init_state(
+        plan.config, plan.optimizer, plan.state, plan.mesh, plan.config.seed
+    )
 
 
 def train_from(
@@ -166,7 +170,9 @@ def resumed(start: int, changes: list[str]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = make_parser("Train a decoder-only transformer on text, byte by byte.")
+    parser = make_parser(
+        "train", "Train a decoder-only transformer on text, byte by byte."
+    )
     add_resume_options(parser)
     options = parser.parse_args(arguments)
     if options.resume and options.overwrite:
