@@ -42,9 +42,8 @@ class Arm:
     name: str
     factor: Callable[[Task, Any], optax.Schedule] | None = None
     build: Callable[[Task, Any], optax.GradientTransformation] | None = None
-    uses: tuple[
-        Callable, ...
-    ] = ()  # of the library; if their code changes, old runs are stale
+    # Functions of the library; if their code changes, old runs are stale.
+    uses: tuple[Callable, ...] = ()
     only_adam: bool = False
 
     def suits(self, task: Task) -> bool:
