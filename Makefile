@@ -13,7 +13,7 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
 help:
 	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes);"
-	@echo "            ARGS=--automatic-warmup compares one that the optimizer chooses by itself"
+	@echo "            ARGS=--automatic-warmup compares no warmup with automatic warmup"
 	@echo "make test   run every test (about 12 minutes on two cores)"
 	@echo "make lint   ruff and mypy"
 	@echo "make quality    compare warmup methods over peak rates and tasks (hours; may be stopped, goes on)"

@@ -1,11 +1,11 @@
-"""Schedules by convergence speed, sensitivity to the peak rate, and cost.
+"""Compares schedules by convergence speed, sensitivity to the peak rate, and cost.
 
     python -m benchmarks.compare_schedules [--write] [--tasks images cartpole]
 
 Two tasks, the digits of `examples.images` and the CartPole of
-`examples.reinforcement`, each trained with every schedule at every peak rate and seed.
-A kind of schedule is one program. Results are kept in `--folder`, and the same command
-goes on from there. `--write` puts the tables beside this file, under results/.
+`examples.reinforcement`, are trained with every schedule, peak rate and seed. Each kind
+of schedule is one program. Results are kept in `--folder`, and the same command
+continues from there. `--write` saves the tables under results/.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import optax
 
 import optax_warmup as ow
 from examples import evaluation
-from examples.evaluation import Run
+from examples.evaluation import Run, Timed
 from examples.images import data, recipes, training as images
 from examples.reinforcement import ppo, variants
 
@@ -32,7 +32,7 @@ NOTHING = np.zeros(0, np.float32)  # CartPole has no data to share
 
 
 class Kind(NamedTuple):
-    """Schedules that differ in numbers only, and so share a program."""
+    """Schedules that differ only in numbers, and so share a program."""
 
     schedule: Callable[[Any, Any, int], ow.Schedule]
     warmups: tuple[float, ...]  # shares of the updates
@@ -58,49 +58,49 @@ KINDS = {
 
 
 class Task(NamedTuple):
-    """What is trained, and how it is judged."""
+    """A training and its metric."""
 
     title: str
     total_steps: int
     optimizer: Callable[[optax.ScalarOrSchedule], optax.GradientTransformation]
     shared: Callable[[], Any]
     train: Callable[..., tuple]  # (shared, optimizer, seed) -> losses, steps, metric
-    few: Callable[..., tuple]  # (shared, optimizer) -> call to be timed, updates in it
+    timed: Callable[..., Timed]  # (shared, optimizer) -> a call to time
     metric: str
     target: float
-    largest: bool  # whether more is better
+    largest: bool  # whether larger is better
     untrained: float
     digits: int
 
 
-def train_images(digits, optimizer, seed):
+def train_images(digits: data.Digits, optimizer: Any, seed: Any) -> tuple:
     curves = images.train(digits, optimizer, IMAGES, seed=seed)
     return curves.loss, curves.steps, curves.validation_loss
 
 
-def few_images(digits, optimizer):
-    return recipes.step_on(digits, IMAGES, optimizer), recipes.TIMED
+def time_images(digits: data.Digits, optimizer: Any) -> Timed:
+    return recipes.timed_step(digits, IMAGES, optimizer)
 
 
-def train_cartpole(nothing, optimizer, seed):
+def train_cartpole(nothing: Any, optimizer: Any, seed: Any) -> tuple:
     curves = ppo.train(optimizer, ow.constant(ENTROPY), CARTPOLE, seed=seed)
     return curves.loss, curves.steps, curves.episode_return
 
 
-def few_cartpole(nothing, optimizer):
+def time_cartpole(nothing: Any, optimizer: Any) -> Timed:
     setting = variants.Setting(size=CARTPOLE)
-    return variants.step_on(setting, optimizer, ow.constant(ENTROPY))
+    return variants.timed_step(setting, optimizer, ow.constant(ENTROPY))
 
 
 TASKS = {
     "images": Task(
         "A vision transformer on digits", IMAGES.total_steps, recipes.make_optimizer,
-        data.load, train_images, few_images, "validation loss", 0.8, largest=False,
+        data.load, train_images, time_images, "validation loss", 0.8, largest=False,
         untrained=float(np.log(10)), digits=3,
     ),
     "cartpole": Task(
         "PPO on CartPole", CARTPOLE.total_steps, variants.make_optimizer,
-        lambda: NOTHING, train_cartpole, few_cartpole, "return", 300.0, largest=True,
+        lambda: NOTHING, train_cartpole, time_cartpole, "return", 300.0, largest=True,
         untrained=20.0, digits=0,
     ),
 }  # fmt: skip
@@ -109,7 +109,7 @@ TASKS = {
 def compare(
     task: Task, seeds: int, folder: Path, times: dict[str, float]
 ) -> dict[str, dict[float, Run]]:
-    """Of each schedule, the runs by peak rate."""
+    """The runs by schedule and peak rate."""
     shared, runs = task.shared(), {}
     for name, kind in KINDS.items():
         lengths = [round(share * task.total_steps) for share in kind.warmups]
@@ -117,7 +117,13 @@ def compare(
             warmup_steps=lengths, peak_value=PEAKS, seed=range(seeds)
         )
 
-        def one(shared, warmup_steps, peak_value, seed, kind=kind):
+        def one(
+            shared: Any,
+            warmup_steps: Any,
+            peak_value: Any,
+            seed: Any,
+            kind: Kind = kind,
+        ) -> tuple:
             optimizer = kind.optimizer(task, peak_value, warmup_steps)
             return task.train(shared, optimizer, seed)
 
@@ -140,50 +146,35 @@ def compare(
 def step_times(task: Task) -> dict[str, float]:
     """Seconds of an update with a constant rate, and with each kind of schedule."""
     shared = task.shared()
-    calls = {"constant": task.few(shared, task.optimizer(1e-3))}
-    calls["again"] = calls["constant"]  # which shows the noise
+    calls = {"constant": task.timed(shared, task.optimizer(1e-3))}
+    calls["again"] = calls["constant"]  # to show the noise
     for name, kind in KINDS.items():
-        calls[name] = task.few(shared, kind.optimizer(task, 1e-3, 10))
-    found = evaluation.overhead({name: call for name, (call, _) in calls.items()})
-    return {name: seconds / calls[name][1] for name, seconds in found.items()}
+        calls[name] = task.timed(shared, kind.optimizer(task, 1e-3, 10))
+    return evaluation.seconds_per_step(calls)
 
 
 def tables(
     task: Task, runs: dict[str, dict[float, Run]], times: dict[str, float]
 ) -> str:
-    """Speed, sensitivity and cost of each schedule; then its outcome at each peak."""
-    sign = -1 if task.largest else 1
-    best = np.nanmin(
-        [sign * r.final().mean() for x in runs.values() for r in x.values()]
-    )
+    """Speed, sensitivity and cost of each schedule; then its final metric by peak."""
     seeds = len(next(iter(runs.values()))[PEAKS[0]].metric)
-    ends, speeds = [], []
-    for name, by_peak in runs.items():
-        finals = {peak: sign * run.final().mean() for peak, run in by_peak.items()}
-        peak = min(finals, key=lambda p: np.nan_to_num(finals[p], nan=np.inf))
-        run = by_peak[peak]
-        steps, seconds = run.steps_to(task.target, task.largest), run.seconds_a_step
-        shown = (
-            evaluation.mean_and_error(r.final(), task.digits) for r in by_peak.values()
-        )
-        ends.append([name, *shown])
-        speeds.append(
-            [
-                name,
-                f"{peak:g}",
-                evaluation.mean_and_error(run.final(), task.digits),
-                evaluation.reached(steps),
-                evaluation.reached(steps * seconds, " s", 2),
-                evaluation.mean_and_error(lost(task, by_peak, best), task.digits),
-                f"{100 * (seconds / times['constant'] - 1):+.0f}%",
-                str(sum(run.diverged() for run in by_peak.values())),
-            ]
-        )  # fmt: skip
+    again = times["again"] / times["constant"] - 1
     goal = f"{task.metric} {task.target:g}"
     heads = [
         "schedule", "best peak", f"{task.metric} there", f"updates to {goal} there",
         "time to it", "lost on average over peaks", "cost of an update", "diverged",
     ]  # fmt: skip
+    best = np.nanmin(
+        [loss for by_peak in runs.values() for loss in losses(task, by_peak).values()]
+    )
+    speeds = [
+        [name, *speed(task, by_peak, best, times["constant"])]
+        for name, by_peak in runs.items()
+    ]
+    ends = [
+        [name, *(evaluation.mean_and_error(r.final(), task.digits) for r in x.values())]
+        for name, x in runs.items()
+    ]
     return "\n".join(
         [
             f"## {task.title}: {task.total_steps} updates, {seeds} seeds",
@@ -191,7 +182,7 @@ def tables(
             *markdown(heads, speeds),
             "",
             "A constant rate, timed a second time in the same rounds: "
-            f"{100 * (times['again'] / times['constant'] - 1):+.0f}%.",
+            f"{100 * again:+.0f}%.",
             "",
             f"The {task.metric} at the end, by peak rate:",
             "",
@@ -199,6 +190,31 @@ def tables(
             "",
         ]
     )
+
+
+def losses(task: Task, by_peak: dict[float, Run]) -> dict[float, float]:
+    """The mean final metric at each peak, negated where larger is better."""
+    sign = -1 if task.largest else 1
+    return {peak: sign * run.final().mean() for peak, run in by_peak.items()}
+
+
+def speed(
+    task: Task, by_peak: dict[float, Run], best: float, constant: float
+) -> list[str]:
+    """The cells of a schedule: at its best peak, and over all of them."""
+    finals = losses(task, by_peak)
+    peak = min(finals, key=lambda p: np.nan_to_num(finals[p], nan=np.inf))
+    run = by_peak[peak]
+    steps = run.steps_to(task.target, task.largest)
+    return [
+        f"{peak:g}",
+        evaluation.mean_and_error(run.final(), task.digits),
+        evaluation.reached(steps),
+        evaluation.reached(steps * run.seconds_per_step, " s", 2),
+        evaluation.mean_and_error(lost(task, by_peak, best), task.digits),
+        f"{100 * (run.seconds_per_step / constant - 1):+.0f}%",
+        str(sum(run.diverged() for run in by_peak.values())),
+    ]
 
 
 def lost(task: Task, by_peak: dict[float, Run], best: float) -> np.ndarray:

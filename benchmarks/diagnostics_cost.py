@@ -1,12 +1,12 @@
-"""What following Adam's moments costs, next to the ways in which people do it today.
+"""The cost of recording Adam's moments, compared with common ways of doing it.
 
     python -m benchmarks.diagnostics_cost [--quick] [--rounds N] [--output FILE.md]
 
-Every variant trains its own copy of one model with donated state. The rounds alternate
-between the variants in a shuffled order, and each figure is the median over the rounds
-of the variant's time divided by the plain step's in the same round: the machine may be
-shared. Times are of the process (all threads), which others disturb less, and of the
-clock. The error is that of the median of the process times, from the quartiles.
+Every variant trains its own copy of one model with donated state. In each round the
+variants take turns in a shuffled order. Each figure is a median over the rounds of the
+variant's time divided by the plain step's time in the same round, since the machine may
+be shared. Process time (all threads) suffers less from other processes than wall time.
+The error is that of the median of the process times, from the quartiles.
 """
 
 import argparse
@@ -23,11 +23,11 @@ import numpy as np
 import optax
 
 import optax_warmup as ow
-from examples.transformer.config import Config
-from examples.transformer.sharding import make_mesh
-from examples.transformer.train_step import init_params, loss_of
+from examples.transformer.core.config import ModelConfig
+from examples.transformer.core.sharding import make_mesh
+from examples.transformer.core.train_step import init_params, loss_of
 
-NEVER = [2**30]  # a step that no run here reaches
+NEVER = [2**30]  # a step that no run reaches
 ALWAYS = range(100_000)
 B2 = 0.95
 Step = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
@@ -38,8 +38,10 @@ def adamw() -> optax.GradientTransformation:
     return optax.adamw(1e-3, b2=B2)
 
 
-def plain(grads: Callable, optimizer: optax.GradientTransformation, **extra) -> Step:
-    def step(params, state, batch):
+def plain(
+    grads: Callable, optimizer: optax.GradientTransformation, **extra: Any
+) -> Step:
+    def step(params: Any, state: Any, batch: Any) -> tuple[Any, Any, Any]:
         g = grads(params, batch)
         updates, state = optimizer.update(g, state, params, **extra)
         return optax.apply_updates(params, updates), state, 0.0
@@ -48,9 +50,9 @@ def plain(grads: Callable, optimizer: optax.GradientTransformation, **extra) -> 
 
 
 def watched(grads: Callable, watch: Callable) -> Step:
-    """A step that returns what `watch(nu, updates, gradients)` makes, every time."""
+    """A step that also returns `watch(nu, updates, gradients)`."""
 
-    def step(params, state, batch):
+    def step(params: Any, state: Any, batch: Any) -> tuple[Any, Any, Any]:
         g = grads(params, batch)
         updates, state = adamw().update(g, state, params)
         return (
@@ -78,7 +80,7 @@ def called_back(nu: Any, updates: Any, gradients: Any) -> float:
 def variants(grads: Callable) -> dict[str, tuple[Any, Step, Callable | None]]:
     """name -> (optimizer, step, what the host does after the step)."""
 
-    def recorded(**options):
+    def recorded(**options: Any) -> optax.GradientTransformation:
         return ow.record_moments(adamw(), b2=B2, **options)
 
     eager = lambda out: jnp.linalg.norm(  # noqa: E731
@@ -89,10 +91,10 @@ def variants(grads: Callable) -> dict[str, tuple[Any, Step, Callable | None]]:
     both = {"gradients": True, "parameters": True}
     rows: dict[str, tuple[Any, Step, Callable | None]] = {}
 
-    def ours(name, optimizer, **extra):
+    def ours(name: str, optimizer: optax.GradientTransformation, **extra: Any) -> None:
         rows[name] = optimizer, plain(grads, optimizer, **extra), None
 
-    def theirs(name, step, host=None):
+    def theirs(name: str, step: Step, host: Callable | None = None) -> None:
         rows[name] = adamw(), step, host
 
     ours("plain adamw", adamw())
@@ -156,11 +158,14 @@ def progress(text: str) -> None:
 
 
 def training_step(quick: bool) -> tuple[str, Callable, Any, Any]:
-    config = Config(
-        length=128, width=128 if quick else 256, layers=2 if quick else 4, heads=4,
-        mlp_width=1024, batch_size=8,
-    )  # fmt: skip
-    graphdef, params = init_params(config, make_mesh(config))
+    config = ModelConfig(
+        length=128,
+        width=128 if quick else 256,
+        layers=2 if quick else 4,
+        heads=4,
+        mlp_width=1024,
+    )
+    graphdef, params = init_params(config, make_mesh(batch_size=8))
     rng = np.random.default_rng(0)
     batch = jnp.asarray(rng.integers(0, 256, (8, config.length + 1), np.int32))
     size = sum(x.size for x in jax.tree.leaves(params))
@@ -191,7 +196,7 @@ def large(quick: bool, rounds: int) -> tuple[str, Ratios]:
 
 
 def whole_run(quick: bool) -> str:
-    """The first updates of a run, where records are dense, added up."""
+    """The total cost of the first updates of a run, where the record is dense."""
     _, grads, params, batch = training_step(quick=True)
     updates = 40 if quick else 320
     rows = {"plain": adamw(), "recorded": ow.record_moments(adamw(), b2=B2)}
@@ -223,7 +228,7 @@ def fresh(params: Any, optimizer: optax.GradientTransformation) -> tuple[Any, An
 
 
 def amortised(ratios: Ratios) -> str:
-    """What a step costs on average: few of a long run are recorded."""
+    """The average cost of a step: few steps of a long run are recorded."""
     idle, due = (ratios[f"record_moments, step {x}"][0] for x in ("not due", "due"))
     means = []
     for updates, recorded in ((2_000, 128), (10_000, 164), (100_000, 217)):
@@ -262,7 +267,7 @@ def table(title: str, ratios: Ratios) -> str:
 
 
 def report(quick: bool, rounds: int) -> Iterator[str]:
-    """The tables and sentences of the page, printed as they come."""
+    """The tables and sentences of the page, each printed when it is ready."""
 
     def told(part: str) -> str:
         print(f"\r{part}\n", flush=True)

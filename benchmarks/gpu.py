@@ -1,10 +1,10 @@
-"""All measurements that want a GPU, in one command and within 8 minutes.
+"""Runs all measurements that need a GPU, within 8 minutes.
 
     PYTHONPATH=. python -m benchmarks.gpu [--quick] [--output FILE.md]
 
-Each part is a process of its own with a time limit, so none takes the others with it;
-what a part has printed by its end, however it ends, is kept, and the page is written
-anew after each. Runs on a CPU as well, with small sizes.
+Each part is a process of its own with a time limit, so a failure does not stop the
+others. The output of a part is kept even if it fails, and the page is written again
+after each part. On a CPU it runs with small sizes.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch")
 
 
 class Part(NamedTuple):
-    """A section of the page: what a module prints."""
+    """A section of the page: the output of a module."""
 
     title: str
     arguments: list[str]
@@ -58,7 +58,7 @@ def parts(gpu: bool, quick: bool) -> list[Part]:
 
 
 def run(arguments: list[str], seconds: float) -> tuple[str, str | None]:
-    """What a Python program printed, and why it failed, if it did."""
+    """The output of a Python program, and the reason if it failed."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             [sys.executable, *arguments],
@@ -66,7 +66,7 @@ def run(arguments: list[str], seconds: float) -> tuple[str, str | None]:
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=out,
             stderr=errors,
-            start_new_session=True,  # so that its own processes end with it
+            start_new_session=True,  # so that its child processes end with it
         )
         try:
             code = process.wait(max(seconds, 0))
@@ -89,10 +89,10 @@ def read(file: IO[str]) -> str:
 
 
 def section(part: Part, text: str, why: str | None) -> str:
-    """Below a heading of its own, what a part printed, its headings one level down."""
+    """The output of a part under a heading; its own headings move one level down."""
     lines = [f"#{line}" if line.startswith("#") else line for line in text.splitlines()]
     if lines and lines[0].startswith("## "):
-        del lines[0]  # the title again
+        del lines[0]  # repeats the title
     body = "\n".join(lines).strip().replace("\n\n\n", "\n\n")
     note = f"**Not complete: {why}.**" if why else ""
     return "\n\n".join(filter(None, [f"## {part.title}", body, note]))

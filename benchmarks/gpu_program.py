@@ -1,19 +1,20 @@
-"""What the record adds to the program of a GPU, which need not be there.
+"""Counts what the record adds to a GPU program. It needs no GPU.
 
     JAX_PLATFORMS=cpu python -m benchmarks.gpu_program benchmarks/h200_target.txtpb
 
-needs jax's CUDA plugin, of jax's own version (pip install --no-deps jax-cuda12-plugin
-jax-cuda12-pjrt). XLA compiles for the described device, and the bytes are counted in
-the program: operands and results of everything that the entry computation runs, in
-copies of the parameters. The branch that measures is listed apart; a step that is not
-recorded does not take it. (An operand counts whole, even where a gather reads a few
-thousand of its numbers: for each sampled array the branch shows one copy too many.)
+It needs jax's CUDA plugin in jax's own version (pip install --no-deps jax-cuda12-plugin
+jax-cuda12-pjrt). XLA compiles for the described device. Counted are the bytes that the
+entry computation reads and writes, in copies of the parameters. The branch that
+measures is counted apart, since a step that is not recorded does not take it. (Operands
+count as a whole, even if a gather reads only a few thousand values: the branch shows
+one copy too many for each sampled array.)
 """
 
 import argparse
 import math
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "condi
 
 
 def size_of(shapes: str) -> int:
-    """Bytes of all the arrays in a type."""
+    """Bytes of all arrays in an HLO type."""
     total = 0
     for kind, dims in BITS.findall(shapes):
         width = 1 if kind == "pred" else int(re.sub(r"\D", "", kind)[:2]) // 8
@@ -39,7 +40,7 @@ def size_of(shapes: str) -> int:
 
 
 def computations(text: str) -> dict[str, list[str]]:
-    """The lines of each computation of a program, by its name; the entry's is ENTRY."""
+    """The lines of each computation in an HLO program, by name; ENTRY runs first."""
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         if line.endswith("{") and "->" in line and not line.startswith(" "):
@@ -51,7 +52,7 @@ def computations(text: str) -> dict[str, list[str]]:
 
 
 def traffic(lines: list[str]) -> tuple[int, int]:
-    """Bytes that the instructions of a computation read and write; how many copies."""
+    """Bytes that a computation reads and writes, and the number of its large copies."""
     sizes, total, copies = {}, 0, 0
     for line in lines:
         name, rest = line.strip().removeprefix("ROOT ").split(" = ", 1)
@@ -71,15 +72,15 @@ def traffic(lines: list[str]) -> tuple[int, int]:
 def program(
     optimizer: optax.GradientTransformation, device: jax.Device
 ) -> tuple[str, int]:
-    """The optimised program of a donated step, and the bytes that it allocates."""
+    """The optimised program of a donated step, and its temporary memory in bytes."""
     place = SingleDeviceSharding(device)
 
-    def described(tree):
+    def described(tree: Any) -> Any:
         return jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree
         )
 
-    def step(params, state, grads):
+    def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
         updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state
 
@@ -89,7 +90,9 @@ def program(
     state = jax.eval_shape(optimizer.init, params)
     arguments = described(params), described(state), described(params)
     compiled = jax.jit(step, donate_argnums=(0, 1)).lower(*arguments).compile()
-    return compiled.as_text(), compiled.memory_analysis().temp_size_in_bytes
+    text, memory = compiled.as_text(), compiled.memory_analysis()
+    assert text is not None and memory is not None, "this backend does not say"
+    return text, memory.temp_size_in_bytes
 
 
 def main() -> None:
@@ -102,7 +105,7 @@ def main() -> None:
         target_config=options.target.read_text(),
         topology="1x1x1",
     )
-    (device,) = topology.devices
+    device = cast(jax.Device, topology.devices[0])
     unit = 4 * sum(math.prod(shape) for shape in SHAPES)
     print(f"{device.device_kind}, jax {jax.__version__}, in copies of the parameters")
     print("| optimizer | entry | copies | branch that measures | temporary |")

@@ -1,10 +1,9 @@
-"""How long a schedule takes: on the host, inside a jitted step, a million at once.
+"""Times schedules: on the host, inside a jitted step, and on a million steps at once.
 
     python -m benchmarks.schedule_speed [--write]
 
-Each row compares one of our schedules with the optax schedule that says the same, in
-this one run, as a ratio of medians. `--write` puts the table beside this file, under
-results/.
+Each row compares a schedule of ours with the same schedule of optax, in one run, as a
+ratio of medians. `--write` saves the table under results/.
 """
 
 import argparse
@@ -14,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +73,7 @@ PAIRS: dict[str, tuple[Callable, Callable]] = {
 
 
 def seconds(calls: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
-    """The median time of each call; they take turns on a busy machine."""
+    """The median time of each call; they take turns on a shared machine."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         jax.block_until_ready(call())
@@ -88,17 +88,17 @@ def seconds(calls: dict[str, Callable[[], object]], repeat: int) -> dict[str, fl
 
 
 def logged(schedule: optax.Schedule) -> Callable[[], object]:
-    """One call with a Python int, another one each time."""
+    """A call with a Python int, a new one each time."""
     steps = itertools.count()
     return lambda: schedule(next(steps))
 
 
 def scanned(schedule: optax.Schedule) -> Callable[[], jax.Array]:
-    """Many evaluations one after the other inside one program, as in training."""
+    """Many evaluations in sequence inside one program, as in training."""
 
     @jax.jit
     def run(first: jax.Array) -> jax.Array:
-        def body(carry, _):
+        def body(carry: tuple, _: None) -> tuple[tuple, None]:
             step, total = carry
             return (step + 1, total + schedule(step)), None
 
@@ -114,7 +114,7 @@ def training(schedule: optax.Schedule) -> Callable[[], jax.Array]:
     state = optimizer.init(params)
 
     @jax.jit
-    def step(params, state):
+    def step(params: jax.Array, state: Any) -> tuple[jax.Array, Any]:
         updates, state = optimizer.update(params, state)
         return optax.apply_updates(params, updates), state
 

@@ -1,11 +1,11 @@
-"""A sweep as one program against the same trainings one by one.
+"""A sweep in one program, compared with the same trainings one by one.
 
     python -m benchmarks.sweep_speed [--write] [--configurations N] [--alone N]
 
-One by one as it is mostly done: each training is a program of its own, jitted with its
-learning rate and warmup length written into it, and compiled again for the next. Of
-those only `--alone` are timed, and their time is multiplied: each takes as long as the
-next. The two are compared in this one run, and their losses must agree.
+One by one means the usual way: each training is a program of its own, with its learning
+rate and warmup length as constants, so each compiles again. Only `--alone` of them are
+timed, and their mean time is multiplied by their number. Both ways run in this process,
+and their losses must agree.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import os
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,18 +26,22 @@ from examples.images.training import Size, train
 SIZE = Size(batch_size=64, total_steps=100, eval_every=50)
 
 
-def make_optimizer(peak_value, warmup_steps) -> optax.GradientTransformation:
+def make_optimizer(peak_value: Any, warmup_steps: Any) -> optax.GradientTransformation:
     schedule = ow.warmup_cosine(peak_value, warmup_steps, SIZE.total_steps)
     return optax.adamw(schedule, b1=0.9, b2=0.95)
 
 
-def one(digits, peak_value, warmup_steps, seed):
+def one(
+    digits: data.Digits, peak_value: Any, warmup_steps: Any, seed: Any
+) -> jax.Array:
     optimizer = make_optimizer(peak_value, warmup_steps)
     return train(digits, optimizer, SIZE, seed=seed).loss
 
 
-def alone(digits, peak_value: float, warmup_steps: int, seed: int) -> np.ndarray:
-    """One training as a program of its own, compiled for these numbers."""
+def alone(
+    digits: data.Digits, peak_value: float, warmup_steps: int, seed: int
+) -> np.ndarray:
+    """One training, compiled as a program of its own."""
     optimizer = make_optimizer(peak_value, warmup_steps)
     program = jax.jit(lambda digits: train(digits, optimizer, SIZE, seed=seed).loss)
     return np.asarray(program(digits))
@@ -49,7 +54,7 @@ def measure(count: int, few: int) -> dict[str, float]:
         warmup_steps=[0, 10, 30, 50],
         seed=[0],
     )
-    jax.block_until_ready(jax.numpy.ones(1) + 1)  # the backend is up
+    jax.block_until_ready(jax.numpy.ones(1) + 1)  # starts the backend
     begin = time.perf_counter()
     together = ow.sweeps.sweep(one, points, shared=(digits,))
     sweep = time.perf_counter() - begin
@@ -60,7 +65,7 @@ def measure(count: int, few: int) -> dict[str, float]:
         begin = time.perf_counter()
         losses = alone(digits, **points[index])
         times.append(time.perf_counter() - begin)
-        # Rounding grows as training goes on: the first updates tell.
+        # Rounding errors grow during training: compare the first updates.
         first = slice(0, 10)
         errors.append(np.max(np.abs(losses / together[index] - 1)[first]))
     one_by_one = float(np.mean(times)) * len(points)

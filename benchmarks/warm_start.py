@@ -1,10 +1,10 @@
-"""How long the transformer example takes to start, and what a warm start saves.
+"""Times the start of the transformer example, without and with a compilation cache.
 
     python -m benchmarks.warm_start [--preset NAME] [--quick]
 
-A process starts, precompiles the training step from shapes alone, makes the state and
-trains an update: first with an empty compilation cache, and once more with the one that
-the first start has filled.
+A process starts, precompiles the training step from shapes, makes the state and trains
+one update: first with an empty compilation cache, then with the cache that the first
+start has filled.
 """
 
 import argparse
@@ -20,16 +20,21 @@ import numpy as np
 
 import optax_warmup as ow
 from benchmarks.training_speed.with_jax import TINY
-from examples.transformer.config import Config
-from examples.transformer.optimizer import make_optimizer
-from examples.transformer.presets import PRESETS
-from examples.transformer.sharding import local_rows, make_mesh, of_batch, put_batch
-from examples.transformer.train_step import (
+from examples.transformer.core.optimizer import make_optimizer
+from examples.transformer.core.sharding import (
+    local_rows,
+    make_mesh,
+    of_batch,
+    put_batch,
+)
+from examples.transformer.core.train_step import (
     abstract_state,
     init_state,
     loss_of,
     make_train_step,
 )
+from examples.transformer.run.config import Config
+from examples.transformer.run.presets import PRESETS
 
 COLUMNS = {
     "imports": "imports, device",
@@ -43,21 +48,21 @@ COLUMNS = {
 
 
 def start(config: Config, began: float) -> dict[str, float]:
-    """Seconds of each part of a start, in this process, which began at `began`."""
+    """Seconds of each part of the start of this process, which began at `began`."""
     jax.devices()
     imported = time.time()
-    mesh, optimizer = make_mesh(config), make_optimizer(config)
+    mesh, optimizer = make_mesh(config.batch_size, config.fsdp), make_optimizer(config)
     rows = local_rows(mesh, config.batch_size)
     tokens = np.zeros((config.batch_size, config.length + 1), np.int32)
     with jax.set_mesh(mesh):
         graphdef, abstract = abstract_state(config, optimizer, mesh)
         loss_fn = loss_of(graphdef, config.compute_dtype)
         train_step = make_train_step(loss_fn, optimizer, abstract, mesh)
-        batch = jax.ShapeDtypeStruct(
+        shape = jax.ShapeDtypeStruct(
             tokens.shape, tokens.dtype, sharding=of_batch(mesh)
         )
-        warm = ow.precompile(train_step, abstract, batch)
-        state = init_state(config, optimizer, abstract, mesh)
+        warm = ow.precompile(train_step, abstract, shape)
+        state = init_state(config, optimizer, abstract, mesh, config.seed)
         batch = put_batch(tokens, rows, mesh)
         jax.block_until_ready((state, batch))
         ready = time.time()
@@ -74,7 +79,7 @@ def start(config: Config, began: float) -> dict[str, float]:
 
 
 def started(arguments: list[str], cache: str) -> dict[str, float]:
-    """The same in a process of its own, with a compilation cache."""
+    """Runs `start` in a process of its own, with the given compilation cache."""
     command = [sys.executable, "-m", "benchmarks.warm_start", *arguments]
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": cache,

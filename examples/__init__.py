@@ -1,1 +1,1 @@
-"""Programs to start a project from; run them from the repository root."""
+"""Examples to start a project from. Run them from the repository root."""

@@ -76,7 +76,7 @@ def test_the_command_prints_its_table_and_draws(tmp_path, capsys, monkeypatch):
     assert "batch 512, rate x16, warmup" in printed
     assert "None diverged" in printed
     assert "Sensitivity to the peak rate, with warmup" in printed
-    assert "Record_moments adds +10.0% to a step" in printed
+    assert "of record_moments: +10.0% per update" in printed
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -92,15 +92,17 @@ def test_a_training_learns_and_evaluates_as_it_goes():
     assert curves.validation_loss[0] == pytest.approx(np.log(10), abs=1)
     assert curves.validation_loss[1] < curves.validation_loss[0]
     # What is timed is as many updates as the time is divided by; it compiles slowly.
-    _, losses = jax.eval_shape(lambda: recipes.step_on(digits, TINY, optimizer)())
-    assert losses.shape == (recipes.TIMED,)
+    timed = recipes.timed_step(digits, TINY, optimizer)
+    _, losses = jax.eval_shape(timed.call)
+    assert losses.shape == (timed.updates,)
 
 
 @pytest.mark.parametrize("option", ["--seeds=0", "--chunk=0", "--base-rate=nan"])
 def test_a_bad_option_is_said(option, capsys):
     with pytest.raises(SystemExit):
         command.main([option])
-    assert f"{option.partition('=')[0]} must be above 0" in capsys.readouterr().err
+    name, _, value = option.partition("=")
+    assert f"{name}: {value} must be above 0" in capsys.readouterr().err
 
 
 # The evaluation that the examples share.
@@ -112,7 +114,7 @@ def runs():
     lost = np.array([[0.1, 0.5, np.nan]] * 3)
     losses = np.ones((3, 20))
     return (
-        evaluation.Run("good", losses, steps, good, seconds_a_step=0.5),
+        evaluation.Run("good", losses, steps, good, seconds_per_step=0.5),
         evaluation.Run(
             "lost", np.where(np.arange(20) > 14, np.nan, losses), steps, lost
         ),
@@ -159,3 +161,38 @@ def test_sensitivity_is_the_mean_excess_over_the_best():
     assert evaluation.sensitivity(losses, worst=4.0) == pytest.approx(4 / 3)
     assert evaluation.sensitivity(losses, worst=4.0, best=0.5) == pytest.approx(11 / 6)
     assert evaluation.sensitivity({1.0: 9.0, 2.0: 1.0}, worst=4.0) == pytest.approx(1.5)
+
+
+def test_sensitivities_share_the_best_loss_of_all():
+    losses = {(1.0, "a"): 1.0, (2.0, "a"): 3.0, (1.0, "b"): 2.0, (2.0, "b"): np.nan}
+    found = evaluation.sensitivities(losses, worst=4.0)
+    assert found == {"a": pytest.approx(1.0), "b": pytest.approx(2.0)}
+
+
+def test_a_step_costs_what_its_fastest_call_took(monkeypatch):
+    """Two updates a call; the clock is read before and after each."""
+    durations = [6.0, 2.0, 4.0]
+    reads = iter([at for d in durations for at in (0.0, d)])
+    monkeypatch.setattr(evaluation.time, "perf_counter", lambda: next(reads))
+    calls = []
+    timed = evaluation.Timed(lambda: calls.append(1), updates=2)
+    assert evaluation.seconds_per_step({"one": timed}, rounds=3) == {"one": 1.0}
+    assert len(calls) == 4  # the first one compiles and does not count
+    assert evaluation.cost({"a": 1.0, "b": 1.05}, "a", "b") == "+5.0% per update"
+
+
+def test_runs_of_a_sweep_are_sorted_by_cell():
+    def one(x, seed):
+        return training.Curves(
+            jnp.full(3, x),
+            jnp.array([1, 2]),
+            jnp.zeros(2),
+            jnp.array([x, 10 * x + seed]),
+        )
+
+    cells = {"a": ("first", {"x": 1.0}), "b": ("second", {"x": 2.0})}
+    found = evaluation.sweep_runs(one, cells, 2, "accuracy")
+    assert [found[key].name for key in "ab"] == ["first", "second"]
+    assert found["b"].final().tolist() == [20.0, 21.0]
+    assert found["a"].steps.tolist() == [1, 2]
+    assert found["b"].loss.tolist() == [[2.0] * 3] * 2

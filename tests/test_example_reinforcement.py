@@ -134,7 +134,7 @@ def test_the_command_prints_its_table_and_draws(tmp_path, capsys, monkeypatch):
     assert command.main(["--seeds=2", f"--output={picture}"]) == 0
     printed = capsys.readouterr().out
     assert all(f"{way.name}, 0.001" in printed for way in WAYS)
-    assert "Both schedules: +1.0% to an update" in printed
+    assert "Cost of both schedules: +1.0% per update" in printed
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -142,4 +142,5 @@ def test_the_command_prints_its_table_and_draws(tmp_path, capsys, monkeypatch):
 def test_a_bad_option_is_said(option, capsys):
     with pytest.raises(SystemExit):
         command.main([option])
-    assert f"{option.partition('=')[0]} must be above 0" in capsys.readouterr().err
+    name, _, value = option.partition("=")
+    assert f"{name}: {value} must be above 0" in capsys.readouterr().err

@@ -29,17 +29,18 @@ from transformer_runs import (
 )  # fmt: skip
 
 import optax_warmup as ow
-from examples.transformer import data, demo, loop, train
-from examples.transformer.command_line import config_from, make_parser
-from examples.transformer.config import Config
-from examples.transformer.model import Transformer
-from examples.transformer.optimizer import make_optimizer, make_schedule
-from examples.transformer.option import InputError
-from examples.transformer.presets import PRESETS
-from examples.transformer.result import load_result
-from examples.transformer.run_folder import RunFolder
-from examples.transformer.sharding import make_mesh
-from examples.transformer.train_step import init_params, loss_of
+from examples.transformer.core import data
+from examples.transformer.core.model import Transformer
+from examples.transformer.core.optimizer import make_optimizer, make_schedule
+from examples.transformer.core.settings import InputError
+from examples.transformer.core.sharding import make_mesh
+from examples.transformer.core.train_step import init_params, loss_of
+from examples.transformer.run import demo, train
+from examples.transformer.run.command_line import config_from, make_parser
+from examples.transformer.run.config import Config
+from examples.transformer.run.presets import PRESETS
+from examples.transformer.run.result import load_result
+from examples.transformer.run.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,8 +113,8 @@ def test_an_interrupted_run_is_not_left_as_a_finished_one(
             raise KeyboardInterrupt
         return put_batch(*arguments)
 
-    batches, put_batch = itertools.count(), loop.put_batch
-    monkeypatch.setattr(loop, "put_batch", put_seven)
+    batches, put_batch = itertools.count(), train.put_batch
+    monkeypatch.setattr(train, "put_batch", put_seven)
     with pytest.raises(KeyboardInterrupt):
         run(TINY, tmp_path / "run", quiet, data=text)
     assert not (tmp_path / "run").exists()
@@ -158,7 +159,7 @@ def test_causality(tied):
     at positions above i and not zero at positions up to i.
     """
     config = TINY.replace(tied_embedding=tied, length=8, layers=2)
-    graphdef, params = init_params(config, make_mesh(config))
+    graphdef, params = init_params(config, make_mesh(config.batch_size, config.fsdp))
     model = nnx.merge(graphdef, params)
     x_BxLxD = model.embed(jnp.arange(8)[None])
 
@@ -173,7 +174,7 @@ def test_causality(tied):
 
 
 def test_an_untrained_model_knows_nothing():
-    graphdef, params = init_params(TINY, make_mesh(TINY))
+    graphdef, params = init_params(TINY, make_mesh(TINY.batch_size, TINY.fsdp))
     tokens_BxL = jax.random.randint(jax.random.key(0), (4, 17), 0, 256)
     loss = jax.jit(loss_of(graphdef))(params, tokens_BxL)
     assert loss == pytest.approx(np.log(256), abs=0.1)
@@ -191,16 +192,15 @@ def test_the_presets_have_the_size_they_promise(preset, millions):
 
 # The data.
 
+SHAPE = {"batch_size": 4, "length": 16}
+
 
 def test_a_batch_is_a_function_of_seed_and_step(text):
-    config = TINY.replace(data=text)
-    corpus = data.load_corpus(config)
-    batch = data.training_batch(corpus, config, 3)
-    np.testing.assert_array_equal(batch, data.training_batch(corpus, config, 3))
-    for other in (
-        data.training_batch(corpus, config, 4),
-        data.training_batch(corpus, config.replace(seed=1), 3),
-    ):
+    corpus = data.load_corpus(text)
+    batch = data.training_batch(corpus, 0, 3, **SHAPE)
+    np.testing.assert_array_equal(batch, data.training_batch(corpus, 0, 3, **SHAPE))
+    for seed, step in ((0, 4), (1, 3)):
+        other = data.training_batch(corpus, seed, step, **SHAPE)
         assert not np.array_equal(batch, other)
     assert batch.shape == (4, 17)
     assert all(bytes(row.astype(np.uint8)).decode() in TEXT for row in batch)
@@ -208,17 +208,18 @@ def test_a_batch_is_a_function_of_seed_and_step(text):
 
 def test_held_out_text_is_the_end_and_never_in_a_batch(tmp_path):
     (tmp_path / "text").write_text("a" * 950 + "b" * 50)
-    config = TINY.replace(data=str(tmp_path / "text"))
-    corpus = data.load_corpus(config)
-    seen = [data.training_batch(corpus, config, step) for step in range(50)]
+    corpus = data.load_corpus(str(tmp_path / "text"), 0.05)
+    seen = [data.training_batch(corpus, 0, step, **SHAPE) for step in range(50)]
     assert np.all(np.array(seen) == ord("a"))
-    assert np.all(np.array(data.heldout_batches(corpus, config)) == ord("b"))
+    heldout = data.heldout_batches(corpus, 8, **SHAPE)
+    assert np.shape(heldout) == (2, 4, 17)
+    assert np.all(np.array(heldout) == ord("b"))
 
 
 def test_the_standard_library_is_the_default_corpus():
-    corpus = data.load_corpus(TINY)
+    corpus = data.load_corpus()
     assert corpus.size > 5_000_000
-    assert corpus.sha256 == data.load_corpus(TINY).sha256
+    assert corpus.sha256 == data.load_corpus().sha256
     paths = data.list_files(None)[1]
     assert not [path for path in paths if "site-packages" in path.parts]
 
@@ -227,7 +228,7 @@ def test_a_folder_is_read_in_order_and_in_full(tmp_path):
     (tmp_path / "b").mkdir()
     for name, content in {"b/1.md": "one", "a.txt": "zero", ".hidden": "first"}.items():
         (tmp_path / name).write_text(content * 100)
-    corpus = data.load_corpus(TINY.replace(data=str(tmp_path)))
+    corpus = data.load_corpus(str(tmp_path))
     text = bytes(np.concatenate([corpus.train, corpus.heldout])).decode()
     assert text == "\n".join(["first" * 100, "zero" * 100, "one" * 100])
     assert corpus.files == 3
@@ -247,12 +248,12 @@ def test_text_that_will_not_do(tmp_path, content, message):
     (tmp_path / "text.txt").write_bytes(content)
     for path in (tmp_path / "text.txt", tmp_path):
         with pytest.raises(InputError, match=message):
-            data.load_corpus(TINY.replace(data=str(path)))
+            data.load_corpus(str(path), length=16)
 
 
 def test_a_path_that_does_not_exist():
     with pytest.raises(InputError, match="data='no/such/text' does not exist"):
-        data.load_corpus(TINY.replace(data="no/such/text"))
+        data.load_corpus("no/such/text")
 
 
 # The settings.
@@ -317,7 +318,7 @@ def test_command_line_trains(text, tmp_path, capsys):
 
 def test_command_line_overrides_a_preset():
     arguments = ["--preset", "small", "--no-tied-embedding", "--peak-value", "2e-3"]
-    config = config_from(make_parser("").parse_args(arguments))
+    config = config_from(make_parser("train", "").parse_args(arguments))
     assert config == PRESETS["small"].replace(tied_embedding=False, peak_value=2e-3)
 
 

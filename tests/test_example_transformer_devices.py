@@ -25,9 +25,9 @@ from transformer_runs import (
     write_text,
 )
 
-from examples.transformer import sharding
-from examples.transformer.option import InputError
-from examples.transformer.result import load_result
+from examples.transformer.core import sharding
+from examples.transformer.core.settings import InputError
+from examples.transformer.run.result import load_result
 
 TOLERANCE = 1e-5  # of losses, rates, norms and the record, over 12 updates
 EVERY = ["--checkpoint-every", "4"]
@@ -140,11 +140,12 @@ def test_two_processes_that_differ_stop_before_training(own, message, text, tmp_
 )
 def test_a_mesh_that_cannot_be(changes, message):
     with pytest.raises(InputError, match=message):
-        sharding.make_mesh(TINY.replace(**changes))
+        config = TINY.replace(**changes)
+        sharding.make_mesh(config.batch_size, config.fsdp)
 
 
 def test_each_process_makes_its_rows_of_the_batch():
-    mesh = sharding.make_mesh(TINY)
+    mesh = sharding.make_mesh(TINY.batch_size, TINY.fsdp)
     rows = sharding.local_rows(mesh, 4)
     assert rows.tolist() == [0, 1, 2, 3]
     tokens = np.arange(20, dtype=np.int32).reshape(4, 5)

@@ -24,11 +24,11 @@ from transformer_runs import (
 )
 
 import optax_warmup as ow
-from examples.transformer.checkpoint import Checkpoints
-from examples.transformer.option import InputError
-from examples.transformer.plan import make_plan
-from examples.transformer.result import load_result
-from examples.transformer.run_folder import RunFolder
+from examples.transformer.core.settings import InputError
+from examples.transformer.run.checkpoint import Checkpoints
+from examples.transformer.run.plan import make_plan
+from examples.transformer.run.result import load_result
+from examples.transformer.run.run_folder import RunFolder
 
 EVERY = 2
 CONFIG = TINY.replace(checkpoint_every=EVERY)
@@ -129,7 +129,7 @@ def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(
     # within a line of ours.
     ours = "error: a checkpoint could not be written"
     said = [line for line in errors.splitlines() if ours in line]
-    assert len(said) == 1 and "go on with --resume." in said[0], errors
+    assert len(said) == 1 and "continue with --resume." in said[0], errors
     assert_same_training(resumed(tmp_path / "run", data=text), whole)
 
 
@@ -163,7 +163,7 @@ def test_a_changed_run_does_not_go_on_by_itself(changes, message, text, tmp_path
 def test_an_edited_optimizer_is_named_by_what_differs(text, tmp_path, monkeypatch):
     interrupted(tmp_path / "run", 3, data=text)
     monkeypatch.setattr(
-        "examples.transformer.plan.make_optimizer",
+        "examples.transformer.run.plan.make_optimizer",
         lambda config: optax.chain(ow.scale_by_learning_rate(1e-2)),
     )
     with pytest.raises(InputError, match=r"count is int32\[\] there and absent"):
@@ -174,7 +174,7 @@ def test_an_edited_schedule_is_noticed_under_the_same_settings(
     text, tmp_path, monkeypatch
 ):
     interrupted(tmp_path / "run", 3, data=text)
-    for module in ("optimizer", "identity"):
+    for module in ("core.optimizer", "run.identity"):
         monkeypatch.setattr(
             f"examples.transformer.{module}.make_schedule",
             lambda config: ow.warmup_cosine(1e-2, 4, 12),

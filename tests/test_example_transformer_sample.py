@@ -7,11 +7,12 @@ import pytest
 from flax import nnx
 from transformer_runs import TINY, assert_same_training, compile_once, run, write_text
 
-from examples.transformer import sample
-from examples.transformer.option import InputError
-from examples.transformer.result import load_result
-from examples.transformer.sharding import make_mesh
-from examples.transformer.train_step import init_params
+from examples.transformer.core.generate import make_generate
+from examples.transformer.core.settings import InputError
+from examples.transformer.core.sharding import make_mesh
+from examples.transformer.core.train_step import init_params
+from examples.transformer.run import sample
+from examples.transformer.run.result import load_result
 
 PROMPT = "the qu"
 
@@ -37,8 +38,8 @@ def sampler(finished):
 def test_the_cache_changes_nothing(scan_layers):
     """The likeliest bytes are those of the whole model, run anew for each byte."""
     config = TINY.replace(layers=2, scan_layers=scan_layers)
-    graphdef, params = init_params(config, make_mesh(config))
-    generate = sample.make_generate(config, graphdef)
+    graphdef, params = init_params(config, make_mesh(config.batch_size, config.fsdp))
+    generate = make_generate(config, graphdef)
     tokens_L = np.zeros(config.length, np.int32)
     tokens_L[:6] = list(PROMPT.encode())
     written_L = generate(params, tokens_L, 6, 14, 0.0, 0)

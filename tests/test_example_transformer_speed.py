@@ -13,19 +13,20 @@ from compiled import quickly
 from flax import nnx
 from transformer_runs import TINY, compile_once, quiet, run, write_text
 
-from examples.transformer import attention, loader, throughput
-from examples.transformer.model import Transformer
-from examples.transformer.optimizer import matrices
-from examples.transformer.option import InputError
-from examples.transformer.plan import make_plan
-from examples.transformer.presets import PRESETS
-from examples.transformer.sharding import make_mesh, put_batch
-from examples.transformer.train_step import (
+from examples.transformer.core import attention, loader
+from examples.transformer.core.model import Transformer
+from examples.transformer.core.optimizer import matrices
+from examples.transformer.core.settings import InputError
+from examples.transformer.core.sharding import make_mesh, put_batch
+from examples.transformer.core.train_step import (
     init_params,
     init_state,
     loss_of,
     make_train_step,
 )  # fmt: skip
+from examples.transformer.run import throughput
+from examples.transformer.run.plan import make_plan
+from examples.transformer.run.presets import PRESETS
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def text(tmp_path):
 
 
 def loss_and_gradient(config):
-    graphdef, params = init_params(config, make_mesh(config))
+    graphdef, params = init_params(config, make_mesh(config.batch_size, config.fsdp))
     tokens_BxL = jax.random.randint(jax.random.key(1), (4, 17), 0, 256)
     value, gradient = jax.jit(jax.value_and_grad(loss_of(graphdef)))(params, tokens_BxL)
     blocks = gradient["blocks"]
@@ -78,7 +79,7 @@ def test_scan_remat_and_chunks_change_no_gradient(changes, plain):
 @pytest.mark.parametrize("scan_layers", [False, True])
 def test_the_scales_of_norms_do_not_decay(scan_layers):
     config = TINY.replace(layers=2, scan_layers=scan_layers)
-    _, params = init_params(config, make_mesh(config))
+    _, params = init_params(config, make_mesh(config.batch_size, config.fsdp))
     decayed = jax.tree_util.tree_leaves_with_path(matrices(params))
     names = {jax.tree_util.keystr(path): decays for path, decays in decayed}
     assert all(decays is ("scale" not in name) for name, decays in names.items())
@@ -103,7 +104,7 @@ def test_parameters_moments_and_loss_stay_float32_under_bfloat16(text):
 def test_a_step_takes_the_memory_of_the_state_before(programs, text):
     plan = make_plan(TINY.replace(data=text))
     mesh, loss_fn = plan.mesh, loss_of(plan.graphdef)
-    state = init_state(plan.config, plan.optimizer, plan.state, mesh)
+    state = init_state(plan.config, plan.optimizer, plan.state, mesh, 0)
     step = make_train_step(loss_fn, plan.optimizer, plan.state, mesh)
     with jax.set_mesh(mesh):
         new, _ = step(state, put_batch(np.zeros((4, 17), np.int32), plan.rows, mesh))
@@ -118,9 +119,12 @@ def test_a_step_takes_the_memory_of_the_state_before(programs, text):
 
 def test_attention_says_what_it_took(monkeypatch):
     config = TINY.replace(compute_dtype="bfloat16")
-    assert attention.choose(config) == ("xla", "XLA attention (cuDNN is not for a cpu)")
+    assert attention.choose(config) == (
+        "xla",
+        "XLA attention (cuDNN does not run on cpu)",
+    )
     asked = config.replace(attention="xla")
-    assert attention.choose(asked) == ("xla", "XLA attention, as asked for")
+    assert attention.choose(asked) == ("xla", "XLA attention, as requested")
     # On a GPU it is tried, and where it fails the reason is told. Here it does fail.
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     took, why = attention.choose(config)
@@ -132,7 +136,7 @@ def test_attention_says_what_it_took(monkeypatch):
 
 
 def test_cudnn_where_there_is_none_stops_before_training(text):
-    with pytest.raises(InputError, match="cudnn' does not work here: it is for bfl"):
+    with pytest.raises(InputError, match="cudnn' does not work here: it needs .*bfl"):
         make_plan(TINY.replace(data=text, attention="cudnn"))
     with pytest.raises(InputError, match="cudnn' does not work here: .*auto"):
         config = TINY.replace(data=text, attention="cudnn", compute_dtype="bfloat16")
@@ -173,7 +177,7 @@ def test_batches_are_made_ahead_and_a_loop_that_ends_early_leaves_no_thread():
     batches = loader.batches(lambda step: made.append(step) or step, 0, 100, "threads")
     assert next(batches) == 0
     batches.close()
-    assert 1 < len(made) <= 1 + loader.AHEAD
+    assert 1 < len(made) <= 1 + loader.PREFETCH
     assert not [t for t in threading.enumerate() if t.name.startswith("batches")]
 
 

@@ -14,7 +14,7 @@ import optax_warmup as ow
 from benchmarks import gpu, warm_start
 from benchmarks.training_speed import __main__ as training_speed, with_jax, with_torch
 from benchmarks.training_speed.measure import Spent, take_turns
-from examples.transformer.train_step import init_params
+from examples.transformer.core.train_step import init_params
 
 ROOT = Path(__file__).parents[1]
 TINY = with_jax.TINY
@@ -84,7 +84,7 @@ def test_flax_trains_the_same_model_to_the_same_loss():
     batches = training_speed.make_batches(TINY)[:1]
     flax = with_jax.FlaxLoop(TINY, batches)
     fresh = with_jax.make_model(TINY, TINY.seed)
-    _, params = init_params(TINY, with_jax.make_mesh(TINY))
+    _, params = init_params(TINY, with_jax.make_mesh(TINY.batch_size, TINY.fsdp))
     sizes = [
         sum(x.size for x in jax.tree.leaves(tree))
         for tree in (with_jax.nnx.state(fresh), params)

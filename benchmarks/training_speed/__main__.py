@@ -1,25 +1,27 @@
-"""How fast the transformer example trains, next to public equivalents.
+"""Compares the training speed of the transformer example with public equivalents.
 
     python -m benchmarks.training_speed [--preset NAME] [--rounds N] [--write | --quick]
 
-All trainings have one model, batch and precision. They take turns, in a shuffled order,
-and each ratio is the median of the rounds' own ratios: the machine may be shared. On a
-CPU seconds are the process's (all threads), which others disturb less; on a GPU the
-clock's. The tables are printed as they come; `--write` keeps them under results/.
+All trainings have the same model, batch and precision. They take turns in a shuffled
+order, and each ratio is a median over rounds, since the machine may be shared. On a CPU
+the time is the process time of all threads, which suffers less from other processes; on
+a GPU it is wall time. `--write` saves the tables under results/.
 """
 
 import argparse
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 
-from examples.transformer import attention, throughput
-from examples.transformer.config import Config
-from examples.transformer.presets import PRESETS
+from examples.transformer.core import attention
+from examples.transformer.run import throughput
+from examples.transformer.run.config import Config
+from examples.transformer.run.presets import PRESETS
 
 from . import with_torch
 from .measure import Times, Training, progress, take_turns
@@ -27,7 +29,7 @@ from .with_jax import TINY, Example, FlaxLoop, diagnosed
 
 OURS = "this example"
 UPDATES = 4  # of each training in a round
-# Of XLA's memory, where another process has to train beside it.
+# Leaves memory for the other process on the same GPU.
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.6")
 
 
@@ -44,19 +46,19 @@ def make_batches(config: Config) -> list[np.ndarray]:
 def start(
     makers: dict[str, Callable[[], Training]],
 ) -> tuple[dict[str, Training], dict[str, str]]:
-    """Those trainings that start, and why the others do not."""
+    """The trainings that start, and the reasons why the others do not."""
     trainings, failures = {}, {}
     for name, make in makers.items():
         progress(f"starting: {name}")
         try:
             trainings[name] = make()
-        except Exception as error:  # the others still tell something
+        except Exception as error:  # the others are still worth comparing
             failures[name] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     return trainings, failures
 
 
 def compare(config: Config, rounds: int) -> str:
-    """This example next to its equivalents."""
+    """Compares this example with its equivalents."""
     batches = make_batches(config)
     makers: dict[str, Callable[[], Training]] = {
         OURS: lambda: Example(config, batches),
@@ -70,7 +72,7 @@ def compare(config: Config, rounds: int) -> str:
     torch = None if why else with_torch.TorchLoop(config)
     try:
         if torch:
-            makers[name] = lambda: torch.wait() or torch
+            makers[name] = torch.ready
         trainings, failures = start(makers)
         if why:
             failures[name] = why
@@ -103,10 +105,10 @@ def comparison(config: Config, times: Times, failures: dict[str, str]) -> str:
 
 
 def overhead(config: Config, rounds: int) -> str:
-    """What schedule and record add to an update of the example."""
+    """Measures what the schedule and the record add to an update of the example."""
     batches = make_batches(config)
     makers: dict[str, Callable[[], Training]] = {
-        name: lambda optimizer=optimizer: Example(config, batches, optimizer)
+        name: partial(Example, config, batches, optimizer)
         for name, optimizer in diagnosed(config).items()
     }
     trainings, failures = start(makers)

@@ -1,4 +1,4 @@
-"""Trainings that take turns, so that a machine which is shared treats all alike."""
+"""Times trainings that take turns, so that other processes slow all of them alike."""
 
 import random
 import sys
@@ -17,10 +17,10 @@ class Spent(NamedTuple):
 
 
 class Training(Protocol):
-    """A training that can be moved on."""
+    """A training that can be advanced."""
 
     def advance(self, updates: int) -> Spent:
-        """Trains so many updates more, and waits until they are done."""
+        """Makes so many more updates, and waits until they are done."""
 
 
 class Ratio(NamedTuple):
@@ -42,7 +42,7 @@ class Times:
         return float(np.median(self.of(name, clock))) / self.updates
 
     def ratio(self, name: str, base: str, clock: str) -> Ratio:
-        """How many times the seconds of `base` it takes, round by round."""
+        """Its time divided by that of `base`, round by round."""
         ratios = self.of(name, clock) / self.of(base, clock)
         low, median, high = np.quantile(ratios, (0.25, 0.5, 0.75))
         error = 0.93 * (high - low) / len(ratios) ** 0.5
@@ -59,7 +59,7 @@ def clocked(advance: Callable[[], None]) -> Spent:
 
 
 def take_turns(trainings: dict[str, Training], rounds: int, updates: int) -> Times:
-    """Each round moves each training by so many updates, in a shuffled order."""
+    """In each round advances each training by so many updates, in a shuffled order."""
     spent: dict[str, list[Spent]] = {name: [] for name in trainings}
     order = list(trainings)
     for done in range(rounds):

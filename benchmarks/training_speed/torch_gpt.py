@@ -1,11 +1,10 @@
-"""The same model in PyTorch, trained as nanoGPT trains: a process of its own.
+"""The same model in PyTorch, trained like nanoGPT, in a process of its own.
 
     python -m benchmarks.training_speed.torch_gpt '{"device": "cuda", ...}'
 
-Its argument is the example's configuration as JSON. It says "ready" on a line of its
-standard output, and then, for every line N of its input, trains N updates and answers
-with their seconds: CPU time, then wall time. So another process, which has a CUDA of
-its own loaded, can take turns with it.
+The argument is the example's configuration as JSON. The process prints "ready", and
+then, for each line N of its input, trains N updates and prints their seconds: CPU time,
+then wall time. So it can take turns with a process that uses JAX.
 
 torch.compile, bfloat16 autocast, fused AdamW and scaled_dot_product_attention, after A.
 Karpathy, "nanoGPT", https://github.com/karpathy/nanoGPT. The layers are the example's:
@@ -38,7 +37,7 @@ class Block(nn.Module):
         self.up = nn.Linear(D, F_, bias=False)
         self.down = nn.Linear(F_, D, bias=False)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, L, D = x.shape
         qkv = self.qkv(self.attention_norm(x)).view(B, L, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
@@ -60,7 +59,7 @@ class GPT(nn.Module):
         nn.init.normal_(self.tokens.weight, std=0.02)
         nn.init.normal_(self.positions.weight, std=0.02)
 
-    def forward(self, tokens):
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         inputs, targets = tokens[:, :-1], tokens[:, 1:]
         places = torch.arange(inputs.shape[1], device=inputs.device)
         x = self.tokens(inputs) + self.positions(places)
@@ -93,7 +92,7 @@ class Training:
         self.batches = [torch.from_numpy(tokens) for tokens in batches]
         if self.device.type == "cuda":
             self.batches = [tokens.pin_memory() for tokens in self.batches]
-        # A CPU's float32 stays what it is; the example computes in it as well.
+        # On a CPU both this model and the example compute in float32.
         bfloat16 = config.compute_dtype == "bfloat16"
         self.autocast = (
             torch.autocast(self.device.type, dtype=torch.bfloat16)
@@ -115,7 +114,7 @@ class Training:
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.step += 1
-        self.loss = loss.item()  # waits
+        self.loss = loss.item()  # waits for the device
 
     def learning_rate(self) -> float:
         """Linear warmup, then a cosine to a tenth."""
@@ -129,7 +128,7 @@ class Training:
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what else is printed is no answer
+    os.dup2(2, 1)  # other prints must not look like answers
     config = SimpleNamespace(**json.loads(sys.argv[1]))
     if config.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit(f"PyTorch {torch.__version__} sees no CUDA device")

@@ -10,19 +10,19 @@ import optax
 from flax import nnx
 
 import optax_warmup as ow
-from examples.transformer.config import Config
-from examples.transformer.model import next_token_loss
-from examples.transformer.optimizer import make_optimizer, make_schedule, matrices
-from examples.transformer.presets import PRESETS
-from examples.transformer.recorder import Recorder
-from examples.transformer.sharding import local_rows, make_mesh, put_batch
-from examples.transformer.train_step import (
+from examples.transformer.core.model import next_token_loss
+from examples.transformer.core.optimizer import make_optimizer, make_schedule, matrices
+from examples.transformer.core.sharding import local_rows, make_mesh, put_batch
+from examples.transformer.core.train_step import (
     abstract_state,
     init_state,
     loss_of,
     make_model,
     make_train_step,
 )
+from examples.transformer.run.config import Config
+from examples.transformer.run.presets import PRESETS
+from examples.transformer.run.recorder import Recorder
 
 from .measure import Spent, clocked
 
@@ -30,14 +30,14 @@ TINY = PRESETS["demo"].replace(
     length=16, width=16, layers=1, heads=2, mlp_width=32, batch_size=4,
     total_steps=64, warmup_steps=4,
 )  # fmt: skip
-NEVER = [2**30]  # a step that no training here reaches
+NEVER = [2**30]  # a step that no training reaches
 
 
 class Example:
-    """What `examples.transformer.train` does in an update: puts the batch on the
-    device, calls the step, and reads the metrics of the update before.
+    """An update as in `examples.transformer.train`: puts the batch on the device,
+    calls the step, and reads the metrics of the previous update.
 
-    It begins in the middle of the run, where as few updates are recorded as there.
+    It starts in the middle of the run, where few updates are recorded.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Example:
         optimizer: optax.GradientTransformation | None = None,
     ):
         self.config, self.batches = config, batches
-        self.mesh = make_mesh(config)
+        self.mesh = make_mesh(config.batch_size, config.fsdp)
         self.rows = local_rows(self.mesh, config.batch_size)
         self.step = config.total_steps // 2
         optimizer = optimizer or make_optimizer(config)
@@ -56,7 +56,7 @@ class Example:
             self.train_step = make_train_step(
                 loss_of(graphdef, config.compute_dtype), optimizer, abstract, self.mesh
             )
-            state = init_state(config, optimizer, abstract, self.mesh)
+            state = init_state(config, optimizer, abstract, self.mesh, config.seed)
             counted = counting_from(self.step, state.opt_state)
             self.state = state._replace(opt_state=counted)
         self.recorder = Recorder(config, ())
@@ -78,7 +78,7 @@ class Example:
 
 
 def counting_from(step: int, opt_state: Any) -> Any:
-    """The state as if `step` updates had been: every count in it is that."""
+    """The state with every count set to `step`, as if it had made so many updates."""
 
     def count(x: jax.Array) -> jax.Array:
         counts = x.shape == () and x.dtype == jnp.int32
@@ -88,7 +88,7 @@ def counting_from(step: int, opt_state: Any) -> Any:
 
 
 def diagnosed(config: Config) -> dict[str, optax.GradientTransformation]:
-    """The example's optimizer, and what it is without schedule and record."""
+    """The example's optimizer, without and with its schedule and its record."""
 
     def adamw(rate: Any) -> optax.GradientTransformation:
         return optax.chain(
@@ -120,7 +120,7 @@ def diagnosed(config: Config) -> dict[str, optax.GradientTransformation]:
 
 
 class FlaxLoop:
-    """nnx.jit around nnx.Optimizer and metrics that stay on the device."""
+    """The loop of Flax's examples: nnx.jit, nnx.Optimizer, metrics on the device."""
 
     def __init__(self, config: Config, batches: Sequence[np.ndarray]):
         self.batches, self.step = batches, 0
@@ -156,7 +156,12 @@ class FlaxLoop:
 
 def flax_step() -> Callable:
     @nnx.jit(donate_argnums=(0, 1, 2))
-    def train_step(model, optimizer, metrics, tokens_BxL):
+    def train_step(
+        model: nnx.Module,
+        optimizer: nnx.Optimizer,
+        metrics: nnx.MultiMetric,
+        tokens_BxL: jax.Array,
+    ) -> None:
         loss, grads = nnx.value_and_grad(next_token_loss)(model, tokens_BxL)
         metrics.update(loss=loss)
         optimizer.update(model, grads)

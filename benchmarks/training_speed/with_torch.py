@@ -1,4 +1,4 @@
-"""A training in PyTorch, driven from here."""
+"""A training in PyTorch, in a process that this one drives."""
 
 import dataclasses
 import importlib.util
@@ -10,7 +10,7 @@ import threading
 
 import jax
 
-from examples.transformer.config import Config
+from examples.transformer.run.config import Config
 
 from .measure import Spent
 
@@ -19,7 +19,7 @@ ADVANCE_SECONDS = 60
 
 
 def missing() -> str | None:
-    """Why PyTorch cannot be compared with here, if so."""
+    """The reason why PyTorch cannot be compared here, if any."""
     if jax.default_backend() != "gpu":
         return f"it is compared on a GPU, and this is a {jax.default_backend()}"
     if importlib.util.find_spec("torch") is None:
@@ -28,7 +28,7 @@ def missing() -> str | None:
 
 
 class TorchLoop:
-    """Starts at once; `wait` until it is ready, so that both compile meanwhile."""
+    """Starts at once, so that both sides compile at the same time; then `wait`."""
 
     def __init__(self, config: Config, *, device: str = "cuda", compile: bool = True):
         settings = dataclasses.asdict(config) | {"device": device, "compile": compile}
@@ -45,16 +45,26 @@ class TorchLoop:
     def wait(self) -> None:
         self.answer(READY_SECONDS)
 
+    def ready(self) -> "TorchLoop":
+        """Itself, once it has compiled."""
+        self.wait()
+        return self
+
     def advance(self, updates: int) -> Spent:
         assert self.process.stdin is not None
         print(updates, file=self.process.stdin, flush=True)
         return Spent(*map(float, self.answer(ADVANCE_SECONDS).split()))
 
     def answer(self, seconds: float) -> str:
-        """The next line; stops the process, and says so, if it takes too long."""
+        """The next line of output; stops the process if it takes too long."""
         assert self.process.stdout is not None
         late = threading.Event()
-        timer = threading.Timer(seconds, lambda: (late.set(), self.process.kill()))
+
+        def stop() -> None:
+            late.set()
+            self.process.kill()
+
+        timer = threading.Timer(seconds, stop)
         timer.start()
         line = self.process.stdout.readline()
         timer.cancel()

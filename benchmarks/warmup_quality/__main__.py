@@ -1,9 +1,9 @@
-"""How good warmup methods are, over peak rates and tasks; see docs/automatic.md.
+"""Compares warmup methods over peak rates and tasks; see docs/automatic.md.
 
     python -m benchmarks.warmup_quality run [--tasks base,digits] [--quick]
     python -m benchmarks.warmup_quality report [--quick]
 
-Every finished run is kept at once, so `run` may be stopped and goes on where it was.
+Each run is saved as soon as it finishes: stop `run` at any time, and run it again.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from .store import RESULTS, Store
 from .tasks import SCALES, TASKS, Task
 from .work import Workers, grouped
 
-# Of one core, or of a whole accelerator; used as long as no run has been timed.
+# FLOP/s of a core, or of an accelerator; used until a run has been timed.
 FLOPS = {"cpu": 2e10, "gpu": 2e13}
 
 
@@ -45,10 +45,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", type=names, help=f"of {', '.join(TASKS)}")
     parser.add_argument(
         "--arms", type=names, default=tuple(arm.name for arm in ARMS),
-        help=f"of {', '.join(arm.name for arm in ARMS)}; all of them",
+        help=f"of {', '.join(arm.name for arm in ARMS)}; default: all",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="2 + 3 seeds, not 3 + 5")
-    parser.add_argument("--workers", type=int, help="processes; one for each core")
+    parser.add_argument(
+        "--workers", type=int, help="processes; default: one for each core"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder")
     chosen = parser.parse_args(arguments)
     chosen.tasks = chosen.tasks or tuple(task.name for task in SCALES[chosen.scale])
@@ -63,7 +65,7 @@ def run(
     tasks: Sequence[Task], arms: tuple[str, ...], seeds: Seeds, store: Store,
     workers: Workers, scale: str = "cpu",
 ) -> int:  # fmt: skip
-    """Does what is missing; the number of runs that were."""
+    """Makes the missing runs; returns their number."""
     plans = [Plan(task, arms, seeds, store) for task in tasks]
     missing = [plan.remaining() for plan in plans]
     estimate = sum(
@@ -83,7 +85,7 @@ def run(
     ) as bar:  # fmt: skip
         for plan, count in zip(plans, missing, strict=True):
             row, before = bar.add_task(plan.task.name, total=count), done
-            while jobs := plan.jobs():  # the next ones are known when these are done
+            while jobs := plan.jobs():  # the next ones depend on these
                 units = grouped(plan.task, jobs, plan.factors, workers.many)
                 for result in workers.perform(units):
                     store.add(result)
@@ -94,7 +96,7 @@ def run(
 
 
 def seconds(task: Task, store: Store, scale: str) -> float:
-    """A run's time: the median of those kept, or a guess from its operations."""
+    """The time of a run: the median of the kept ones, or a guess from its FLOPs."""
     kept = sorted(r.seconds for r in store.runs.values() if r.job.task == task.name)
     return kept[len(kept) // 2] if kept else task.cost / FLOPS[scale]
 
@@ -110,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with Workers(chosen.workers) as workers:
                 run(tasks, chosen.arms, seeds, store, workers, chosen.scale)
         except KeyboardInterrupt:
-            raise SystemExit("Stopped. The same command goes on from here.") from None
+            raise SystemExit("Stopped. The same command continues from here.") from None
     from .report import write
 
     print(write(store, tasks, seeds, chosen.results))

@@ -1,7 +1,7 @@
 """The methods that are compared: each makes an optimizer from a task and a peak rate.
 
-All share one decay, a cosine from the peak to 0 over the whole run, which the warmup
-multiplies. So at a given peak arms differ in nothing but the warmup.
+All share the same decay, a cosine from the peak to 0 over the whole run, which the
+warmup multiplies. So at a given peak only the warmup differs.
 """
 
 import ast
@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,10 @@ import optax_warmup as ow
 
 from .tasks import Task
 
-# Of linear warmups, as fractions of the run; beyond 1 the peak is never reached.
+# Lengths of linear warmups, as fractions of the run; above 1 they never reach the peak.
 LENGTHS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 2.0, 5.0)
 
-Optimizer = optax.GradientTransformationExtraArgs
+Optimizer: TypeAlias = optax.GradientTransformation
 Wrapper = Callable[[optax.GradientTransformation], optax.GradientTransformation]
 
 
@@ -33,41 +33,43 @@ Wrapper = Callable[[optax.GradientTransformation], optax.GradientTransformation]
 class Arm:
     """A way to warm up: a factor known before the run, or an optimizer of its own.
 
-    With `factor(task, length)`, a schedule for the length of a linear warmup (others
-    ignore it): all these arms run the same program, to which their factors are an
-    argument. Else `build(task, peak)`, where the peak may be traced. Arms with neither
-    are given their factors by the plan.
+    `factor(task, length)` is a schedule; `length` is that of a linear warmup, and other
+    arms ignore it. All arms with a factor run the same program, whose argument it is.
+    `build(task, peak)` is an optimizer; the peak may be traced. An arm with neither
+    gets its factors from the plan.
     """
 
     name: str
-    factor: Callable[[Task, int | None], optax.Schedule] | None = None
+    factor: Callable[[Task, Any], optax.Schedule] | None = None
     build: Callable[[Task, Any], optax.GradientTransformation] | None = None
-    uses: tuple[Callable, ...] = ()  # of the library: new code makes old runs stale
+    # Functions of the library; if their code changes, old runs are stale.
+    uses: tuple[Callable, ...] = ()
     only_adam: bool = False
 
     def suits(self, task: Task) -> bool:
         return task.optimizer == "adamw" or not self.only_adam
 
     def factors(self, task: Task, length: int | None = None) -> np.ndarray | None:
-        """What each update is multiplied by, float32 [steps], where that is known."""
+        """The factor of each update, float32 [steps], or None if it is not known."""
         if self.factor is None:
             return None
         factors = self.factor(task, length)(np.arange(task.steps))
         return np.broadcast_to(np.asarray(factors, np.float32), (task.steps,))
 
-    def optimizer(self, task: Task, peak: Any, factors: Any = None) -> Optimizer:
+    def optimizer(
+        self, task: Task, peak: Any, factors: Any = None
+    ) -> optax.GradientTransformationExtraArgs:
         if self.build is not None:
             return optax.with_extra_args_support(self.build(task, peak))
         factors = jnp.asarray(factors)
-        return optax.chain(
-            complete(task, peak), ow.scale_by_warmup(lambda step: factors[step])
-        )
+        scale = ow.scale_by_warmup(lambda step: factors[step])
+        return optax.with_extra_args_support(optax.chain(complete(task, peak), scale))
 
 
 def complete(task: Task, peak: Any, wrap: Wrapper = lambda adam: adam) -> Optimizer:
-    """The optimizer at its peak rate from the first update on; then the shared decay.
+    """The optimizer without warmup: at its peak rate from the first update, then decay.
 
-    With `wrap` around Adam proper: inside of weight decay and learning rate.
+    `wrap` goes around Adam alone, inside of weight decay and learning rate.
     """
     rate = ow.scale_by_learning_rate(
         ow.transition(peak, 0.0, task.steps, ow.shapes.cosine)
@@ -116,7 +118,7 @@ ARMS = (
         only_adam=True,
     ),
     Arm("automatic", build=automatic, uses=(ow.automatic_warmup,)),
-    # Does it matter that the length of the run is well known?
+    # Does it matter if the length of the run is known only roughly?
     Arm(
         "told_half",
         build=functools.partial(automatic, told=0.5),
@@ -127,14 +129,14 @@ ARMS = (
         build=functools.partial(automatic, told=2.0),
         uses=(ow.automatic_warmup,),
     ),
-    Arm("replay"),  # the automatic's mean factor: does it matter that it adapts?
-    Arm("shuffled"),  # its growth at other times: does it matter when it grows?
+    Arm("replay"),  # the mean factor of automatic: does it matter that it adapts?
+    Arm("shuffled"),  # its growth in another order: does it matter when it grows?
 )
 BY_NAME = {arm.name: arm for arm in ARMS}
 
 
 def realised(state: optax.OptState) -> jax.Array:
-    """What the last update was multiplied by; 1 where Adam's state does the warmup."""
+    """The factor of the last update; 1 if the warmup is inside of Adam's state."""
     kinds = (ow.states.AutomaticWarmupState, ow.states.ScaleByWarmupState)
     nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds))
     found = [node.factor for node in nodes if isinstance(node, kinds)]
@@ -142,8 +144,8 @@ def realised(state: optax.OptState) -> jax.Array:
 
 
 def code_version(arm: Arm) -> str:
-    """Changes when the code of the method does; not with its comments or docstrings."""
-    paths = sorted({inspect.getsourcefile(function) for function in arm.uses})
+    """A hash of the method's code, without its comments and docstrings."""
+    paths = sorted({inspect.getfile(function) for function in arm.uses})
     text = ""
     for path in paths:
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))

@@ -1,14 +1,19 @@
-"""The two pictures: loss against peak rate, and the realised rate against the step."""
+"""Two pictures: loss against peak rate, and the applied rate against the step."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:  # matplotlib takes a second to import
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 from .protocol import mean_and_error
 from .results import WITHIN, Results
 
-STYLES = {
+STYLES: dict[str, dict[str, Any]] = {
     "automatic": {"color": "#c0392b", "linewidth": 2.4, "marker": "o", "zorder": 5},
     "linear": {"color": "black", "linewidth": 2, "marker": "s", "zorder": 4},
     WITHIN: {"color": "black", "linestyle": "--", "zorder": 3},
@@ -26,7 +31,9 @@ STYLES = {
 LABELS = {"linear": "linear, tuned at each rate", WITHIN: "the same, within the run"}
 
 
-def grid(count: int, width: float = 5.2, height: float = 4.0):
+def grid(
+    count: int, width: float = 5.2, height: float = 4.0
+) -> "tuple[Figure, list[Axes]]":
     import matplotlib
 
     matplotlib.use("Agg")
@@ -46,7 +53,7 @@ def grid(count: int, width: float = 5.2, height: float = 4.0):
     return figure, list(axes.flat[:count])
 
 
-def save(figure, path: Path) -> None:
+def save(figure: "Figure", path: Path) -> None:
     from matplotlib import pyplot
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,9 +62,9 @@ def save(figure, path: Path) -> None:
 
 
 def loss_figure(found: Sequence[Results], path: Path) -> None:
-    """Held-out loss after training against the peak rate; a line for each arm."""
+    """Draws held-out loss after training against the peak rate, a line for each arm."""
     figure, axes = grid(len(found))
-    shown = {}
+    shown: dict[str, Any] = {}
     for axis, results in zip(axes, found, strict=True):
         for arm in results.arms():
             scores = results.scores(arm, results.paired(arm))
@@ -74,7 +81,7 @@ def loss_figure(found: Sequence[Results], path: Path) -> None:
         shown_whole = [arm for arm in ("linear", "automatic") if arm in results.arms()]
         means = [results.scores(a, results.paired(a)).mean(axis=1) for a in shown_whole]
         low, high = np.min(means), np.max(means)
-        # What diverged is off the picture: the differences that matter are small.
+        # Cuts off what diverged, since the differences that matter are small.
         top = low + 1.3 * max(high - low, 0.4)
         axis.set_ylim(low - 0.05 * (top - low), top)
         axis.set(xscale="log", xlabel="peak learning rate", title=results.task.name)
@@ -87,7 +94,7 @@ def loss_figure(found: Sequence[Results], path: Path) -> None:
 
 
 def rate_figure(found: Sequence[Results], path: Path) -> None:
-    """Factor times schedule against the step, for each peak, of one scored seed."""
+    """Draws factor x schedule against the step at each peak, for a scored seed."""
     from matplotlib import colormaps
     from matplotlib.lines import Line2D
 

@@ -1,7 +1,7 @@
-"""Which runs there are, in the order in which they are worth having.
+"""The runs of a task, in the order of their worth.
 
-Some are known only when others are done: which length of linear warmup is scored, and
-what the replays play. `jobs` names those that can be named now.
+Some depend on the results of others: the length of linear warmup that is scored, and
+the factors of the replays. `jobs` lists those that can run now.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from .tasks import Task
 
 @dataclass(frozen=True)
 class Seeds:
-    """Lengths are chosen on some seeds and everything is scored on others."""
+    """Lengths are selected on some seeds, and everything is scored on others."""
 
     selection: tuple[int, ...] = (0, 1, 2)
     scoring: tuple[int, ...] = (3, 4, 5, 6, 7)
@@ -31,13 +31,13 @@ REPLAYS = ("replay", "shuffled")
 
 
 def fingerprint(task: Task, arm: str, seeds: Seeds) -> str:
-    """Of the task's constants and data, and of the arm's code."""
+    """A hash of the task's constants and data, and of the arm's code."""
     fields = dataclasses.asdict(task)
     del fields["name"], fields["peaks"]  # another grid does not change a run
     whole = json.dumps([fields, train.prepared(task).data], sort_keys=True)
     constants = hashlib.sha256(whole.encode()).hexdigest()[:12]
     code = arms.code_version(BY_NAME["automatic" if arm in REPLAYS else arm])
-    # A replay is of the runs that were recorded.
+    # A replay depends on the recorded runs.
     recorded = "-".join(map(str, seeds.selection)) if arm in REPLAYS else ""
     return f"{constants}-{code}" + (f"-of-{recorded}" if recorded else "")
 
@@ -54,7 +54,7 @@ class Plan:
         return Job(self.task.name, arm, peak, seed, length, self.prints[arm])
 
     def jobs(self) -> list[Job]:
-        """Those that can be named now and are not done: selection first, by seed."""
+        """The jobs that can run now and are not done: selection first, by seed."""
         order = [
             *(("selection", seed) for seed in self.seeds.selection),
             *(("scoring", seed) for seed in self.seeds.scoring),
@@ -79,7 +79,7 @@ class Plan:
         return arm == "automatic" or kind == "scoring"
 
     def chosen(self, peak: float) -> tuple[float, ...]:
-        """The best linear length of all, and the best that ends within the run."""
+        """The best linear length, and the best of those that end within the run."""
         table = {}
         for length in LENGTHS:
             wanted = [self.job("linear", peak, s, length) for s in self.seeds.selection]
@@ -94,7 +94,7 @@ class Plan:
         return self.store.found(wanted)
 
     def remaining(self) -> int:
-        """How many runs are missing, counting those that cannot be named yet."""
+        """The number of missing runs, including those that depend on others."""
         scored = len(self.seeds.scoring) * len(self.task.peaks)
         wait = 0
         for peak in self.task.peaks:
@@ -106,9 +106,11 @@ class Plan:
         return len(self.jobs()) + wait
 
     def factors(self, job: Job) -> np.ndarray | None:
-        """What each update of a job is multiplied by, where that is known before."""
+        """The factor of each update of a job, or None if it is not known before."""
         if job.arm not in REPLAYS:
-            length = job.length and max(1, round(job.length * self.task.steps))
+            length = None
+            if job.length:
+                length = max(1, round(job.length * self.task.steps))
             return BY_NAME[job.arm].factors(self.task, length)
         records = self.recorded(job.peak) or []
         curves = np.array([run.factors for run in records])
@@ -120,16 +122,14 @@ class Plan:
 
 
 def spread(curve: np.ndarray, steps: int) -> np.ndarray:
-    """Kept points of a factor, as one value for each update: straight in the logarithm,
-    as the factor grew.
-    """
+    """Interpolates kept points to all updates, linearly in the logarithm."""
     at = train.kept_steps(steps)
     logs = np.log(np.maximum(curve, 1e-30))
     return np.exp(np.interp(np.arange(steps), at, logs)).astype(np.float32)
 
 
 def shuffled(curve: np.ndarray, seed: int) -> np.ndarray:
-    """The same start and the same growths, in another order: so the same end."""
+    """The same start and steps of growth in another order, and so the same end."""
     logs = np.log(np.maximum(curve, 1e-30))
     growth = np.random.default_rng(seed).permutation(np.diff(logs))
     return np.exp(np.concatenate([logs[:1], logs[0] + np.cumsum(growth)]))

@@ -1,7 +1,7 @@
-"""Models and data: what a task's parameters are, and the losses of them.
+"""Models, data and losses of the tasks.
 
-Everything lies on the device, and a batch is a pure function of (seed, step), so that
-a whole run is one program and all arms see the same batches.
+The data are on the device, and a batch is a pure function of (seed, step). So a whole
+run is one program, and all arms see the same batches.
 """
 
 import functools
@@ -15,9 +15,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from examples.transformer.config import Config
-from examples.transformer.data import Corpus, load_corpus
-from examples.transformer.model import (
+from examples.transformer.core.config import ModelConfig
+from examples.transformer.core.data import Corpus, load_corpus
+from examples.transformer.core.model import (
     MLP,
     Transformer,
     linear,
@@ -38,36 +38,35 @@ class Problem:
     batch: Callable[[jax.Array, jax.Array], Any]  # seed, step -> batch
     loss: Callable[[Any, Any], jax.Array]  # parameters, batch -> nats, shape ()
     evaluate: Callable[[Any], jax.Array]  # parameters -> nats on held-out data
-    data: str  # which data these are
+    data: str  # identifies the data
 
 
 def problem(task: Task) -> Problem:
     return {"text": text, "digits": digits}[task.data](task)
 
 
-def config(task: Task) -> Config:
-    return Config(
+def config(task: Task) -> ModelConfig:
+    return ModelConfig(
         width=task.width,
         layers=task.layers,
         heads=task.heads,
         mlp_width=4 * task.width,
         length=task.length,
-        batch_size=task.batch,
     )
 
 
 def split(build: Callable[[int], nnx.Module]) -> tuple[Any, Callable[[int], Any]]:
-    """A model's graph, and its parameters from a seed."""
+    """The graph of a model, and a function from a seed to its parameters."""
     return nnx.graphdef(build(0)), lambda seed: nnx.state(build(seed), nnx.Param)
 
 
 @functools.cache
 def corpus() -> Corpus:
-    return load_corpus(Config())
+    return load_corpus()
 
 
 def text(task: Task) -> Problem:
-    """The byte-level transformer of the example on the source of the library."""
+    """The example's byte-level transformer, on the standard library's source code."""
     window = jnp.arange(task.length + 1)
     train, heldout = jnp.asarray(corpus().train), corpus().heldout
     graph, init = split(lambda seed: Transformer(config(task), rngs=nnx.Rngs(seed)))
@@ -91,7 +90,7 @@ def text(task: Task) -> Problem:
 
 
 class Attention(nnx.Module):
-    """Multi-head self-attention in which every patch sees every other."""
+    """Multi-head self-attention between all patches."""
 
     def __init__(self, task: Task, *, rngs: nnx.Rngs):
         settings, width = config(task), task.width
@@ -106,7 +105,7 @@ class Attention(nnx.Module):
 
 
 class VisionTransformer(nnx.Module):
-    """8 x 8 pixels in, as 16 patches of 2 x 2; logits of the ten digits out."""
+    """Maps 8 x 8 pixels, as 16 patches of 2 x 2, to the logits of the ten digits."""
 
     def __init__(self, task: Task, *, rngs: nnx.Rngs):
         settings, blocks = config(task), range(task.layers)
@@ -134,7 +133,7 @@ class VisionTransformer(nnx.Module):
 
 
 def digits(task: Task) -> Problem:
-    """A small vision transformer on scikit-learn's scanned digits."""
+    """A small vision transformer on scikit-learn's handwritten digits."""
     pixels, labels = load_digits()
     train = jnp.asarray(pixels[:TRAINING_DIGITS]), jnp.asarray(labels[:TRAINING_DIGITS])
     held = jnp.asarray(pixels[TRAINING_DIGITS:]), jnp.asarray(labels[TRAINING_DIGITS:])

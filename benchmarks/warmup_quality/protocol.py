@@ -1,8 +1,8 @@
-"""The statistics, in numpy alone: scores in, regrets and sensitivities out.
+"""The statistics: scores in, regrets and sensitivities out.
 
-A score is min(loss, loss at the start), in nats, and that of the start where training
-ended in NaN. Arrays of scores have one row for each peak rate and one column for each
-seed; peaks are half a decade apart.
+A score is min(loss, loss before training), in nats; after NaN it is the loss before
+training. Arrays of scores have a row for each peak rate and a column for each seed;
+peaks are half a decade apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ DECADE = 2  # rows of the table
 def best_length(
     table: Mapping[float, Sequence[float]], at_most: float = np.inf
 ) -> float:
-    """The length whose scores, on the seeds for selection, have the lowest mean."""
+    """The length with the lowest mean score on the seeds for selection."""
     lengths = [length for length in table if length <= at_most]
     return min(lengths, key=lambda length: float(np.mean(table[length])))
 
 
 def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Along the seeds, the last axis; the standard error of one seed is NaN."""
+    """Over the seeds, the last axis; the standard error of one seed is NaN."""
     values = np.asarray(values, float)
     count = values.shape[-1]
     if count < 2:
@@ -32,14 +32,14 @@ def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Regret:
-    """Scores of an arm minus those of tuned linear warmup with the same seeds."""
+    """Scores of an arm minus those of tuned linear warmup, paired by seed."""
 
     means: np.ndarray  # one for each peak
     errors: np.ndarray
     mean: float  # over the peaks
-    mean_error: float  # from the seeds' own means over the peaks
+    mean_error: float  # over the seeds' means over peaks
     largest: float
-    largest_error: float  # of the peak with the largest one
+    largest_error: float  # of the peak with the largest mean
 
 
 def regret(scores: np.ndarray, baseline: np.ndarray) -> Regret:
@@ -72,9 +72,9 @@ def sensitivity(scores: np.ndarray, best: float | None = None) -> float:
 def cost_of_ten_times(
     scores: np.ndarray, best: int | None = None
 ) -> tuple[float, float]:
-    """What a peak ten times the best one costs, paired by seed, with standard error.
+    """The cost of a peak ten times the best one, paired by seed; and its error.
 
-    `best` is the row of the best peak, the arm's own unless given. NaN beyond the grid.
+    `best` is the row of the best peak, by default the arm's own. NaN beyond the grid.
     """
     scores = np.asarray(scores, float)
     row = int(np.argmin(scores.mean(axis=-1))) if best is None else best

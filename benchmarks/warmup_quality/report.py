@@ -1,7 +1,8 @@
-"""The report: what the kept runs say, as tables and two pictures."""
+"""The report on the kept runs: tables and two pictures."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ nats; after +- is one standard error, over seeds.
 """
 
 
-def plus_minus(mean: float, error: float, sign: str = "+") -> str:
+def plus_minus(mean: Any, error: Any, sign: str = "+") -> str:
     if not np.isfinite(mean):
         return "-"
     return f"{mean:{sign}.3f}" + (f" +- {error:.3f}" if np.isfinite(error) else "")
@@ -85,7 +86,7 @@ def summary(results: Results) -> str:
 
 
 def by_peak(results: Results) -> str:
-    """Linear's losses, and every other arm's regret."""
+    """The losses of linear, and the regret of every other arm, by peak."""
     rows = []
     for arm in results.arms():
         seeds = results.paired(arm)
@@ -105,7 +106,7 @@ def by_peak(results: Results) -> str:
 
 
 def fixed(results: Results) -> str:
-    """Sensitivity of linear warmups of one length, and of the automatic one."""
+    """Sensitivity of linear warmups with a fixed length, and of automatic warmup."""
     seeds = results.seeds.selection
     rows = [
         [f"linear, {length:.0%}", f"{scores.mean(axis=1).min():.3f}",
@@ -120,7 +121,7 @@ def fixed(results: Results) -> str:
 
 
 def limiting(results: Results) -> str:
-    """How much of a win at high peaks is that the peak is not reached."""
+    """How much of a gain at high peaks comes from not reaching the peak."""
     arms = ["automatic", "linear", WITHIN]
     if any(arm not in results.arms() for arm in arms):
         return ""
@@ -155,7 +156,7 @@ def limiting(results: Results) -> str:
 
 
 def write(store: Store, tasks: Sequence[Task], seeds: Seeds, folder: Path) -> str:
-    """Writes report.md and the pictures; the report."""
+    """Writes report.md and the pictures; returns the report."""
     found = [Results(task, seeds, store) for task in tasks]
     found = [results for results in found if results.arms()]
     seconds = sum(run.seconds for run in store.runs.values())

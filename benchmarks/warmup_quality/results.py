@@ -14,7 +14,7 @@ HARMLESS = 1.0
 
 
 class Results:
-    """What is known of one task. Arms that miss a peak or a seed are not compared."""
+    """The runs of one task. Only arms with every peak and seed are compared."""
 
     def __init__(self, task: Task, seeds: Seeds, store: Store):
         self.task, self.seeds = task, seeds
@@ -43,10 +43,11 @@ class Results:
         return lengths.get(run.job.peak) == run.job.length
 
     def _linear(self) -> dict[tuple[float, float], dict[int, float]]:
-        """Scores of linear warmups for selection: (peak, length) -> seed -> score."""
+        """Selection scores of linear warmups: (peak, length) -> seed -> score."""
         found: dict[tuple[float, float], dict[int, float]] = {}
         for run in self.runs.get("linear", []):
             if run.job.seed in self.seeds.selection:
+                assert run.job.length is not None, run.job
                 setting = run.job.peak, run.job.length
                 found.setdefault(setting, {})[run.job.seed] = run.score
         whole = set(self.seeds.selection)
@@ -63,7 +64,7 @@ class Results:
         return tuned
 
     def fixed_lengths(self) -> dict[float, np.ndarray]:
-        """Scores on the seeds for selection, [peaks, seeds], of each linear length."""
+        """Selection scores, [peaks, seeds], of each linear length."""
         linear = self._linear()
         found = {}
         for length in sorted({x for _, x in linear}):
@@ -75,7 +76,7 @@ class Results:
         return found
 
     def complete(self, arm: str, seeds: Sequence[int]) -> tuple[int, ...]:
-        """Those of the seeds that an arm has at every peak."""
+        """The seeds for which an arm has a run at every peak."""
         table = self.tables.get(arm, {})
         return tuple(
             seed for seed in seeds if all((peak, seed) in table for peak in self.peaks)
@@ -86,14 +87,14 @@ class Results:
         return tuple(sorted(both & set(self.complete("linear", self.seeds.scoring))))
 
     def scores(self, arm: str, seeds: Sequence[int]) -> np.ndarray:
-        """[peaks, seeds]"""
+        """Scores of an arm, [peaks, seeds]."""
         table = self.tables[arm]
         return np.array(
             [[table[peak, seed].score for seed in seeds] for peak in self.peaks]
         )
 
     def arms(self) -> list[str]:
-        """Those that can be compared, tuned linear first."""
+        """The arms that can be compared, tuned linear first."""
         return [arm for arm in self.order() if self.peaks and self.paired(arm)]
 
     def order(self) -> list[str]:
@@ -103,7 +104,7 @@ class Results:
         return ["linear", WITHIN, *others]
 
     def failures(self, arm: str) -> tuple[int, int]:
-        """Failed runs, and all, of the scored ones."""
+        """The number of failed runs and of all runs, among the scored ones."""
         runs = [
             run
             for (_, seed), run in self.tables[arm].items()
@@ -117,7 +118,7 @@ class Results:
         return [table[peak, s] for s in self.seeds.scoring if (peak, s) in table]
 
     def rates(self, run: Run) -> np.ndarray:
-        """The realised learning rate at the kept steps: factor times schedule."""
+        """The applied learning rate at the kept steps: factor times schedule."""
         steps = self.kept(run) / self.task.steps
         return run.job.peak * 0.5 * (1 + np.cos(np.pi * steps)) * np.array(run.factors)
 

@@ -1,7 +1,7 @@
-"""Finished runs, one JSON line each. Lines are only ever added.
+"""Finished runs, one JSON line each, in a file that only grows.
 
-A run is known by what it was asked to do (`Job`) and a fingerprint of its constants and
-code, so nothing runs twice, and nothing stale is read after a change.
+A run is identified by its `Job`, with a fingerprint of its constants and code. So
+nothing runs twice, and after a change no stale run is read.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ RESULTS = Path(__file__).parent.parent / "results" / "warmup_quality"
 
 @dataclass(frozen=True)
 class Job:
-    """What to run. `length` is that of a linear warmup, as a fraction of the run."""
+    """A run to make. `length` is that of a linear warmup, as a fraction of the run."""
 
     task: str
     arm: str
@@ -28,7 +28,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Run:
-    """A job and what came of it; a loss that is not finite is NaN, and is a result."""
+    """A job and its result. A loss of NaN is a result too."""
 
     job: Job
     loss: float
@@ -39,12 +39,12 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Training made it worse, or ended in NaN or infinity."""
+        """Whether the loss rose, or ended as NaN or infinity."""
         return not math.isfinite(self.loss) or self.loss > self.initial
 
     @property
     def score(self) -> float:
-        """The loss, but a failure costs no more than not to have trained at all."""
+        """The loss; for a failed run the loss before training."""
         return self.initial if self.failed else self.loss
 
 
@@ -82,7 +82,7 @@ class Store:
         self.runs = {run.job: run for run in self.read()}
 
     def read(self) -> Iterator[Run]:
-        """Whole lines only: a run that was killed may have left half of one."""
+        """Reads whole lines only: a killed process may have left half a line."""
         if not self.path.exists():
             return
         for text in self.path.read_text(encoding="utf-8").splitlines():
@@ -102,13 +102,13 @@ class Store:
         return job in self.runs
 
     def found(self, jobs: Sequence[Job]) -> list[Run] | None:
-        """The runs of these jobs, or None as long as one is missing."""
+        """The runs of these jobs, or None if one is missing."""
         if all(job in self.runs for job in jobs):
             return [self.runs[job] for job in jobs]
         return None
 
     def latest(self, task: str) -> dict[str, list[Run]]:
-        """Each arm's runs of a task: with its latest constants and the latest code."""
+        """The runs of a task by arm, with the latest constants and the latest code."""
         runs = [run for run in self.runs.values() if run.job.task == task]
         prints = [run.job.fingerprint.split("-")[0] for run in runs]
         found: dict[str, list[Run]] = {}

@@ -1,11 +1,11 @@
-"""What is trained: each task with its model, optimizer, run length and peak rates."""
+"""The tasks: model, optimizer, run length and peak rates of each."""
 
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Task:
-    """A training run but for its warmup; every field enters a run's fingerprint."""
+    """A training run without its warmup; every field enters the run's fingerprint."""
 
     name: str
     peaks: tuple[float, ...]  # half decades, from a third of the best one upwards
@@ -13,7 +13,7 @@ class Task:
     width: int = 48
     layers: int = 2
     heads: int = 4
-    length: int = 48  # sequence length, in bytes; of no meaning for digits
+    length: int = 48  # sequence length in bytes; unused for digits
     batch: int = 12
     steps: int = 400
     optimizer: str = "adamw"  # or "sgd", with momentum b1
@@ -23,7 +23,7 @@ class Task:
 
     @property
     def cost(self) -> float:
-        """Floating-point operations of one run, about; for the estimate of the time."""
+        """Floating-point operations of a run, roughly: to estimate its time."""
         tokens = self.batch * (self.length if self.data == "text" else 16)
         params = 12 * self.layers * self.width**2 + 256 * self.width
         return 6.0 * params * tokens * self.steps
@@ -46,7 +46,7 @@ CPU = (
     replace(BASE, name="batch", batch=48),
     replace(BASE, name="wide", width=96, peaks=BASE.peaks[:-1]),
     replace(BASE, name="long", steps=1600, peaks=BASE.peaks[:-1]),
-    # Added after the constants of the automatic warmup were frozen, and never tuned on.
+    # Added after the constants of automatic warmup were frozen, and never tuned on.
     replace(
         BASE,
         name="deep",
@@ -56,7 +56,7 @@ CPU = (
         peaks=BASE.peaks[:-1],
     ),
 )
-# The same tasks larger: 130 times the parameters, 28 times the tokens an update.
+# Larger: 130 times the parameters, 28 times the tokens in an update.
 _LARGE = replace(
     BASE,
     width=256,

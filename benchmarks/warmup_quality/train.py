@@ -1,8 +1,8 @@
-"""One training run as one compiled program; its peak, seed and warmup are arguments."""
+"""A training run as one compiled program, with peak, seed and warmup as arguments."""
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +15,18 @@ from . import arms
 from .problems import Problem, problem
 from .tasks import Task
 
-POINTS = 100  # of a curve that are kept
+POINTS = 100  # to keep of each curve
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to. Curves are thinned to `POINTS`, see `kept_steps`."""
+    """The result of a run. Curves are thinned to `POINTS`, see `kept_steps`."""
 
     loss: float  # on held-out data, after the last update
     initial: float  # before the first one
     losses: list[float]  # of the batches, before each kept update
-    factors: list[float]  # by which each kept update was multiplied
-    seconds: float  # a run, without compilation
+    factors: list[float]  # of each kept update
+    seconds: float  # of a run, without compilation
 
 
 def kept_steps(steps: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def parameters(task: Task, seed: int) -> Any:
 
 
 @functools.cache
-def program(task: Task, name: str, many: bool) -> Callable[..., Any]:
+def program(task: Task, name: str, many: bool) -> jax.stages.Wrapped:
     """(params, seed, peak, factors) -> held-out losses before and after, and curves.
 
     With `many`, params and seed have a leading axis of runs.
@@ -52,10 +52,10 @@ def program(task: Task, name: str, many: bool) -> Callable[..., Any]:
     it, arm = prepared(task), arms.BY_NAME[name]
     kept = jnp.asarray(kept_steps(task.steps))
 
-    def run(params, seed, peak, factors):
+    def run(params: Any, seed: Any, peak: Any, factors: Any) -> tuple:
         optimizer = arm.optimizer(task, peak, factors)
 
-        def update(carry, step):
+        def update(carry: tuple, step: jax.Array) -> tuple[tuple, tuple]:
             params, state = carry
             loss, gradients = jax.value_and_grad(it.loss)(params, it.batch(seed, step))
             updates, state = optimizer.update(gradients, state, params, value=loss)
@@ -73,9 +73,9 @@ def program(task: Task, name: str, many: bool) -> Callable[..., Any]:
 def train(
     task: Task, arm: str, peak: float, seeds: Sequence[int], factors: Any = None
 ) -> list[Outcome]:
-    """One outcome for each seed; several run side by side, as suits an accelerator.
+    """One outcome for each seed. Several seeds run in one program, for accelerators.
 
-    `factors`, one for each update, for the arms that are known before the run.
+    `factors` holds the factor of each update, for arms that know it before the run.
     """
     many = len(seeds) > 1
     started = [parameters(task, seed) for seed in seeds]
@@ -106,7 +106,7 @@ _EXECUTABLES: dict[tuple, Any] = {}
 
 
 def executable(task: Task, arm: str, many: bool, *arguments: Any) -> Any:
-    """Compiled ahead, so that the time of a run is its own."""
+    """Compiles ahead of time, so that the time of a run is without compilation."""
     shapes = tuple(np.shape(x) for x in jax.tree.leaves(arguments))
     key = task, arm, many, shapes
     if key not in _EXECUTABLES:

@@ -1,4 +1,4 @@
-"""Runs jobs: on a CPU in one process for each core, on an accelerator in this one."""
+"""Runs jobs: on a CPU in a process for each core, on an accelerator in this process."""
 
 import itertools
 import multiprocessing
@@ -12,7 +12,7 @@ import numpy as np
 from .store import Job, Run
 from .tasks import Task
 
-# A core for each: XLA's own threads gain nothing at this size.
+# One core per process: XLA's own threads gain nothing at this size.
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 Work = tuple[Task, Sequence[Job], np.ndarray | None]  # seeds of one setting
@@ -31,11 +31,11 @@ def cores() -> list[int]:
 
 
 def start(free: Any) -> None:
-    """A worker takes a core for itself, before its first computation."""
+    """Pins a worker to a free core, before its first computation."""
     core = free.get()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
-    # Read when the backend starts, which importing jax does not do.
+    # Read when the backend starts, which is after importing jax.
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}".strip()
 
 
@@ -60,10 +60,10 @@ def perform(work: Work) -> list[Run]:
 
 
 def grouped(task: Task, jobs: Sequence[Job], factors: Any, many: bool) -> list[Work]:
-    """One unit of work for each job, or for all seeds of a setting with `many`.
+    """A unit of work for each job, or with `many` for all seeds of a setting.
 
-    `factors(job)`: what its updates are multiplied by, if known. Those of "shuffled"
-    differ from seed to seed.
+    `factors(job)` gives the factors of its updates, if known. Those of "shuffled"
+    differ between seeds.
     """
     units: dict[Any, list[Job]] = {}
     for job in jobs:
@@ -74,7 +74,7 @@ def grouped(task: Task, jobs: Sequence[Job], factors: Any, many: bool) -> list[W
 
 
 class Workers:
-    """Performs units of work, several at a time; runs come as they are done."""
+    """Performs units of work in parallel; yields runs as they finish."""
 
     def __init__(self, count: int | None = None):
         self.many = accelerated()

@@ -1,4 +1,4 @@
-"""Large batches of digits, with and without a warmup: `python -m examples.images`."""
+"""Large batches of digits, without and with a warmup: `python -m examples.images`."""
 
 import argparse
 import sys
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import jax
 from rich.console import Console
-from rich.progress import Progress
 
 import optax_warmup as ow
 
 from .. import evaluation
+from ..command import make_parser, positive_float, positive_int, progress_bars
+from ..evaluation import Run
 from . import data, recipes
 from .figure import draw
 from .recipes import Setting
@@ -34,80 +35,75 @@ def main(arguments: list[str] | None = None) -> int:
     )
     digits = data.load()
     console.print(
-        f"Vision transformer, {parameters(setting):,} parameters; "
-        f"{len(digits.train_N)} digits to train on, {len(digits.validation_N)} held "
-        f"out; {setting.images:,} images a run."
+        f"A vision transformer with {parameters(setting):,} parameters; "
+        f"{len(digits.train_N)} digits for training, {len(digits.validation_N)} for "
+        f"validation; {setting.images:,} images in each run."
     )
-    with Progress(console=console, disable=not console.is_terminal) as bars:
-        small = recipes.small_batch(
-            digits, setting, progress=bar(bars, f"batch {setting.small_batch}")
-        )
-        large = recipes.large_batch(
-            digits,
-            setting,
-            chunk=options.chunk,
-            progress=bar(bars, f"batch {setting.large_batch}"),
-        )
-        costs = step_times(digits, setting)
-    small = small._replace(seconds_a_step=costs["small"])
+    small, large = train_all(digits, setting, options.chunk, console)
+    seconds = step_times(digits, setting)
+    small = small._replace(seconds_per_step=seconds["small"])
     large = {
-        key: run._replace(seconds_a_step=costs["large"]) for key, run in large.items()
+        key: run._replace(seconds_per_step=seconds["large"])
+        for key, run in large.items()
     }
     k = float(setting.scale)
     shown = [small, large[1.0, False], large[k, False], large[k, True]]
     console.print()
     console.print(evaluation.table(shown, "accuracy", TARGET, largest=True, digits=3))
-    conclude(console, large, setting, costs)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    conclude(console, large, seconds)
     draw(shown, large, TARGET, options.output)
     console.print(f"Picture  {options.output}")
     console.print(f"Took     {time.perf_counter() - began:.0f} s")
     return 0
 
 
-def conclude(console: Console, large: dict, setting: Setting, costs: dict) -> None:
-    """Sensitivity to the rate, and overheads."""
-    errors = {
-        warm: {f: 1 - run.final().mean() for (f, w), run in large.items() if w is warm}
-        for warm in (False, True)
-    }
-    best = min(min(each.values()) for each in errors.values())
-    for warm, name in ((False, "without warmup"), (True, "with warmup")):
-        spread = evaluation.sensitivity(errors[warm], worst=0.9, best=best)
-        console.print(
-            f"Sensitivity to the peak rate, {name}: {100 * spread:.1f} points of "
-            f"accuracy lost on average over rates x {min(errors[warm]):g} to "
-            f"x {max(errors[warm]):g}"
+def train_all(
+    digits: data.Digits, setting: Setting, chunk: int | None, console: Console
+) -> tuple[Run, dict[tuple[float, bool], Run]]:
+    with progress_bars(console) as bar:
+        small = recipes.small_batch(
+            digits, setting, progress=bar(f"batch {setting.small_batch}")
         )
-    for name, what in (("constant", "the schedule"), ("recorded", "record_moments")):
-        low, high = ("constant", "large") if name == "constant" else ("large", name)
-        added = costs[high] / costs[low] - 1
-        console.print(f"{what.capitalize()} adds {100 * added:+.1f}% to a step")
+        large = recipes.large_batch(
+            digits, setting, chunk=chunk, progress=bar(f"batch {setting.large_batch}")
+        )
+    return small, large
+
+
+def conclude(
+    console: Console,
+    large: dict[tuple[float, bool], Run],
+    seconds: dict[str, float],
+) -> None:
+    """Prints the sensitivity to the peak learning rate, and the overheads."""
+    errors = {key: float(1 - run.final().mean()) for key, run in large.items()}
+    factors = [factor for factor, _ in large]
+    for warmup, lost in evaluation.sensitivities(errors, worst=0.9).items():
+        console.print(
+            f"Sensitivity to the peak rate, {'with' if warmup else 'without'} warmup: "
+            f"{100 * lost:.1f} points of accuracy lost on average over rates "
+            f"x{min(factors):g} to x{max(factors):g}"
+        )
+    schedule = evaluation.cost(seconds, "constant", "large")
+    record = evaluation.cost(seconds, "large", "recorded")
+    console.print(f"Cost of the schedule: {schedule}; of record_moments: {record}")
 
 
 def step_times(digits: data.Digits, setting: Setting) -> dict[str, float]:
-    """Seconds of an update: small batch, large batch, and what is added to that."""
-    schedule = recipes.make_schedule(1e-3, 2, 0.0, 8)
+    """Seconds per update: small batch, large batch, and variants of the latter."""
+    adamw = recipes.make_optimizer(recipes.make_schedule(1e-3, 2, 0.0, 8))
     small, large = map(setting.of_batch, (setting.small_batch, setting.large_batch))
-    adamw = recipes.make_optimizer(schedule)
     optimizers = {
         "small": (small, adamw),
         "large": (large, adamw),
         "constant": (large, recipes.make_optimizer(1e-3)),
         "recorded": (large, ow.record_moments(adamw, b1=0.9, b2=0.95)),
     }
-    found = evaluation.overhead(
-        {
-            name: recipes.step_on(digits, size, optimizer)
-            for name, (size, optimizer) in optimizers.items()
-        }
-    )
-    return {name: seconds / recipes.TIMED for name, seconds in found.items()}
-
-
-def bar(bars: Progress, name: str):
-    task = bars.add_task(name, total=None)
-    return lambda done, total: bars.update(task, completed=done, total=total)
+    calls = {
+        name: recipes.timed_step(digits, size, optimizer)
+        for name, (size, optimizer) in optimizers.items()
+    }
+    return evaluation.seconds_per_step(calls)
 
 
 def parameters(setting: Setting) -> int:
@@ -116,26 +112,23 @@ def parameters(setting: Setting) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.images",
-        description="A vision transformer on digits: does a large batch need a warmup?",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = make_parser(
+        "images", "A vision transformer on digits: does a large batch need a warmup?"
     )
     add = parser.add_argument
     default = Setting()
-    add("--base-rate", type=float, default=default.base_rate,
+    add("--base-rate", type=positive_float, default=default.base_rate,
         help="learning rate of the small batch")  # fmt: skip
-    add("--images", type=int, default=default.images, help="images in each run")
-    add("--seeds", type=int, default=default.seeds, help="runs of each kind")
-    add("--width", type=int, default=default.size.width, help="of the transformer")
-    add("--layers", type=int, default=default.size.layers, help="of the transformer")
-    add("--chunk", type=int, help="runs at a time")
+    add("--images", type=positive_int, default=default.images,
+        help="images in each run")  # fmt: skip
+    add("--seeds", type=positive_int, default=default.seeds, help="runs of each kind")
+    add("--width", type=positive_int, default=default.size.width,
+        help="width of the transformer")  # fmt: skip
+    add("--layers", type=positive_int, default=default.size.layers,
+        help="layers of the transformer")  # fmt: skip
+    add("--chunk", type=positive_int, help="runs at a time; all by default")
     add("--output", type=Path, default=Path("runs/images.png"), help="the picture")
     options = parser.parse_args(arguments)
-    for name in ("base_rate", "images", "seeds", "width", "layers", "chunk"):
-        value = getattr(options, name)
-        if value is not None and not 0 < value < float("inf"):
-            parser.error(f"--{name.replace('_', '-')} must be above 0")
     if options.images < 2 * default.large_batch:
         parser.error(f"--images must be at least {2 * default.large_batch}")
     if options.width % default.size.heads:

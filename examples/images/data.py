@@ -1,4 +1,4 @@
-"""Handwritten digits: 1797 real images of 8 x 8, which come with scikit-learn.
+"""Handwritten digits: 1797 real images of 8 x 8 pixels, bundled with scikit-learn.
 
 Shapes are in the names: N images, S side of an image.
 """
@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.datasets import load_digits
 
-VALIDATION = 360  # images never trained on; 1437 remain
+VALIDATION = 360  # images held out; 1437 remain
 
 
 class Digits(NamedTuple):
-    """Images in [-1, 1] and what they show."""
+    """Images in [-1, 1], and the digits that they show."""
 
     train_NxSxS: np.ndarray
     train_N: np.ndarray
@@ -23,7 +23,7 @@ class Digits(NamedTuple):
 
 
 def load() -> Digits:
-    """The data, split in the same way every time."""
+    """The data, always with the same split."""
     digits = load_digits()
     images = (digits.images / 8 - 1).astype(np.float32)
     labels = digits.target.astype(np.int32)
@@ -33,12 +33,12 @@ def load() -> Digits:
 
 
 def shifted(key: jax.Array, images_NxSxS: jax.Array) -> jax.Array:
-    """Augmentation: each image moved by at most one pixel in either direction."""
+    """Augmentation: shifts each image by at most one pixel in each direction."""
     N, S, _ = images_NxSxS.shape
     padded = jnp.pad(images_NxSxS, ((0, 0), (1, 1), (1, 1)), constant_values=-1)
     offsets_Nx2 = jax.random.randint(key, (N, 2), 0, 3)
 
-    def crop(image, offset):
+    def crop(image: jax.Array, offset: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(image, offset, (S, S))
 
     return jax.vmap(crop)(padded, offsets_Nx2)

@@ -13,7 +13,7 @@ TOKENS, PIXELS = (SIDE // PATCH) ** 2, PATCH**2
 
 
 class Block(nnx.Module):
-    """Attention, then MLP, each on a normalised copy of the residual stream."""
+    """Pre-norm attention and MLP with residual connections."""
 
     def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
         self.heads = heads
@@ -36,7 +36,7 @@ class Block(nnx.Module):
 
 
 class VisionTransformer(nnx.Module):
-    """Images in, logits of the ten digits out."""
+    """Maps images to the logits of the ten digits."""
 
     def __init__(self, width: int, layers: int, heads: int, *, rngs: nnx.Rngs):
         self.patches = nnx.Linear(PIXELS, width, rngs=rngs)
@@ -53,7 +53,7 @@ class VisionTransformer(nnx.Module):
 
 
 def patches(images_NxSxS: jax.Array) -> jax.Array:
-    """Each image as a row of patches, shape (N, T, F)."""
+    """Splits each image into patches, shape (N, T, F)."""
     N, rows = len(images_NxSxS), SIDE // PATCH
     x = images_NxSxS.reshape(N, rows, PATCH, rows, PATCH)
     return x.transpose(0, 1, 3, 2, 4).reshape(N, TOKENS, PIXELS)

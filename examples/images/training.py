@@ -1,7 +1,7 @@
-"""One training, from seed to validation accuracy, as a function that JAX can trace.
+"""One training, from the seed to the validation accuracy, as a traceable function.
 
-So it can be jitted as a whole, and vmapped over learning rates, warmups and seeds:
-`optax_warmup.sweeps.sweep` does both. Nothing in it looks at a number on the host.
+It can be jitted as a whole, and vmapped over learning rates, warmups and seeds:
+`optax_warmup.sweeps.sweep` does both.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,11 @@ from flax import nnx
 from .data import Digits, shifted
 from .model import VisionTransformer
 
+Carry = tuple[Any, Any]  # parameters, optimizer state
+
 
 class Size(NamedTuple):
-    """What decides the shapes of a training, and so its program."""
+    """The sizes of a training. Each size is a program of its own."""
 
     width: int = 32
     layers: int = 2
@@ -28,24 +30,24 @@ class Size(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """What a training leaves. Under a sweep each has a leading axis more.
+    """The curves of a training. A sweep adds a leading axis.
 
     An evaluation at step n is that of the parameters after n updates.
     """
 
     loss: jax.Array  # of each update's batch, float32, shape (total_steps,)
-    steps: jax.Array  # at which it was evaluated, int32, shape (evaluations,)
+    steps: jax.Array  # of the evaluations, int32, shape (evaluations,)
     validation_loss: jax.Array  # float32, shape (evaluations,)
-    accuracy: jax.Array  # of the validation, in [0, 1], shape (evaluations,)
+    accuracy: jax.Array  # on held-out images, in [0, 1], shape (evaluations,)
 
 
 def init(size: Size, seed: jax.Array | int) -> tuple[Callable, Any]:
-    """(params, images) -> logits, and the first parameters."""
+    """Returns the function (params, images) -> logits, and initial parameters."""
     rngs = nnx.Rngs(jax.random.key(seed))
     model = VisionTransformer(size.width, size.layers, size.heads, rngs=rngs)
     graphdef, params = nnx.split(model)
 
-    def logits(params, images):
+    def logits(params: Any, images: jax.Array) -> jax.Array:
         return nnx.merge(graphdef, params)(images)
 
     return logits, nnx.as_pure(params)
@@ -58,12 +60,12 @@ def make_step(
     batch_size: int,
     seed: jax.Array | int,
 ) -> Callable:
-    """(carry, step) -> (carry, loss): draws a batch, shifts its images, updates."""
+    """(carry, step) -> (carry, loss): samples a batch, augments it, and updates."""
 
-    def update(carry, step):
+    def update(carry: Carry, step: jax.Array) -> tuple[Carry, jax.Array]:
         params, opt_state = carry
-        drawing, shifting = jax.random.split(batch_key(seed, step))
-        chosen = jax.random.randint(drawing, (batch_size,), 0, len(digits.train_N))
+        sampling, shifting = jax.random.split(batch_key(seed, step))
+        chosen = jax.random.randint(sampling, (batch_size,), 0, len(digits.train_N))
         images = shifted(shifting, digits.train_NxSxS[chosen])
         labels = digits.train_N[chosen]
         loss, grads = jax.value_and_grad(
@@ -76,11 +78,11 @@ def make_step(
 
 
 def batch_key(seed: jax.Array | int, step: jax.Array) -> jax.Array:
-    """Not the key of the first parameters, and another at each step."""
+    """A key for each step, different from the key of the initial parameters."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
 
 
-def cross_entropy(logits_NxC: jax.Array, labels_N: jax.Array) -> jax.Array:
+def cross_entropy(logits_NxC: jax.Array, labels_N: jax.typing.ArrayLike) -> jax.Array:
     return optax.softmax_cross_entropy_with_integer_labels(logits_NxC, labels_N).mean()
 
 
@@ -93,20 +95,20 @@ def train(
 ) -> Curves:
     """Trains a model, and evaluates it after every `eval_every` updates.
 
-    What `eval_every` does not divide is left out of the total.
+    `total_steps` is rounded down to a multiple of `eval_every`.
     """
     digits = jax.tree.map(jnp.asarray, digits)
     logits, params = init(size, seed)
     update = make_step(digits, logits, optimizer, size.batch_size, seed)
 
-    def evaluate(params):
+    def evaluate(params: Any) -> tuple[jax.Array, jax.Array]:
         out = logits(params, digits.validation_NxSxS)
         right = jnp.argmax(out, axis=-1) == digits.validation_N
-        # Of a model that is lost, argmax still names a digit: that is no accuracy.
+        # argmax names a digit even if the logits are NaN: that is no accuracy.
         accuracy = jnp.where(jnp.all(jnp.isfinite(out)), right.mean(), jnp.nan)
         return cross_entropy(out, digits.validation_N), accuracy
 
-    def stretch(carry, begin):
+    def train_and_evaluate(carry: Carry, begin: jax.Array) -> tuple[Carry, Any]:
         steps = begin + jnp.arange(size.eval_every)
         carry, losses = jax.lax.scan(update, carry, steps)
         return carry, (losses, *evaluate(carry[0]))
@@ -114,5 +116,5 @@ def train(
     count = size.total_steps // size.eval_every
     begins = size.eval_every * jnp.arange(count)
     carry = params, optimizer.init(params)
-    _, (losses, *evaluations) = jax.lax.scan(stretch, carry, begins)
+    _, (losses, *evaluations) = jax.lax.scan(train_and_evaluate, carry, begins)
     return Curves(losses.reshape(-1), begins + size.eval_every, *evaluations)

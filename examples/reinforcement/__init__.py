@@ -1,5 +1,4 @@
-"""PPO on CartPole, all in one jitted program, with two warmups.
+"""PPO on CartPole in one jitted program, with two warmups.
 
-One file per concept, in reading order: environment, agent, ppo, variants, figure, and
-__main__, which compares. README.md has the commands.
+In reading order: environment, agent, ppo, variants, figure, and __main__, the command.
 """

@@ -1,4 +1,4 @@
-"""Policy and value of a state: two small networks, in Flax nnx."""
+"""The policy and the value function: two small networks in Flax nnx."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ from .environment import ACTIONS, OBSERVATION
 
 
 class Network(nnx.Module):
-    """Two hidden layers with tanh, and an output that begins near 0."""
+    """Two hidden tanh layers and a linear output, scaled by `gain` at first."""
 
     def __init__(self, width: int, outputs: int, gain: float, *, rngs: nnx.Rngs):
-        def layer(inputs, outputs, gain):
+        def layer(inputs: int, outputs: int, gain: float) -> nnx.Linear:
             init = nnx.initializers.variance_scaling(gain**2, "fan_in", "normal")
             return nnx.Linear(inputs, outputs, kernel_init=init, rngs=rngs)
 
@@ -26,7 +26,7 @@ class Network(nnx.Module):
 
 
 class Agent(nnx.Module):
-    """Observations in, logits of the two actions and the value out."""
+    """Maps observations to the logits of the two actions, and to the value."""
 
     def __init__(self, width: int, *, rngs: nnx.Rngs):
         self.policy = Network(width, ACTIONS, 0.01, rngs=rngs)
@@ -37,10 +37,10 @@ class Agent(nnx.Module):
 
 
 def init(width: int, key: jax.Array) -> tuple[Callable, Any]:
-    """(params, observation) -> (logits, value), and the first parameters."""
+    """Returns (params, observation) -> (logits, value), and initial parameters."""
     graphdef, params = nnx.split(Agent(width, rngs=nnx.Rngs(key)))
 
-    def apply(params, observation):
+    def apply(params: Any, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
         return nnx.merge(graphdef, params)(observation)
 
     return apply, nnx.as_pure(params)

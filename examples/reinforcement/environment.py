@@ -1,7 +1,6 @@
-"""Gymnasium's CartPole as pure functions of arrays: it runs inside the program.
+"""Gymnasium's CartPole as pure functions of arrays, to run inside a jitted program.
 
-Episodes end where the pole falls, and after 500 steps. An environment whose episode is
-over begins the next one by itself.
+An episode ends when the pole falls, or after 500 steps. The next one starts by itself.
 """
 
 from typing import NamedTuple
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from gymnasium.envs.phys2d.cartpole import CartPoleFunctional
 
-LONGEST = 500  # steps of an episode, and so the largest return, as in CartPole-v1
+LONGEST = 500  # steps of an episode, and so the largest return; as in CartPole-v1
 OBSERVATION, ACTIONS = 4, 2
 
 cartpole = CartPoleFunctional()
@@ -24,13 +23,13 @@ class EnvState(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a step leads to."""
+    """The result of a step."""
 
     reward: jax.Array
-    fell: jax.Array  # the episode is over, and nothing would have followed
-    cut: jax.Array  # the episode is over, but only for its length
-    final: jax.Array  # the observation at its end, before the next one begins
-    episode_return: jax.Array  # of the episode that is over; NaN where none is
+    fell: jax.Array  # the episode is over, since the pole fell
+    cut: jax.Array  # the episode is over, but only because of its length
+    final: jax.Array  # the observation after the step, before any restart
+    episode_return: jax.Array  # of the episode that ended; NaN if none did
 
 
 def begin(key: jax.Array) -> EnvState:
@@ -40,7 +39,7 @@ def begin(key: jax.Array) -> EnvState:
 def step(
     state: EnvState, action: jax.Array, key: jax.Array
 ) -> tuple[EnvState, Outcome]:
-    """One step, and the next episode's beginning where this one is over."""
+    """One step, and the start of the next episode if this one is over."""
     physics = cartpole.transition(state.physics, action)
     reward = jnp.float32(cartpole.reward(state.physics, action, physics, None))
     steps = state.steps + 1

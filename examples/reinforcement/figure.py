@@ -1,22 +1,18 @@
-"""The picture: returns as they rise, the losses, and the return by peak rate."""
+"""The picture: returns, losses, and the final return by peak learning rate."""
 
 from pathlib import Path
 
-import matplotlib
-import numpy as np
-from matplotlib.figure import Figure
-
-from ..evaluation import COLORS, STYLE, Run, draw_losses, draw_metric
+from ..drawing import COLORS, draw_finals, draw_losses, draw_metric, picture
+from ..evaluation import Run
 from .variants import WAYS, Way
 
 
 def draw(
     runs: dict[tuple[float, Way], Run], peak: float, target: float, path: Path
 ) -> None:
-    """Writes a PNG, whole or not at all. The curves are those at one peak rate."""
+    """Draws the curves at one peak, and the final return at every peak."""
     shown = [runs[peak, way] for way in WAYS]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(12, 4.1), dpi=130, layout="constrained")
+    with picture(path, (12, 4.1)) as figure:
         returns, losses, rates = figure.subplots(1, 3)
         draw_metric(returns, shown, target)
         returns.set_title(f"Return of an episode, peak {peak:g}; dotted: {target:g}")
@@ -25,20 +21,7 @@ def draw(
         draw_losses(losses, shown, window=16)
         losses.set_title("Loss, median and range of the seeds")
         losses.set(xlabel="updates", yscale="symlog")
-        for way, color in zip(WAYS, COLORS, strict=False):
-            peaks = sorted(p for p, w in runs if w is way)
-            finals = np.array([runs[p, way].final() for p in peaks])
-            error = np.nanstd(finals, axis=1, ddof=min(1, finals.shape[1] - 1))
-            rates.errorbar(
-                peaks,
-                np.nanmean(finals, axis=1),
-                error / finals.shape[1] ** 0.5,
-                color=color,
-                marker="o",
-                ms=4,
-            )
-        rates.set_title("Return at the end, by peak rate")
-        rates.set(xlabel="peak rate", xscale="log", ylim=(0, 510))
-        partial = path.with_name(path.name + ".partial")
-        figure.savefig(partial, format="png")
-    partial.replace(path)
+        colors = dict(zip(WAYS, COLORS, strict=False))
+        draw_finals(rates, runs, {way: (way.name, colors[way]) for way in WAYS})
+        rates.set_title("Final return by peak learning rate")
+        rates.set(xlabel="peak learning rate", ylim=(0, 510))

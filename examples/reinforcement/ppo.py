@@ -1,4 +1,4 @@
-"""Proximal policy optimization, from seed to return, as one function to be traced.
+"""Proximal policy optimization, from the seed to the return, as a traceable function.
 
 Schulman et al., "Proximal Policy Optimization Algorithms", 2017, arXiv:1707.06347.
 Shapes are in the names: T steps of a rollout, E environments, M a minibatch.
@@ -16,7 +16,7 @@ from .environment import EnvState
 
 
 class Size(NamedTuple):
-    """What decides the shapes of a training, and so its program."""
+    """The sizes of a training. Each size is a program of its own."""
 
     width: int = 64
     environments: int = 16
@@ -32,12 +32,12 @@ class Size(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """What a training leaves. Under a sweep each has a leading axis more."""
+    """The curves of a training. A sweep adds a leading axis."""
 
     loss: jax.Array  # of each update, float32, shape (total_steps,)
     entropy: jax.Array  # of the policy at each update, in nats, shape (total_steps,)
-    steps: jax.Array  # updates done at each evaluation, int32, shape (iterations,)
-    # Mean of the latest episodes that ended, float32, shape (iterations,).
+    steps: jax.Array  # of the evaluations, in updates, int32, shape (iterations,)
+    # Moving mean over finished episodes, float32, shape (iterations,).
     episode_return: jax.Array
 
 
@@ -46,11 +46,13 @@ class Batch(NamedTuple):
     action: jax.Array
     log_probability: jax.Array
     advantage: jax.Array
-    target: jax.Array  # for the value
+    target: jax.Array  # of the value
 
+
+Carry = tuple[Any, Any]  # parameters, optimizer state
 
 DISCOUNT, TRACE, CLIP, VALUE_WEIGHT = 0.99, 0.95, 0.2, 0.5
-MEMORY = 0.9  # decay of the mean of returns, an iteration
+MEMORY = 0.9  # decay rate per iteration of the moving mean of returns
 
 
 def train(
@@ -63,30 +65,26 @@ def train(
     """Trains an agent.
 
     Args:
-        optimizer: a complete one, learning rate included.
-        exploration: the weight of the policy's entropy in the loss, by update.
+        optimizer: an optimizer with its learning rate.
+        exploration: a schedule of the entropy's weight in the loss, by update.
+        size: the sizes of the training.
+        seed: of the initial parameters, the game and the minibatches.
     """
     key, first, begin = jax.random.split(jax.random.key(seed), 3)
     apply, params = agent.init(size.width, first)
     envs = jax.vmap(environment.begin)(jax.random.split(begin, size.environments))
+    update = make_update(apply, optimizer, exploration)
 
-    def iterate(carry, iteration):
+    def iterate(carry: tuple, iteration: jax.Array) -> tuple[tuple, tuple]:
         params, opt_state, envs, mean = carry
         acting, mixing = jax.random.split(jax.random.fold_in(key, iteration))
         envs, batch, returns = collect(apply, params, envs, acting, size)
         step = iteration * size.epochs * size.minibatches
         (params, opt_state), (losses, entropies) = improve(
-            apply,
-            optimizer,
-            exploration,
-            size,
-            (params, opt_state),
-            batch,
-            mixing,
-            step,
+            update, (params, opt_state), batch, size, mixing, step
         )
         mean = remembered(mean, returns)
-        lost = ~jnp.all(jnp.isfinite(losses))  # a NaN policy still plays on
+        lost = ~jnp.all(jnp.isfinite(losses))  # a NaN policy goes on playing
         shown = jnp.where(lost, jnp.nan, mean)
         return (params, opt_state, envs, mean), (losses, entropies, shown)
 
@@ -98,7 +96,7 @@ def train(
 
 
 def remembered(mean: jax.Array, returns: jax.Array) -> jax.Array:
-    """A moving mean of the episodes that ended, NaN before the first."""
+    """The moving mean of the returns of finished episodes; NaN before the first."""
     ended = jnp.sum(jnp.isfinite(returns))
     new = jnp.nansum(returns) / jnp.maximum(ended, 1)
     updated = jnp.where(jnp.isnan(mean), new, MEMORY * mean + (1 - MEMORY) * new)
@@ -108,9 +106,9 @@ def remembered(mean: jax.Array, returns: jax.Array) -> jax.Array:
 def collect(
     apply: Callable, params: Any, envs: EnvState, key: jax.Array, size: Size
 ) -> tuple[EnvState, Batch, jax.Array]:
-    """Plays for T steps in E environments; returns (T, E) returns of ended episodes."""
+    """Plays T steps in E environments; also gives the returns of finished episodes."""
 
-    def play(envs, key):
+    def play(envs: EnvState, key: jax.Array) -> tuple[EnvState, tuple]:
         acting, beginning = jax.random.split(key)
         logits, value = apply(params, envs.physics)
         action = jax.random.categorical(acting, logits)
@@ -139,11 +137,11 @@ def advantages(
 ) -> jax.Array:
     """Generalized advantage estimation: Schulman et al., 2015, arXiv:1506.02438.
 
-    An episode that was cut would have gone on: the value of its last state counts.
+    An episode that was cut off could have gone on: its last state's value counts.
     """
     surprise = outcome.reward + DISCOUNT * next_value * ~outcome.fell - value
 
-    def back(later, now):
+    def back(later: jax.Array, now: tuple) -> tuple[jax.Array, jax.Array]:
         surprise, over = now
         advantage = surprise + DISCOUNT * TRACE * later * ~over
         return advantage, advantage
@@ -157,28 +155,51 @@ def advantages(
     return result
 
 
-def improve(apply, optimizer, exploration, size, carry, batch, key, step):
-    """Several epochs of updates on one rollout; returns losses and entropies."""
-    count = size.environments * size.rollout
-    keys = jax.random.split(key, size.epochs)
-    orders = jax.vmap(lambda key: jax.random.permutation(key, count))(keys)
-    chosen = orders.reshape(size.epochs * size.minibatches, -1)
+def make_update(
+    apply: Callable,
+    optimizer: optax.GradientTransformation,
+    exploration: optax.Schedule,
+) -> Callable:
+    """(carry, minibatch, step) -> (carry, (loss, entropy))."""
 
-    def update(carry, inputs):
+    def update(
+        carry: Carry, minibatch: Batch, step: jax.Array
+    ) -> tuple[Carry, tuple[jax.Array, jax.Array]]:
         params, opt_state = carry
-        indices, step = inputs
-        minibatch = jax.tree.map(lambda x: x[indices], batch)
         (loss, entropy), grads = jax.value_and_grad(objective, has_aux=True)(
             params, apply, minibatch, exploration(step)
         )
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), (loss, entropy)
 
-    return jax.lax.scan(update, carry, (chosen, step + jnp.arange(len(chosen))))
+    return update
 
 
-def objective(params, apply, batch: Batch, entropy_weight):
-    """The clipped surrogate, the value's error and the entropy's bonus."""
+def improve(
+    update: Callable,
+    carry: Carry,
+    batch: Batch,
+    size: Size,
+    key: jax.Array,
+    step: jax.Array,
+) -> tuple[Carry, tuple[jax.Array, jax.Array]]:
+    """Several epochs of updates on one rollout; returns losses and entropies."""
+    count = size.environments * size.rollout
+    keys = jax.random.split(key, size.epochs)
+    orders = jax.vmap(lambda key: jax.random.permutation(key, count))(keys)
+    chosen = orders.reshape(size.epochs * size.minibatches, -1)
+
+    def on_minibatch(carry: Carry, inputs: tuple) -> tuple[Carry, tuple]:
+        indices, step = inputs
+        return update(carry, jax.tree.map(lambda x: x[indices], batch), step)
+
+    return jax.lax.scan(on_minibatch, carry, (chosen, step + jnp.arange(len(chosen))))
+
+
+def objective(
+    params: Any, apply: Callable, batch: Batch, entropy_weight: jax.Array | float
+) -> tuple[jax.Array, jax.Array]:
+    """The clipped surrogate loss with value error and entropy bonus; the entropy."""
     logits, value = apply(params, batch.observation)
     ratio = jnp.exp(log_probability(logits, batch.action) - batch.log_probability)
     spread = jnp.std(batch.advantage) + 1e-8

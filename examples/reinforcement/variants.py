@@ -1,9 +1,9 @@
-"""The ways of training that are compared: two warmups, each with and without.
+"""The ways of training that are compared: two warmups, each on and off.
 
-The learning rate's warmup is that of every other example. The exploration's keeps the
-policy undecided at first: the weight of the entropy begins high, and falls to its
-final value once the critic knows something. Both are schedules of this library, and
-all four ways at all rates are one program.
+One is the usual warmup of the learning rate. The other is a warmup of exploration: the
+weight of the policy's entropy starts high, which keeps the policy undecided, and falls
+to its final value while the critic learns. Both are schedules of this library, and all
+four ways at all learning rates are one program.
 """
 
 from typing import Any, NamedTuple
@@ -13,8 +13,8 @@ import optax
 
 import optax_warmup as ow
 
-from ..evaluation import Run
-from .ppo import Size, train
+from ..evaluation import Run, Timed, sweep_runs
+from .ppo import Curves, Size, train
 
 PEAKS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
@@ -39,14 +39,14 @@ class Setting(NamedTuple):
     peaks: tuple[float, ...] = PEAKS
     warmup_fraction: float = 0.1
     exploration_fraction: float = 0.2
-    first_entropy: float = 0.1  # weight at the first update, of an exploration warmup
+    first_entropy: float = 0.1  # initial weight with an exploration warmup
     entropy: float = 0.01  # weight otherwise
     seeds: int = 3
     size: Size = Size()
 
 
 def make_optimizer(learning_rate: optax.ScalarOrSchedule) -> Any:
-    """Adam behind clipped gradients. This is the line to edit for another one."""
+    """Adam with clipped gradients. This is the line to edit for another optimizer."""
     return optax.chain(
         optax.clip_by_global_norm(0.5), optax.adam(learning_rate, eps=1e-5)
     )
@@ -63,43 +63,42 @@ def make_schedules(
 
 
 def compare(setting: Setting, **options: Any) -> dict[tuple[float, Way], Run]:
-    """The runs by (peak rate, way of training): one sweep."""
+    """The runs by (peak learning rate, way of training)."""
     warmup_steps = round(setting.warmup_fraction * setting.size.total_steps)
-    cells = [(peak, way) for peak in setting.peaks for way in WAYS]
-    points = [
-        {
-            "peak_value": peak,
-            "warmup_steps": warmup_steps if way.warmup else 0,
-            "first_entropy": (
-                setting.first_entropy if way.exploration else setting.entropy
-            ),
-            "seed": seed,
-        }
-        for peak, way in cells
-        for seed in range(setting.seeds)
-    ]
+    cells = {
+        (peak, way): (
+            way.name,
+            {
+                "peak_value": peak,
+                "warmup_steps": warmup_steps if way.warmup else 0,
+                "first_entropy": (
+                    setting.first_entropy if way.exploration else setting.entropy
+                ),
+            },
+        )
+        for peak in setting.peaks
+        for way in WAYS
+    }
 
-    def one(peak_value, warmup_steps, first_entropy, seed):
+    def one(
+        peak_value: Any, warmup_steps: Any, first_entropy: Any, seed: Any
+    ) -> Curves:
         rate, entropy = make_schedules(peak_value, warmup_steps, first_entropy, setting)
         return train(make_optimizer(rate), entropy, setting.size, seed=seed)
 
-    curves = ow.sweeps.sweep(one, points, **options)
-    return {
-        cell: Run.swept(
-            cell[1].name, curves, curves.episode_return, slice(i, i + setting.seeds)
-        )
-        for i, cell in zip(range(0, len(points), setting.seeds), cells, strict=True)
-    }
+    return sweep_runs(one, cells, setting.seeds, "episode_return", **options)
 
 
-def step_on(
-    setting: Setting, optimizer: optax.GradientTransformation, entropy: Any
-) -> tuple[Any, int]:
-    """Two iterations as one jitted call, to be timed, and how many updates that is."""
+def timed_step(
+    setting: Setting,
+    optimizer: optax.GradientTransformation,
+    entropy: optax.Schedule,
+) -> Timed:
+    """Two iterations in one jitted call."""
     few = setting.size._replace(iterations=2)
 
     @jax.jit
-    def run(seed):
+    def run(seed: int) -> jax.Array:
         return train(optimizer, entropy, few, seed=seed).loss
 
-    return lambda: run(0), few.total_steps
+    return Timed(lambda: run(0), few.total_steps)

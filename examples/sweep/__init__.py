@@ -1,5 +1,5 @@
-"""Which peak rate, and how long a warmup: every combination in one program.
+"""A sweep over peak learning rate, warmup length and seed in one program.
 
-`task.py` is the training that is swept: put your own there. `figure.py` draws the heat
-map and `__main__.py` is the command. README.md has the commands.
+`task.py` holds the training that is swept: put your own there. `advice.py` recommends,
+`figure.py` draws the heat map, and `__main__.py` is the command.
 """

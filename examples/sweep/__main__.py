@@ -13,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 import optax_warmup as ow
 
 from .. import evaluation
+from ..command import make_parser
 from ..images import data
+from ..images.training import Size
 from .advice import recommend
 from .figure import draw
 from .task import SIZE, make_train
@@ -37,8 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            f"interrupted: {options.folder}/ keeps what is done; the same command goes "
-            "on from there",
+            f"interrupted: {options.folder}/ keeps the finished trainings; the same "
+            "command goes on from there",
             file=sys.stderr,
         )
         return 130
@@ -49,11 +51,11 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(line)
     lost = int((~np.isfinite(final)).sum())
     console.print(f"Diverged  {lost} of {len(points)} trainings")
-    say_sensitivity(console, ranked)
+    print_sensitivity(console, ranked)
     picture = options.folder / "heat_map.png"
     title = (
         f"Validation loss after {size.total_steps} updates, {options.seeds} seeds\n"
-        "framed: the best; bold: as good, for all that the noise allows to say"
+        "framed: best; bold: equal within the noise"
     )
     draw(ranked, title, picture)
     console.print(f"Picture   {picture}")
@@ -62,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def configurations(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A grid of peaks and lengths, or random ones; each with every seed."""
+    """A grid, or random points, of peaks and lengths; each with every seed."""
     low, high = options.peaks
     seeds = range(options.seeds)
     if options.random is None:
@@ -79,7 +81,12 @@ def configurations(options: argparse.Namespace) -> list[dict[str, Any]]:
     return [point | {"seed": seed} for point in points for seed in seeds]
 
 
-def train_all(points, size, options, console: Console) -> dict[str, np.ndarray]:
+def train_all(
+    points: list[dict[str, Any]],
+    size: Size,
+    options: argparse.Namespace,
+    console: Console,
+) -> dict[str, np.ndarray]:
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn())
     bars = Progress(*columns, TimeRemainingColumn(), console=console)
     with bars:
@@ -100,27 +107,26 @@ def train_all(points, size, options, console: Console) -> dict[str, np.ndarray]:
         )
 
 
-def say_sensitivity(console: Console, ranked: list[ow.sweeps.Ranked]) -> None:
-    """What the best length and none lose over the peaks that were tried."""
-    lengths = sorted({each.configuration["warmup_steps"] for each in ranked})
+def print_sensitivity(console: Console, ranked: list[ow.sweeps.Ranked]) -> None:
+    """Prints what each warmup length loses on average over the peaks of a grid."""
+    lengths = {each.configuration["warmup_steps"] for each in ranked}
     peaks = {each.configuration["peak_value"] for each in ranked}
     if len(lengths) * len(peaks) != len(ranked):
-        return  # random points have no rows
-    for length in lengths:
-        losses = {
-            each.configuration["peak_value"]: np.nan if each.diverged else each.mean
-            for each in ranked
-            if each.configuration["warmup_steps"] == length
-        }
-        cost = evaluation.sensitivity(losses, worst=np.log(10), best=ranked[0].mean)
-        console.print(f"Warmup of {length:>3}: {cost:.3f} lost on average over peaks")
+        return  # random points are no grid
+    losses = {
+        (each.configuration["peak_value"], each.configuration["warmup_steps"]): (
+            np.nan if each.diverged else each.mean
+        )
+        for each in ranked
+    }
+    lost = evaluation.sensitivities(losses, worst=np.log(10), best=ranked[0].mean)
+    for length, mean in sorted(lost.items()):
+        console.print(f"Warmup of {length:>3}: {mean:.3f} lost on average over peaks")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.sweep",
-        description="Which peak rate, and how long a warmup? All at once.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = make_parser(
+        "sweep", "Which peak learning rate, and how long a warmup? All in one sweep."
     )
     add = parser.add_argument
     add("--peaks", type=float, nargs=2, default=(1e-3, 3.2e-1),
@@ -130,11 +136,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="STEPS", help="warmup lengths")  # fmt: skip
     add("--seeds", type=int, default=3, help="runs of each configuration")
     add("--random", type=int, metavar="N",
-        help="N random points in place of the grid")  # fmt: skip
-    add("--total-steps", type=int, default=SIZE.total_steps, help="updates of each")
+        help="N random points instead of the grid")  # fmt: skip
+    add("--total-steps", type=int, default=SIZE.total_steps, help="updates in each")
     add("--chunk", type=int, default=24, help="trainings at a time, saved together")
     add("--folder", type=Path, default=Path("runs/sweep"),
-        help="where results are kept; the same command goes on from there")  # fmt: skip
+        help="keeps results; the same command continues the sweep")  # fmt: skip
     options = parser.parse_args(arguments)
     if not all(0 <= steps <= options.total_steps for steps in options.warmups):
         parser.error("--warmups must be from 0 to --total-steps")

@@ -1,4 +1,4 @@
-"""What a sweep recommends, and how sure that is."""
+"""What a sweep recommends, and how certain that is."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ import optax_warmup as ow
 
 
 def recommend(ranked: Sequence[ow.sweeps.Ranked], total_steps: int) -> list[str]:
-    """Lines for the reader, from the configurations ranked best first."""
+    """Lines to print, from the configurations ranked best first."""
     best = ranked[0]
     if best.diverged:
         return ["Every configuration diverged with some seed: try lower peak rates."]
-    lines = [f"Best      {said(best)}"]
+    lines = [f"Best      {describe(best)}"]
     tied = [each for each in ranked[1:] if each.tied]
     if best.runs == 1:
         lines.append(
-            "One seed cannot tell the best from the lucky: give --seeds 3 or more."
+            "One seed cannot tell the best from the luckiest: use --seeds 3 or more."
         )
     elif tied:
         peaks, steps = (
@@ -22,18 +22,18 @@ def recommend(ranked: Sequence[ow.sweeps.Ranked], total_steps: int) -> list[str]
             for name in ("peak_value", "warmup_steps")
         )
         lines.append(
-            f"As good   {len(tied)} of {len(ranked) - 1} others, within twice the "
-            f"standard error: peak {peaks}, warmup {steps}"
+            f"As good   {len(tied)} of {len(ranked) - 1} others, within two standard "
+            f"errors: peak {peaks}, warmup {steps}"
         )
     lines += edges(ranked, total_steps)
     lines.append(
-        f"The best of {len(ranked)} by {best.runs} runs each is in part the luckiest: "
-        "train it with other seeds before you report its loss."
+        f"The best of {len(ranked)} configurations is partly luck: train it with other "
+        "seeds before you report its loss."
     )
     return lines
 
 
-def said(each: ow.sweeps.Ranked) -> str:
+def describe(each: ow.sweeps.Ranked) -> str:
     point = each.configuration
     return (
         f"peak_value={point['peak_value']:.3g}, warmup_steps={point['warmup_steps']}: "
@@ -47,7 +47,7 @@ def span(values: set[float]) -> str:
 
 
 def edges(ranked: Sequence[ow.sweeps.Ranked], total_steps: int) -> list[str]:
-    """Where the best lies at the end of what was tried, there may be better beyond."""
+    """Says if the best configuration is at the end of the range that was tried."""
     lines = []
     for name in ("peak_value", "warmup_steps"):
         tried = {each.configuration[name] for each in ranked}

@@ -1,43 +1,39 @@
-"""The heat map: the loss by peak rate and warmup length, and where it diverged."""
+"""The heat map: loss by peak learning rate and warmup length, and divergences."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.cm import ScalarMappable
+from matplotlib.patches import Rectangle
 
 import optax_warmup as ow
 
-from ..evaluation import STYLE
+from ..drawing import picture
 
 
 def draw(ranked: Sequence[ow.sweeps.Ranked], title: str, path: Path) -> None:
-    """Writes a PNG, whole or not at all."""
+    """Draws a heat map of a full grid, or the points of a random search."""
     points = [each.configuration for each in ranked]
     peaks = sorted({point["peak_value"] for point in points})
     lengths = sorted({point["warmup_steps"] for point in points})
     whole_grid = len(peaks) * len(lengths) == len(points)
-    with matplotlib.rc_context(STYLE | {"axes.linewidth": 0}):
-        width = 2.6 + 0.8 * len(peaks) if whole_grid else 6.4
-        height = 1.8 + 0.55 * len(lengths) if whole_grid else 4.2
-        figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    width = 2.6 + 0.8 * len(peaks) if whole_grid else 6.4
+    height = 1.8 + 0.55 * len(lengths) if whole_grid else 4.2
+    with picture(path, (width, height), **{"axes.linewidth": 0}) as figure:
         ax = figure.subplots()
         mapped = (heat_map if whole_grid else scatter)(ax, ranked, peaks, lengths)
         bar = figure.colorbar(mapped, ax=ax, label="validation loss", extend="max")
-        bar.outline.set_visible(False)
-        ax.set(xlabel="peak rate", ylabel="warmup, steps")
+        bar.outline.set_visible(False)  # type: ignore[operator]  # matplotlib's stub
+        ax.set(xlabel="peak learning rate", ylabel="warmup steps")
         ax.set_title(title)
-        partial = path.with_name(path.name + ".partial")
-        figure.savefig(partial, format="png")
-    partial.replace(path)
 
 
 def heat_map(
     ax: Axes, ranked: Sequence[ow.sweeps.Ranked], peaks: list[float], lengths: list[int]
-):
-    """A cell for each configuration; the ring is the best, dots are as good."""
+) -> ScalarMappable:
+    """A cell for each configuration: the best is framed, those as good are bold."""
     losses = np.full((len(lengths), len(peaks)), np.nan)
     places = {}
     for each in ranked:
@@ -51,33 +47,44 @@ def heat_map(
     mapped = ax.imshow(
         losses, origin="lower", aspect="auto", cmap="viridis_r", vmin=low, vmax=high
     )
-    for (row, column), each in places.items():
-        text = f"{each.mean:.2f}"
-        if each.diverged:
-            text = f"{each.diverged} of {each.runs}\ndiverged"
+    for place, each in places.items():
         dark = not each.diverged and each.mean > (low + high) / 2
-        color = "white" if dark else "#222222"
-        weight = "bold" if each.tied else "normal"
-        ax.text(
-            column, row, text, ha="center", va="center", color=color, weight=weight,
-            fontsize=6 if each.diverged else 8,
-        )  # fmt: skip
-        if each is ranked[0]:
-            ax.add_patch(
-                matplotlib.patches.Rectangle(
-                    (column - 0.46, row - 0.46), 0.92, 0.92, fill=False, lw=2,
-                    edgecolor="#c4432b",
-                )
-            )  # fmt: skip
+        write_cell(ax, place, each, "white" if dark else "#222222")
+    frame(ax, next(place for place, each in places.items() if each is ranked[0]))
     ax.set_xticks(range(len(peaks)), [f"{peak:.2g}" for peak in peaks])
     ax.set_yticks(range(len(lengths)), [str(length) for length in lengths])
     return mapped
 
 
+def write_cell(
+    ax: Axes, place: tuple[int, int], each: ow.sweeps.Ranked, color: str
+) -> None:
+    row, column = place
+    text = f"{each.mean:.2f}"
+    if each.diverged:
+        text = f"{each.diverged} of {each.runs}\ndiverged"
+    ax.text(
+        column,
+        row,
+        text,
+        ha="center",
+        va="center",
+        color=color,
+        weight="bold" if each.tied else "normal",
+        fontsize=6 if each.diverged else 8,
+    )
+
+
+def frame(ax: Axes, place: tuple[int, int]) -> None:
+    row, column = place
+    corner = column - 0.46, row - 0.46
+    ax.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, lw=2, edgecolor="#c4432b"))
+
+
 def scatter(
     ax: Axes, ranked: Sequence[ow.sweeps.Ranked], peaks: list[float], lengths: list[int]
-):
-    """A point for each configuration of a random search; crosses diverged."""
+) -> ScalarMappable:
+    """A point for each configuration: the best has a ring, a cross marks divergence."""
     losses = np.array([np.nan if each.diverged else each.mean for each in ranked])
     x = np.array([each.configuration["peak_value"] for each in ranked])
     y = np.array([each.configuration["warmup_steps"] for each in ranked])
@@ -91,7 +98,7 @@ def scatter(
 
 
 def limits(losses: np.ndarray) -> tuple[float, float]:
-    """So that the good ones can be told apart: the worst share the last color."""
+    """Color limits that tell good ones apart: the worst fifth shares the last color."""
     finite = losses[np.isfinite(losses)]
     if not finite.size:
         return 0.0, 1.0

@@ -1,8 +1,10 @@
-"""What is swept: a small vision transformer on digits. Put your own training here.
+"""The training that is swept: a small vision transformer on digits. Put yours here.
 
-It is a function from numbers to arrays that JAX can trace. The schedule is built
-inside of it from numbers that are not known yet, and so all of them share one program.
+It is a function from numbers to arrays that JAX can trace. It builds the schedule from
+traced numbers, so all configurations share one program.
 """
+
+from collections.abc import Callable
 
 import jax
 import optax
@@ -15,7 +17,7 @@ from ..images.training import Size, train
 SIZE = Size(batch_size=64, total_steps=200, eval_every=20)
 
 
-def make_train(size: Size):
+def make_train(size: Size) -> Callable[..., dict[str, jax.Array]]:
     """(digits, peak_value, warmup_steps, seed) -> validation losses and accuracies."""
 
     def one(

@@ -1,6 +1,5 @@
-"""A decoder-only transformer language model whose warmup you can see.
+"""A decoder-only transformer language model with a visible warmup.
 
-One file per concept, in reading order: config, data, model, optimizer, sharding,
-train_step, plan, loop, train; then checkpoint, sample, figure and demo. README.md has
-the commands.
+`core/` is what to copy: model, data, optimizer, training loop. `run/` is the program
+around it. The commands are train, sample and demo; README.md explains them.
 """

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import optax_warmup as ow
-from examples.transformer import loop, train
+from examples.transformer.run import train
 
 
 def main(step, *arguments):
@@ -33,10 +33,10 @@ def main(step, *arguments):
         history = ow.read_moments(state.opt_state)
         values = b"".join(x.tobytes() for x in history.statistics.values())
         print("record", hashlib.sha256(values).hexdigest(), len(history.steps))
-        sum_up(folder, plan, state, seconds)
+        write_summary(folder, plan, state, seconds)
 
-    put_batch, sum_up = loop.put_batch, train.sum_up
-    loop.put_batch, train.sum_up = put_until, tell
+    put_batch, write_summary = train.put_batch, train.write_summary
+    train.put_batch, train.write_summary = put_until, tell
     return train.main(list(arguments))
 
 

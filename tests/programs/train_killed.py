@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from examples.transformer import train
+from examples.transformer.run import train
 
 
 def kill_when_it_saves(step, run):

@@ -8,7 +8,7 @@ beyond what it has, which to the writing program looks as a full disk does.
 import resource
 import sys
 
-from examples.transformer import loop, train
+from examples.transformer.run import train
 
 BYTES = 4096  # more than nothing, so that small files still fit
 
@@ -22,8 +22,8 @@ def main(step, *arguments):
 
         return batches(make_and_fill, *rest)
 
-    batches = loop.batches
-    loop.batches = batches_until_full
+    batches = train.batches
+    train.batches = batches_until_full
     return train.main(list(arguments))
 
 

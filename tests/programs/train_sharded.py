@@ -11,10 +11,10 @@ import sys
 import jax
 import jax.numpy as jnp
 
-from examples.transformer import sharding
-from examples.transformer.config import Config
-from examples.transformer.plan import make_plan
-from examples.transformer.train_step import init_params, loss_of
+from examples.transformer.core import sharding
+from examples.transformer.core.train_step import init_params, loss_of
+from examples.transformer.run.config import Config
+from examples.transformer.run.plan import make_plan
 
 D, F, B, L = 24, 40, 8, 16  # all shapes can be told apart
 CONFIG = Config(

@@ -15,8 +15,8 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
-from examples.transformer import train
-from examples.transformer.config import Config
+from examples.transformer.run import train
+from examples.transformer.run.config import Config
 
 TINY = Config(
     length=16,

@@ -1,8 +1,8 @@
-"""The rows of metrics.jsonl for TensorBoard: `tensorboard --logdir runs`."""
+"""Writes metrics for TensorBoard: `tensorboard --logdir runs`."""
 
 from pathlib import Path
 
-from .option import InputError
+from ..core.settings import InputError
 
 
 def require() -> None:
@@ -11,23 +11,23 @@ def require() -> None:
     except ImportError:
         raise InputError(
             "tensorboard=True needs tensorboardX: pip install tensorboardX, or leave "
-            "out --tensorboard. metrics.jsonl has the same numbers."
+            "out --tensorboard: metrics.jsonl has the same numbers."
         ) from None
 
 
 class TensorBoard:
-    """Takes rows, and writes each number under its name at the row's step."""
+    """Writes each number of a row under its name, at the row's step."""
 
     def __init__(self, folder: Path, start: int):
         from tensorboardX import SummaryWriter  # optional
 
-        # What an interrupted run wrote after its last checkpoint is written again.
+        # Drops what an interrupted run wrote after its last checkpoint.
         self.writer = SummaryWriter(str(folder), purge_step=start or None)
 
     def __enter__(self) -> "TensorBoard":
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.writer.close()
 
     def __call__(self, row: dict[str, float]) -> None:

@@ -10,11 +10,11 @@ from . import throughput
 from .config import Config
 
 Row = dict[str, float]
-Sink = Callable[[Row], None]  # takes rows: a file, a screen, TensorBoard, W&B
+Sink = Callable[[Row], None]  # a file, the screen, TensorBoard, W&B
 
 
 class Recorder:
-    """Takes metrics from the device one step late, so that the device never waits.
+    """Fetches metrics one step late, so that the device never waits.
 
     While the host reads the metrics of one update, the next one is already running.
     """
@@ -25,7 +25,7 @@ class Recorder:
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Compilation and evaluation are no part of the training speed."""
+        """Leaves compilation and evaluation out of the training speed."""
         self.arrivals: deque[tuple[int, float]] = deque(maxlen=20)
 
     def update(self, step: int, metrics: dict[str, jax.Array]) -> None:
@@ -39,7 +39,7 @@ class Recorder:
         self.restart_clock()
 
     def flush(self) -> None:
-        """Reads what is pending; waits for the device if it is not done with it."""
+        """Fetches pending metrics; waits for the device if necessary."""
         if self.pending is None:
             return
         step, metrics = self.pending

@@ -1,9 +1,9 @@
-"""One picture of two runs: what each did, and what Adam saw while it did it.
+"""Draws two runs side by side: their losses and rates, and the record of each.
 
-    python -m examples.transformer.figure runs/demo/no_warmup runs/demo/warmup out.png
+    python -m examples.transformer.run.figure RUN RUN out.png
 
-A column for each run. In every panel the other run is a pale ghost, so that a column
-reads alone and the two compare. A dot marks the first update at the full rate.
+Each run has a column. Every panel also shows the other run, in pale grey, for
+comparison. A dot marks the first update with the peak learning rate.
 """
 
 import argparse
@@ -11,25 +11,21 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+import optax_warmup as ow
+
+from ...drawing import picture
 from .result import Result, load_result
 
 ACCENTS = ("#c4432b", "#1f6f8b")  # one for each run
-GHOST, BAND, INK, PALE = "#cfcfcf", "#f1f5f7", "#333333", "#8a8a8a"
+OTHER, BAND, INK, PALE = "#cfcfcf", "#f1f5f7", "#333333", "#8a8a8a"
 STYLE = {
-    "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": PALE,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
     "lines.solid_capstyle": "round",
     "lines.linewidth": 2,
     "xtick.color": PALE,
@@ -40,42 +36,44 @@ STYLE = {
 
 
 def draw(runs: Sequence[Result], names: Sequence[str], path: str | Path) -> Path:
-    """Writes the picture of two runs: a PNG, whole or not at all."""
+    """Writes the picture of two runs as a PNG."""
     path = Path(path)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10, 11), dpi=150, layout="constrained")
+    with picture(path, (10, 11), **STYLE) as figure:
         axes = figure.subplots(5, 2, sharey="row", height_ratios=HEIGHTS)
-        for column, (run, name, accent) in enumerate(
-            zip(runs, names, ACCENTS, strict=True)
-        ):
-            axes[0, column].set_title(
-                name, color=accent, fontsize=14, fontweight="bold", pad=10
-            )
-            for panel, ax in zip(PANELS, axes[:, column], strict=True):
-                if run.config.warmup_steps:
-                    # From 1, not 0, which a logarithmic axis does not have.
-                    ax.axvspan(1, run.config.warmup_steps + 1, color=BAND, lw=0)
-                panel(ax, run, runs[1 - column], accent)
+        for i, (run, name, accent) in enumerate(zip(runs, names, ACCENTS, strict=True)):
+            draw_column(axes[:, i], run, runs[1 - i], name, accent)
         for panel, ax in zip(PANELS, axes[:, 0], strict=True):
-            ax.set_ylabel(panel.__doc__)
+            ax.set_ylabel(panel.__doc__ or "")
         figure.align_ylabels(axes[:, 0])
         figure.suptitle(
-            "Same seed, same batches, same peak rate; shaded: warmup",
+            "Same seed, batches and peak learning rate; shaded: warmup",
             x=0.005,
             ha="left",
             color=PALE,
             fontsize=10,
         )
-        partial = path.with_name(path.name + ".partial")
-        figure.savefig(partial, format="png")
-    return partial.replace(path)
+    return path
+
+
+def draw_column(
+    axes: Sequence[Axes], run: Result, other: Result, name: str, accent: str
+) -> None:
+    axes[0].set_title(name, color=accent, fontsize=14, fontweight="bold", pad=10)
+    for panel, ax in zip(PANELS, axes, strict=True):
+        if run.config.warmup_steps:
+            # From 1, since a logarithmic axis has no 0.
+            ax.axvspan(1, run.config.warmup_steps + 1, color=BAND, lw=0)
+        panel(ax, run, other, accent)
+
+
+# The panels. Their docstrings are the labels of the vertical axes.
 
 
 def loss(ax: Axes, run: Result, other: Result, accent: str) -> None:
     """loss, nats per byte"""
     ax.plot(run.updates["step"], run.updates["loss"], color=accent, alpha=0.2, lw=0.5)
     ends = []
-    for each, color in ((other, GHOST), (run, accent)):
+    for each, color in ((other, OTHER), (run, accent)):
         x, y = each.evaluations["step"], each.evaluations["heldout_loss"]
         ax.plot(x, y, color=color)
         ends.append(y[-1])
@@ -87,7 +85,7 @@ def loss(ax: Axes, run: Result, other: Result, accent: str) -> None:
             PALE if each is other else accent,
             shift=(5, 0),
         )
-    # From here the fall from ln 256 is over, and the runs can be told apart.
+    # Without the first evaluation, ln 256, which hides the differences.
     settled = np.concatenate(
         [r.evaluations["heldout_loss"][r.evaluations["step"] > 0] for r in (run, other)]
     )
@@ -99,7 +97,7 @@ def loss(ax: Axes, run: Result, other: Result, accent: str) -> None:
 
 def rate(ax: Axes, run: Result, other: Result, accent: str) -> None:
     """learning rate"""
-    for each, color in ((other, GHOST), (run, accent)):
+    for each, color in ((other, OTHER), (run, accent)):
         ax.plot(each.updates["step"], each.updates["learning_rate"], color=color)
     if run.config.warmup_steps:
         x, y = run.config.warmup_steps, run.config.peak_value
@@ -116,11 +114,11 @@ def step_size(ax: Axes, run: Result, other: Result, accent: str) -> None:
 
 
 def samples(ax: Axes, run: Result, other: Result, accent: str) -> None:
-    """gradients behind ν̂"""
+    """gradients averaged in ν̂"""
     x, y = moments(ax, run, other, accent, lambda h: h.effective_sample_size)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     gradients = "1 gradient" if round(y) == 1 else f"{y:.0f} gradients"
-    dot(ax, x, y, f"full rate on {gradients}", accent, -11)
+    dot(ax, x, y, f"{gradients} at the peak rate", accent, -11)
     ax.set_ylim(0.5, 2 * (1 + run.history.b2) / (1 - run.history.b2))
 
 
@@ -133,11 +131,11 @@ def belief(ax: Axes, run: Result, other: Result, accent: str) -> None:
         color=accent, alpha=0.45, ms=4, mew=0,
     )  # fmt: skip
     low, high = ax.get_ylim()
-    ax.set_ylim(low / 1.4, high)  # room for what the panel shows
+    ax.set_ylim(low / 1.4, high)  # room for the key
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.0e}"))
-    key = "line: √ν̂, what Adam expects;  dots: clipped gradients"
+    key = "line: √ν̂, Adam's estimate;  dots: clipped gradients"
     say(ax, 0.03, 0.08, key, PALE, "axes fraction")
     ax.set_xlabel("updates, log scale")
 
@@ -147,24 +145,28 @@ HEIGHTS = (2, 0.9, 1.2, 1.2, 1.2)
 
 
 def moments(
-    ax: Axes, run: Result, other: Result, accent: str, read: Callable
+    ax: Axes,
+    run: Result,
+    other: Result,
+    accent: str,
+    read: Callable[[ow.diagnostics.MomentHistory], np.ndarray],
 ) -> tuple[float, float]:
-    """Plots a statistic against the updates done, both on log axes.
+    """Plots a statistic against the number of updates, both on log axes.
 
-    Returns the point of the first recorded update at the full rate.
+    Returns the point of the first recorded update with the peak learning rate.
     """
     ax.set_xscale("log")
     ax.set_yscale("log")
-    for each, color in ((other, GHOST), (run, accent)):
+    for each, color in ((other, OTHER), (run, accent)):
         y = np.asarray(read(each.history))
-        y = np.where(y > 0, y, np.nan)  # a rate of 0 has no place on a log axis
+        y = np.where(y > 0, y, np.nan)  # a log axis has no 0
         ax.plot(each.history.steps + 1, y, color=color)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    return run.history.steps[run.full_rate] + 1, y[run.full_rate]
+    return run.history.steps[run.peak_row] + 1, y[run.peak_row]
 
 
 def dot(ax: Axes, x: float, y: float, text: str, color: str, rise: float) -> None:
-    """Marks a point and says what it is, above it or below."""
+    """Marks a point, with a text `rise` points above it."""
     ax.plot([x], [y], "o", color=color, ms=6)
     at_the_left_end = x < 10
     ha, right = ("left", 5) if at_the_left_end else ("center", 0)
@@ -181,7 +183,7 @@ def say(
     ha: str = "left",
     shift: tuple[float, float] = (0, 0),
 ) -> None:
-    """Writes beside what is meant, rather than in a legend."""
+    """Writes a text at a point, in place of a legend."""
     ax.annotate(
         text,
         (x, y),
@@ -196,9 +198,9 @@ def say(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Draw two finished runs again.")
-    parser.add_argument("runs", nargs=2, metavar="RUN", help="a run's folder")
-    parser.add_argument("picture", help="the PNG to write")
+    parser = argparse.ArgumentParser(description="Draw two finished runs.")
+    parser.add_argument("runs", nargs=2, metavar="RUN", help="folder of a run")
+    parser.add_argument("picture", help="PNG to write")
     options = parser.parse_args(arguments)
     runs = [load_result(folder) for folder in options.runs]
     print(

@@ -1,22 +1,22 @@
-"""What makes two runs the same run: compared between processes, and on resume."""
+"""The identity of a run: compared between processes, and on resume."""
 
 import dataclasses
 from typing import Any
 
 import optax_warmup as ow
 
+from ..core.data import Corpus
+from ..core.optimizer import make_schedule
 from .config import IDENTITY, Config
-from .data import Corpus
-from .optimizer import make_schedule
 
 SCHEDULE = ("schedule", "schedule_fingerprint")
 
 
 def identity(config: Config, corpus: Corpus) -> dict[str, Any]:
-    """Model, data and training, ready for JSON.
+    """Settings of model, data and training, ready for JSON.
 
-    The schedule is in it as itself, too: `optimizer.py` may have been edited. The text
-    counts by what it is, not by where it lies.
+    It includes the schedule, since `optimizer.py` may have been edited, and the hash
+    of the text in place of its path.
     """
     settings = {
         each.name: getattr(config, each.name)
@@ -32,7 +32,7 @@ def identity(config: Config, corpus: Corpus) -> dict[str, Any]:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], step: int) -> list[str]:
-    """A sentence for each difference, where a run at `step` goes on as another one."""
+    """Describes each difference between the old and the new run at `step`."""
     found = [
         f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
         for name in dict.fromkeys([*old, *new])

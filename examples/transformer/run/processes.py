@@ -1,7 +1,7 @@
-"""Several processes that train one model: how they find each other, and agree.
+"""Training in several processes: how they connect, and how they agree.
 
-Each runs the same script on its own devices. What one of them alone gets wrong must
-stop all of them, with a message: the others would wait for it in a collective for ever.
+Each process runs the same script on its own devices. An error in one of them must stop
+all of them, with a message; otherwise the others wait for it in a collective forever.
 """
 
 import argparse
@@ -13,35 +13,37 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from .option import InputError
+from ..core.settings import InputError
 
 T = TypeVar("T")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say where the other processes are."""
+    """Adds the options for connecting to the other processes."""
     group = parser.add_argument_group("several processes")
     group.add_argument(
         "--distributed",
         action="store_true",
-        help="one of several processes: SLURM, Open MPI, a TPU pod or Kubernetes says "
-        "which; elsewhere give the next three, too",
+        help="this is one of several processes; on SLURM, Open MPI, TPU pods and "
+        "Kubernetes this is enough, elsewhere also give the next three options",
     )
     group.add_argument(
         "--coordinator", metavar="HOST:PORT", help="address of process 0"
     )
-    group.add_argument("--processes", type=int, metavar="N", help="how many there are")
-    group.add_argument("--process", type=int, metavar="I", help="which this is, from 0")
+    group.add_argument("--processes", type=int, metavar="N", help="number of processes")
+    group.add_argument(
+        "--process", type=int, metavar="I", help="index of this process, from 0"
+    )
 
 
 def start(options: argparse.Namespace) -> None:
-    """Joins the others; the first thing that a script does with JAX."""
+    """Connects to the other processes. Must come before any other use of JAX."""
     given = (options.coordinator, options.processes, options.process)
     by_hand = any(x is not None for x in given)
     if by_hand and None in given:
         raise InputError(
             "--coordinator, --processes and --process belong together: give all three, "
-            "or --distributed alone where a cluster says them."
+            "or only --distributed where the cluster provides them."
         )
     if not (by_hand or options.distributed):
         return
@@ -49,13 +51,13 @@ def start(options: argparse.Namespace) -> None:
         jax.distributed.initialize(*given)
     except (ValueError, RuntimeError) as error:
         raise InputError(
-            f"the processes do not find each other: {error} Give all of --coordinator "
+            f"the processes cannot connect: {error} Give all of --coordinator "
             f"HOST:PORT, --processes and --process."
         ) from None
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and speaks."""
+    """Whether this is the process that writes files and prints."""
     return jax.process_index() == 0
 
 
@@ -65,7 +67,7 @@ def wait_for_all(name: str) -> None:
 
 
 def gather(text: str) -> list[str]:
-    """The texts of all processes, in their order; every process gets the same list."""
+    """The texts of all processes, in order; every process gets the same list."""
     if jax.process_count() == 1:
         return [text]
     content = np.frombuffer(text.encode(), np.uint8)
@@ -77,12 +79,12 @@ def gather(text: str) -> list[str]:
 
 
 def first_says(fact: bool) -> bool:
-    """What the first process knows."""
+    """The fact as the first process knows it."""
     return gather("yes" if fact else "")[0] == "yes"
 
 
 def together(prepare: Callable[[], T]) -> T:
-    """Calls it on every process; where one raises `InputError`, all do."""
+    """Calls `prepare` on every process; if one raises `InputError`, all do."""
     result, problem = None, ""
     try:
         result = prepare()
@@ -97,10 +99,10 @@ def together(prepare: Callable[[], T]) -> T:
 
 
 def agree(facts: dict[str, Any]) -> None:
-    """Raises `InputError` on every process unless all were given the same facts.
+    """Raises `InputError` on every process unless all have the same facts.
 
-    Two processes with different settings train happily: each applies its own update to
-    what should be the same parameters, and nothing ever says so.
+    Without this check two processes with different settings train without an error,
+    while their copies of the parameters drift apart.
     """
     everyone = [json.loads(text) for text in gather(json.dumps(facts))]
     ours, *others = everyone

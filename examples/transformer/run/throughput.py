@@ -1,11 +1,12 @@
-"""How fast a run is, and how fast it could be: model FLOPs utilisation."""
+"""Model FLOPs utilisation: the share of the hardware's peak that a run reaches."""
 
 import jax
 
+from ..core.config import ModelConfig
 from .config import Config
 
-# Dense bfloat16 FLOP/s of one JAX device, from the vendors' data sheets, by the start
-# of its kind. The first that fits counts, so the longer names come first.
+# Dense bfloat16 FLOP/s of one JAX device, from the vendors' data sheets. Keys are
+# prefixes of the device kind; the first match counts, so longer names come first.
 PEAK_FLOPS = {
     "NVIDIA GB200": 2.5e15,
     "NVIDIA B200": 2.25e15,
@@ -28,16 +29,15 @@ PEAK_FLOPS = {
 }
 
 
-def flops_per_token(config: Config) -> int:
-    """FLOPs that the model needs to train on one token.
+def flops_per_token(config: ModelConfig) -> int:
+    """FLOPs needed to train on one token.
 
         6 * (layers * (4 * width**2 + 2 * width * mlp_width) + width * vocab_size)
         + 12 * layers * width * length
 
-    Two (multiply, add) for each weight of a matrix product forward, and twice that
-    backward; then the scores and sums of attention, over the whole length as if nothing
-    were masked. What remat computes a second time does not count: the model does not
-    need it.
+    Each weight of a matrix product takes two FLOPs forward (multiply, add) and four
+    backward. Attention's scores and sums count over the whole length, as if nothing
+    were masked. Recomputation by remat does not count.
 
     Source: A. Chowdhery et al., "PaLM: Scaling Language Modeling with Pathways", 2022,
     arXiv:2204.02311, appendix B.
@@ -48,19 +48,19 @@ def flops_per_token(config: Config) -> int:
 
 
 def peak_of(kind: str) -> float | None:
-    """FLOP/s of a device of that kind, as the table has it."""
+    """FLOP/s of a device of this kind, if the table has it."""
     for name, flops in PEAK_FLOPS.items():
-        if f"{kind} ".startswith((f"{name} ", f"{name}-")):  # an L40 is no L4
+        if f"{kind} ".startswith((f"{name} ", f"{name}-")):  # an L40 is not an L4
             return flops
     return None
 
 
 def peak_flops(config: Config) -> float | None:
-    """FLOP/s that all devices together can do, or None if nobody said.
+    """Peak FLOP/s of all devices together, or None if unknown.
 
-    The table knows bfloat16 alone; for anything else, `--peak-flops` says it.
+    The table holds bfloat16 only; `--peak-flops` sets any other value.
     """
-    known = config.peak_flops
+    known: float | None = config.peak_flops
     if not known and config.compute_dtype == "bfloat16":
         known = peak_of(jax.devices()[0].device_kind)
     return known * jax.device_count() if known else None

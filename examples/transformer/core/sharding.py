@@ -1,8 +1,8 @@
-"""Where arrays live: data parallelism and FSDP, through JAX's own sharding.
+"""Data parallelism and FSDP with JAX's sharding.
 
-The mesh has two axes. Along "data" every device has its own copy of the parameters;
-along "fsdp" the devices share one. The batch is split over both. Nothing here says who
-sends what to whom: the compiler puts the collectives in between.
+The mesh has two axes. Along "data" each device has its own copy of the parameters;
+along "fsdp" the devices share one copy. The batch is split over both axes. The compiler
+inserts the collectives.
 """
 
 from typing import Any
@@ -12,32 +12,32 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from .config import Config
-from .option import InputError
+from .settings import InputError
 
 BATCH_AXES = ("data", "fsdp")
 
 
-def make_mesh(config: Config) -> Mesh:
-    """All devices of all processes: copies of the parameters x devices that share one.
+def make_mesh(batch_size: int, fsdp: int = 1) -> Mesh:
+    """A mesh of all devices of all processes, [devices / fsdp, fsdp].
 
-    A smaller batch than the devices could share, or one that leaves some of them with
-    less to do than others, is an error.
+    Args:
+        batch_size: sequences in a batch, over all devices; must divide evenly.
+        fsdp: devices that share one copy of the parameters; 0 means all devices.
     """
     devices = jax.device_count()
-    fsdp = config.fsdp or devices
+    fsdp = fsdp or devices
     if devices % fsdp:
         raise InputError(
             f"fsdp={fsdp} does not divide the {devices} devices. "
             f"Choose a divisor of {devices}, or 0 for all of them."
         )
-    if config.batch_size % devices:
-        nearest = max(round(config.batch_size / devices), 1) * devices
+    if batch_size % devices:
+        nearest = max(round(batch_size / devices), 1) * devices
         raise InputError(
-            f"batch_size={config.batch_size} does not divide over {devices} devices. "
+            f"batch_size={batch_size} does not divide over {devices} devices. "
             f"Choose a multiple of {devices}, for example {nearest}."
         )
-    # Auto axes: with Explicit ones, make_mesh's default, the embedding's gather fails.
+    # Auto axes: with Explicit axes, the default, the embedding's gather fails.
     return jax.make_mesh(
         (devices // fsdp, fsdp), BATCH_AXES, axis_types=(AxisType.Auto,) * 2
     )
@@ -48,9 +48,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def of_params(params: Any, mesh: Mesh) -> Any:
-    """Splits the longest axis of each matrix that divides over "fsdp".
+    """Splits each matrix over "fsdp", along its longest axis that divides evenly.
 
-    Vectors are everywhere: they are small, and each split is one more collective.
+    Vectors are replicated: they are small, and splitting one costs a collective.
     """
 
     def place(x: Any) -> NamedSharding:
@@ -68,7 +68,7 @@ def of_params(params: Any, mesh: Mesh) -> Any:
 def of_opt_state(
     optimizer: optax.GradientTransformation, opt_state: Any, places: Any, mesh: Mesh
 ) -> Any:
-    """Moments live with their parameters; counts and the record are everywhere."""
+    """Places moments like their parameters; replicates counts and the record."""
     return optax.tree.map_params(
         optimizer,
         lambda _, place: place,
@@ -78,13 +78,13 @@ def of_opt_state(
     )
 
 
-# Inside a jitted function: what FSDP is. Left to itself the compiler may split the
-# activations as the parameters are, and sum every product over the devices, rather than
-# gather one layer's matrices, use them and drop them.
+# FSDP inside a jitted function: gather the matrices of one layer, use them, drop them.
+# Without these constraints the compiler may split the activations like the parameters,
+# and sum every product over the devices.
 
 
 def split_over_batch(x: jax.Array) -> jax.Array:
-    """Keeps the first axis split as the batch is."""
+    """Keeps the first axis split like the batch."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
         return x
@@ -96,8 +96,9 @@ def shares_params() -> bool:
 
 
 def gather(params: Any, dtype: str) -> Any:
-    """Puts shared parameters together on every device, matrices as the `dtype` in which
-    they are used, which halves the traffic where that is bfloat16.
+    """Gathers shared parameters on every device.
+
+    Matrices are cast to `dtype` first: bfloat16 halves the traffic.
     """
     if not shares_params():
         return params
@@ -110,13 +111,14 @@ def gather(params: Any, dtype: str) -> Any:
 
 
 def all_but_gathered(primitive: Any, *_: Any, **__: Any) -> bool:
-    """For `jax.checkpoint`, what to keep for the backward pass: all but what `gather`
-    made, which would be a whole copy of the model on every device.
+    """A policy for `jax.checkpoint`: saves everything but the gathered parameters.
+
+    Saving those would keep a whole copy of the model on every device.
     """
     return primitive.name != "sharding_constraint"
 
 
-# Batches: each process makes the rows that its devices need, and no others.
+# Batches: each process makes only the rows that its devices need.
 
 
 def of_batch(mesh: Mesh) -> NamedSharding:
@@ -124,18 +126,19 @@ def of_batch(mesh: Mesh) -> NamedSharding:
 
 
 def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
-    """The rows of the batch that this process's devices hold, in order."""
+    """Indices of the batch rows that this process's devices hold, in order."""
     indices = of_batch(mesh).addressable_devices_indices_map((batch_size,)).values()
     rows = np.arange(batch_size)
     return np.unique(np.concatenate([rows[index] for index in indices]))
 
 
 def put_batch(tokens_RxL: np.ndarray, rows: np.ndarray, mesh: Mesh) -> jax.Array:
-    """The whole batch [B, L] as one array, from this process's rows of it."""
+    """The global batch [B, L] as one array, made from this process's rows."""
     per_device = len(rows) // len(mesh.local_devices)
     batch_size = per_device * mesh.size
 
-    def shard(index: tuple[slice, ...]) -> np.ndarray:
+    def shard(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
         start = int(np.searchsorted(rows, index[0].start or 0))
         return tokens_RxL[start : start + per_device]
 

@@ -1,7 +1,7 @@
-"""Checkpoints: all of a run's state at a step, complete or not there at all.
+"""Checkpoints of the whole training state, written atomically.
 
-Orbax writes in the background, under another name until everything is on disk. With
-several processes each writes its own part, so they need a folder that all of them see.
+Orbax writes in the background, under a temporary name until everything is on disk. With
+several processes each writes its own part, so all of them must see the folder.
 """
 
 from pathlib import Path
@@ -10,34 +10,34 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from ..core.train_step import TrainState
 from .run_folder import OutputError
-from .train_step import TrainState
 
 NAME = "checkpoints"
 
 
 class Checkpoints:
-    """The newest checkpoints of a run. A step is the number of updates behind it.
+    """The newest checkpoints of a run, by step: the number of updates done.
 
-    The step is the position of the input, too: batches are a function of it.
+    The step is also the position of the input, since batches are a function of it.
     """
 
     def __init__(self, run: Path, keep: int = 1, *, read_only: bool = False):
         self.run = run.absolute()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
-            cleanup_tmp_directories=not read_only,  # what a killed run left half done
+            cleanup_tmp_directories=not read_only,  # left by a killed run
             read_only=read_only,
         )
         self.manager = ocp.CheckpointManager(self.run / NAME, options=options)
         self.saved = self.latest()
 
     def latest(self) -> int | None:
-        """Step of the newest complete checkpoint."""
+        """The step of the newest complete checkpoint."""
         return self.manager.latest_step()
 
     def save(self, step: int, state: TrainState, identity: dict[str, Any]) -> None:
-        """Copies the state from the devices, and returns while it is being written."""
+        """Copies the state to the host, and returns while it is being written."""
         if step == self.saved:
             return
         about = {"identity": identity, "structure": structure(state)}
@@ -49,14 +49,14 @@ class Checkpoints:
         self.saved = step
         try:
             self.manager.save(step, args=args, force=True)
-        except Exception as error:  # also what went wrong with the one before
+        except Exception as error:  # also one of the previous save
             raise self.failure(error) from error
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, kind, error, traceback) -> None:
-        """Waits until all is on disk; of two errors the first one counts."""
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        """Waits until everything is on disk; an error of the run itself goes first."""
         try:
             self.manager.wait_until_finished()
             self.manager.close()
@@ -66,15 +66,19 @@ class Checkpoints:
 
     def failure(self, error: Exception) -> OutputError:
         first_line = (str(error).splitlines() or [""])[0][:300]
-        complete = f"of step {step}" if (step := self.latest()) else "not there yet"
+        step, folder = self.latest(), self.run / NAME
+        newest = (
+            f"The newest complete one in {folder} is of step {step}."
+            if step
+            else f"{folder} holds no complete one yet."
+        )
         return OutputError(
             f"a checkpoint could not be written ({type(error).__name__}: "
-            f"{first_line}). The newest complete one in {self.run / NAME} is "
-            f"{complete}. Make room, and go on with --resume."
+            f"{first_line}). {newest} Make room, and continue with --resume."
         )
 
     def identity(self, step: int) -> dict[str, Any]:
-        """What the run was that wrote it."""
+        """The identity of the run that saved it."""
         return self.about(step)["identity"]
 
     def about(self, step: int) -> dict[str, Any]:
@@ -83,7 +87,7 @@ class Checkpoints:
         ).about
 
     def difference(self, step: int, abstract: TrainState) -> str | None:
-        """Why the checkpoint is not of such a state, if it is not."""
+        """The first difference between the saved state and `abstract`, if any."""
         there, here = self.about(step)["structure"], structure(abstract)
         different = [
             f"{name} is {there.get(name, 'absent')} there and "
@@ -94,7 +98,7 @@ class Checkpoints:
         return different[0] if different else None
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
-        """The state, placed as `abstract` says: on any number of devices."""
+        """The state, with the shardings of `abstract`: on any number of devices."""
         items = {
             name: ocp.args.StandardRestore(item)
             for name, item in abstract._asdict().items()
@@ -109,7 +113,7 @@ class Checkpoints:
 
 
 def structure(state: Any) -> dict[str, str]:
-    """Path, dtype and shape of everything in the state."""
+    """Path, dtype and shape of every array in the state."""
     return {
         jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}"
         for path, x in jax.tree_util.tree_leaves_with_path(state)

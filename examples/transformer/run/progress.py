@@ -1,7 +1,4 @@
-"""What the user sees while a run trains.
-
-A bar on a terminal; elsewhere (a log file, a pipe) ten plain lines.
-"""
+"""Progress of a run: a bar on a terminal, and ten plain lines elsewhere."""
 
 from rich.console import Console
 from rich.progress import (
@@ -27,7 +24,7 @@ def training_bar(console: Console) -> Progress:
 
 
 class Display:
-    """Use as a context; `show` takes the rows that go to metrics.jsonl."""
+    """A context manager; `show` takes the rows that go to metrics.jsonl."""
 
     def __init__(self, console: Console, config: Config, name: str):
         self.console, self.name, self.total = console, name, config.total_steps
@@ -42,7 +39,7 @@ class Display:
             self.task = self.bar.add_task(self.name, total=self.total, status="")
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.bar:
             self.bar.stop()
 

@@ -10,18 +10,20 @@ from .config import Config
 from .presets import PRESETS
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with `--preset`, `--overwrite` and one option for each field."""
+def make_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """A parser with `--preset`, `--overwrite` and an option for each field."""
     parser = argparse.ArgumentParser(
+        prog=f"python -m examples.transformer.{command}",
         description=description,
         usage="%(prog)s [--preset NAME] [options]",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28),
+        epilog="Values of the demo preset are in square brackets.",
     )
     parser.add_argument(
         "--preset",
         choices=PRESETS,
         default="demo",
-        help="where the settings start from (default: %(default)s)",
+        help="settings to start from (default: %(default)s)",
     )
     parser.add_argument(
         "--overwrite",
@@ -36,28 +38,27 @@ def make_parser(description: str) -> argparse.ArgumentParser:
             groups[section] = parser.add_argument_group(section)
         groups[section].add_argument(
             "--" + field.name.replace("_", "-"),
-            # Left out of the namespace unless given, so that a preset shows through.
+            # Absent unless given, so that it does not hide the preset's value.
             default=argparse.SUPPRESS,
             help=f"{field.metadata['help']} [{field.default}]",
             **parsing(hints[field.name]),
         )
-    parser.epilog = "In square brackets: the value of the demo preset."
     return parser
 
 
 def add_resume_options(parser: argparse.ArgumentParser) -> None:
-    """What training alone can do, and not the demo, which trains twice."""
+    """Options of training alone: the demo, which trains twice, cannot resume."""
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the newest checkpoint in RUN_DIR, or start where there is "
-        "none: the same command again after an interruption",
+        help="continue from the newest checkpoint in RUN_DIR, or start if there is "
+        "none: after an interruption, run the same command again",
     )
     parser.add_argument(
         "--accept-changes",
         action="store_true",
-        help="resume although model, data, schedule or another part of the training is "
-        "not what it was",
+        help="resume even if the model, the data, the schedule or another part of the "
+        "training has changed",
     )
     processes.add_options(parser)
 
@@ -71,7 +72,7 @@ def parsing(hint: Any) -> dict[str, Any]:
 
 
 def config_from(arguments: argparse.Namespace) -> Config:
-    """The preset with the options that were given."""
+    """The preset, with the options that were given."""
     names = {field.name for field in dataclasses.fields(Config)}
     given = {name: value for name, value in vars(arguments).items() if name in names}
     return PRESETS[arguments.preset].replace(**given)

@@ -1,4 +1,4 @@
-"""What a reader of a run folder needs to repeat the run elsewhere."""
+"""Describes the environment of a run, so that it can be repeated elsewhere."""
 
 import importlib.metadata
 import platform
@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 
-from . import attention, loader
+from ..core import attention, loader
+from ..core.data import Corpus
+from ..core.optimizer import make_schedule
 from .config import Config
-from .data import Corpus
-from .optimizer import make_schedule
 
 PACKAGES = (
     "jax",

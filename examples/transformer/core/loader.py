@@ -1,7 +1,7 @@
-"""Batches made ahead of time, while the device computes.
+"""Prefetches batches while the device computes.
 
-A batch is a pure function of its step, so the position of the input is the step, and
-whoever makes the batches, and however far ahead, they are the same.
+A batch is a pure function of its step. So both loaders yield the same batches, and the
+step is all there is to save of the input's position.
 """
 
 import importlib.util
@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from .option import InputError
+from .settings import InputError
 
 Make = Callable[[int], np.ndarray]
 THREADS = 2
-AHEAD = 4  # batches
+PREFETCH = 4  # batches
 
 
 def batches(make: Make, start: int, stop: int, loader: str) -> Iterator[np.ndarray]:
@@ -24,7 +24,7 @@ def batches(make: Make, start: int, stop: int, loader: str) -> Iterator[np.ndarr
 
 
 def choose(loader: str) -> str:
-    """Which loader "auto" is; says if grain is asked for and missing."""
+    """Resolves "auto"; raises if grain is requested and not installed."""
     if loader == "auto":
         return "grain" if installed() else "threads"
     if loader == "grain" and not installed():
@@ -42,22 +42,23 @@ def with_grain(make: Make, start: int, stop: int) -> Iterator[np.ndarray]:
     import grain  # optional
 
     steps = grain.MapDataset.range(start, stop)
-    ahead = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)
-    return iter(steps.map(make).to_iter_dataset(ahead))
+    options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=PREFETCH)
+    return iter(steps.map(make).to_iter_dataset(options))
 
 
 def with_threads(make: Make, start: int, stop: int) -> Iterator[np.ndarray]:
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="batches")
     try:
         pending = deque(
-            pool.submit(make, step) for step in range(start, min(start + AHEAD, stop))
+            pool.submit(make, step)
+            for step in range(start, min(start + PREFETCH, stop))
         )
         for step in range(start, stop):
             batch = pending.popleft().result()
-            if step + AHEAD < stop:
-                pending.append(pool.submit(make, step + AHEAD))
+            if step + PREFETCH < stop:
+                pending.append(pool.submit(make, step + PREFETCH))
             yield batch
-    finally:  # also when the loop that takes the batches ends early
+    finally:  # also when the consumer stops early
         pool.shutdown(cancel_futures=True)
 
 

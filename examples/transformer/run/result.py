@@ -1,7 +1,6 @@
-"""A finished run, read back from its folder.
+"""A finished run, read from its folder.
 
-Training returns what a later session would read, so a picture can be drawn again, and
-two runs compared, without training anything.
+Training returns a `Result` too, so pictures and comparisons never need a new training.
 """
 
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import numpy as np
 
 import optax_warmup as ow
 
+from ..core.settings import InputError
 from .config import Config
-from .option import InputError
 from .run_folder import parse
 
 Columns = dict[str, np.ndarray]
@@ -23,8 +22,7 @@ Columns = dict[str, np.ndarray]
 class Result:
     """The loss at step n is that of the parameters after n updates.
 
-    A loss may be NaN, and `summary["diverged_at"]` is then the first such step: an
-    outcome, and no error.
+    A NaN loss is a result, not an error: `summary["diverged_at"]` is its first step.
     """
 
     folder: Path
@@ -35,8 +33,11 @@ class Result:
     summary: dict[str, Any]
 
     @property
-    def full_rate(self) -> int:
-        """Row in the record of the first update at the full rate, or the highest."""
+    def peak_row(self) -> int:
+        """Row of the record with the first update at the peak learning rate.
+
+        With an automatic warmup, the row with the highest learning rate.
+        """
         if self.config.automatic_warmup:
             return int(np.argmax(self.history.learning_rate))
         steps = self.history.steps
@@ -46,7 +47,7 @@ class Result:
 
 
 def load_result(folder: str | Path) -> Result:
-    """Reads a folder that a run has written."""
+    """Reads the folder of a finished run."""
     folder = Path(folder)
     if not (folder / "summary.json").is_file():
         raise InputError(f"{folder} is not a finished run: it has no summary.json.")
@@ -80,7 +81,7 @@ def columns(rows: list[dict[str, Any]]) -> Columns:
 
 
 def outcome(updates: Columns, evaluations: Columns) -> dict[str, Any]:
-    """How a run ended, for its summary."""
+    """The outcome of a run, for its summary."""
     diverged = updates["step"][~np.isfinite(updates["loss"])]
     utilisation = updates.get("model_flops_utilisation")
     return {

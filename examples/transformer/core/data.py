@@ -1,7 +1,7 @@
 """Text in, batches of bytes out.
 
-A batch is a pure function of (seed, step): two runs with one seed see the same
-batches, and a run that resumes at step 1000 needs nothing but that number.
+A batch is a pure function of (seed, step): two runs with the same seed see the same
+batches, and a run that resumes at step 1000 needs only that number.
 """
 
 import hashlib
@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import Config
-from .option import InputError
+from .settings import InputError
 
-# Test suites and installed packages differ from machine to machine far more than the
-# library itself, and would triple the text.
+# Tests and installed packages differ between machines far more than the library does,
+# and would triple the text.
 NOT_LIBRARY = {
     "test", "tests", "idlelib", "site-packages", "dist-packages", "__pycache__",
 }  # fmt: skip
@@ -23,12 +22,12 @@ NOT_LIBRARY = {
 
 @dataclass(frozen=True)
 class Corpus:
-    """Text as bytes, split once: the end is held out."""
+    """Text as bytes, split into training and held-out text."""
 
     name: str
     train: np.ndarray  # uint8 [N]
-    heldout: np.ndarray  # uint8 [M]
-    sha256: str  # of the whole text; numbers compare within one corpus only
+    heldout: np.ndarray  # uint8 [M], the end of the text
+    sha256: str  # of the whole text; losses compare only within one corpus
     files: int
 
     @property
@@ -36,14 +35,23 @@ class Corpus:
         return len(self.train) + len(self.heldout)
 
 
-def load_corpus(config: Config) -> Corpus:
-    """Reads the text that `config.data` names and splits it."""
-    name, paths = list_files(config.data)
+def load_corpus(
+    data: str | None = None, heldout_fraction: float = 0.05, length: int = 1
+) -> Corpus:
+    """Reads and splits a text.
+
+    Args:
+        data: a text file or a folder of text files; None means the source code of
+            this Python's standard library.
+        heldout_fraction: share of the text, at its end, that is held out.
+        length: of the sequences; each part must hold at least one.
+    """
+    name, paths = list_files(data)
     text = b"\n".join(read_text(path) for path in paths)
     if not text.strip():
         raise InputError(f"data: {name} holds no text. Name a file with text in it.")
     tokens = np.frombuffer(text, np.uint8)
-    split = len(tokens) - int(len(tokens) * config.heldout_fraction)
+    split = len(tokens) - int(len(tokens) * heldout_fraction)
     corpus = Corpus(
         name=name,
         train=tokens[:split],
@@ -52,18 +60,18 @@ def load_corpus(config: Config) -> Corpus:
         files=len(paths),
     )
     shortest = min(len(corpus.train), len(corpus.heldout))
-    if shortest < config.length + 1:
+    if shortest < length + 1:
         raise InputError(
             f"data: {name} is too short: its {corpus.size:,} bytes split into "
-            f"{len(corpus.train):,} to train on and {len(corpus.heldout):,} held out, "
-            f"and length={config.length} needs {config.length + 1:,} in each. "
+            f"{len(corpus.train):,} for training and {len(corpus.heldout):,} held out, "
+            f"and length={length} needs {length + 1:,} in each. "
             f"Give more text, a smaller length or another heldout_fraction."
         )
     return corpus
 
 
 def list_files(data: str | None) -> tuple[str, list[Path]]:
-    """Name of the corpus, and its files in an order that no machine changes."""
+    """The name of the corpus, and its files in the same order on every machine."""
     if data is None:
         root = Path(sysconfig.get_path("stdlib"))
         paths = (
@@ -89,7 +97,7 @@ def relative(path: Path, root: Path) -> tuple[str, ...]:
 
 
 def read_text(path: Path) -> bytes:
-    """The bytes of a text file; refuses what is not text rather than skip it."""
+    """The bytes of a text file. A file that is not text is an error, never skipped."""
     try:
         text = path.read_bytes()
         text.decode("utf-8")
@@ -109,32 +117,43 @@ def read_text(path: Path) -> bytes:
 
 
 def training_batch(
-    corpus: Corpus, config: Config, step: int, rows: np.ndarray | None = None
+    corpus: Corpus,
+    seed: int,
+    step: int,
+    *,
+    batch_size: int,
+    length: int,
+    rows: np.ndarray | None = None,
 ) -> np.ndarray:
     """Random crops [batch_size, length + 1]; the last token is only a target.
 
-    With `rows`, those rows of the batch and no others: a process's own.
+    With `rows`, only those rows of the batch: the ones that this process holds.
     """
-    rng = np.random.default_rng([config.seed, step])
-    starts_B = rng.integers(len(corpus.train) - config.length, size=config.batch_size)
+    rng = np.random.default_rng([seed, step])
+    starts_B = rng.integers(len(corpus.train) - length, size=batch_size)
     starts_R = starts_B if rows is None else starts_B[rows]
-    return crops(corpus.train, starts_R, config.length + 1)
+    return crops(corpus.train, starts_R, length + 1)
 
 
 def heldout_batches(
-    corpus: Corpus, config: Config, rows: np.ndarray | None = None
+    corpus: Corpus,
+    sequences: int,
+    *,
+    batch_size: int,
+    length: int,
+    rows: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """The same sequences at every evaluation, spread evenly over the held-out text.
+    """The same crops at every evaluation, spread evenly over the held-out text.
 
-    Whole batches only (rounded up), since each must divide over the devices.
+    `sequences` is rounded up to whole batches, since each must divide over the devices.
     """
-    count = -(-config.eval_sequences // config.batch_size)
+    count = -(-sequences // batch_size)
     starts_N = np.linspace(
-        0, len(corpus.heldout) - config.length - 1, count * config.batch_size
+        0, len(corpus.heldout) - length - 1, count * batch_size
     ).astype(int)
-    starts_NxB = starts_N.reshape(count, config.batch_size)
+    starts_NxB = starts_N.reshape(count, batch_size)
     starts_NxR = starts_NxB if rows is None else starts_NxB[:, rows]
-    return [crops(corpus.heldout, s, config.length + 1) for s in starts_NxR]
+    return [crops(corpus.heldout, starts, length + 1) for starts in starts_NxR]
 
 
 def crops(tokens_N: np.ndarray, starts_B: np.ndarray, length: int) -> np.ndarray:

@@ -1,16 +1,16 @@
-"""What a run leaves behind, and how: whole, or under a name that says it is not.
+"""The folder of a run.
 
-A run writes into `<run>.incomplete/` and takes its name at the end, so a folder
-called `<run>` is always a finished run:
+A run writes to `<run>.incomplete/`, which is renamed to `<run>/` at the end. So a
+folder called `<run>` is always a finished run:
 
     config.json       the settings
-    environment.json  versions, devices, corpus, schedule, and where it was resumed
-    metrics.jsonl     a line for each logged update and each evaluation
-    checkpoints/      the newest states; checkpoint.py reads them
-    moments.npz       the diagnostic record; optax_warmup.diagnostics.load_moments reads it
+    environment.json  versions, devices, corpus, schedule, steps of resumes
+    metrics.jsonl     one line for each logged update and each evaluation
+    checkpoints/      the newest states (checkpoint.py)
+    moments.npz       the record of Adam's moments (ow.diagnostics.load_moments)
     summary.json      the outcome
 
-Of several processes the first writes; the others only know the names.
+With several processes only the first one writes.
 """
 
 import fcntl
@@ -21,16 +21,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ..core.settings import InputError
 from . import processes
-from .option import InputError
 
 
 class OutputError(RuntimeError):
-    """What a run has to write cannot be written; the message names the way out."""
+    """An output file cannot be written; the message names the way out."""
 
 
 class RunFolder:
-    """Use as a context: leaving it normally finishes the run, an exception does not."""
+    """A context manager: a normal exit finishes the run, an exception does not."""
 
     def __init__(
         self, path: str | Path, *, overwrite: bool = False, resume: bool = False
@@ -67,7 +67,7 @@ class RunFolder:
         elif resume and self.path.exists():
             self.path.rename(self.incomplete)
             self.reopened = True
-        # The finished run that is overwritten stays until its successor is whole.
+        # A finished run that is overwritten stays until the new one is finished.
         self.incomplete.mkdir(parents=True, exist_ok=True)
         self.lock = lock(self.incomplete)
         self.metrics = (self.incomplete / "metrics.jsonl").open("a", buffering=1)
@@ -75,11 +75,11 @@ class RunFolder:
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, kind, error, traceback) -> None:
-        # Input errors come before any training: all stays as it was.
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        # An input error comes before any training: restore the folder.
         untouched = isinstance(error, InputError)
         if error is None:
-            processes.wait_for_all("everything is written")
+            processes.wait_for_all("all files are written")
         if self.writes:
             self.metrics.close()
             if error is None and self.path.exists():
@@ -90,7 +90,7 @@ class RunFolder:
                 shutil.rmtree(self.incomplete)
             os.close(self.lock)
         if error is None:
-            processes.wait_for_all("the run has its name")
+            processes.wait_for_all("the folder is renamed")
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         if not self.writes:
@@ -102,7 +102,7 @@ class RunFolder:
             raise unwritable(self.incomplete / name, error) from None
 
     def read(self, name: str) -> dict[str, Any]:
-        """What `write` wrote, or nothing."""
+        """The content of a file by `write`, or {} if there is none."""
         path = self.incomplete / name
         return parse(path.read_text()) if path.is_file() else {}
 
@@ -115,13 +115,13 @@ class RunFolder:
             raise unwritable(self.incomplete / "metrics.jsonl", error) from None
 
     def keep_metrics_before(self, step: int) -> None:
-        """Drops the rows from `step` on, which will be written again."""
+        """Drops the rows from `step` on, which are about to be written again."""
         if not self.writes:
             return
         path = self.incomplete / "metrics.jsonl"
         self.metrics.close()
         lines = path.read_text().splitlines(keepends=True)
-        # A killed run may leave half a line at the end.
+        # A killed run may end in half a line.
         whole = [line for line in lines if line.endswith("\n")]
         kept = [line for line in whole if parse(line)["step"] < step]
         partial = path.with_suffix(".partial")
@@ -138,7 +138,7 @@ def check_run(folder: Path, may_be_used: bool) -> None:
             else "exists already"
         )
         raise InputError(
-            f"run_dir: {folder} {what}. Choose another --run-dir, go on with it by "
+            f"run_dir: {folder} {what}. Choose another --run-dir, continue it with "
             f"--resume, or replace it with --overwrite."
         )
     if not (folder / "metrics.jsonl").is_file():
@@ -149,14 +149,14 @@ def check_run(folder: Path, may_be_used: bool) -> None:
 
 
 def lock(folder: Path) -> int:
-    """Held until the process ends, however it ends."""
+    """Locks the folder until the process ends, however it ends."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         raise InputError(
-            f"run_dir: in {folder} a run is still going. Choose another --run-dir."
+            f"run_dir: a run is still going in {folder}. Choose another --run-dir."
         ) from None
     return handle
 
@@ -164,17 +164,17 @@ def lock(folder: Path) -> int:
 def unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"{path} could not be written: {error.strerror}. "
-        f"Make room, and go on from the newest checkpoint with --resume."
+        f"Make room, and continue from the newest checkpoint with --resume."
     )
 
 
-# JSON has no such numbers. As text they are what protobuf writes, too.
+# JSON lacks these numbers. Protobuf writes them as the same texts.
 TO_TEXT = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 FROM_TEXT = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def strict(row: dict[str, Any]) -> dict[str, Any]:
-    """Replaces numbers that JSON lacks by text."""
+    """Replaces the numbers that JSON lacks with text."""
     return {
         name: TO_TEXT.get(str(value), value) if isinstance(value, float) else value
         for name, value in row.items()
@@ -182,7 +182,7 @@ def strict(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Reads what `strict` wrote."""
+    """Reads JSON in which `strict` replaced numbers with text."""
     return {
         name: FROM_TEXT.get(value, value) if isinstance(value, str) else value
         for name, value in json.loads(text).items()

@@ -1,9 +1,9 @@
-"""Settings to start from: from two CPU cores to a pod."""
+"""Presets, from two CPU cores to a pod."""
 
 from .config import Config
 
-# GPT-2's table of 50,257 tokens, padded to a multiple of 128, is kept so that speed
-# compares with other GPT-2s; bytes use the first 256 rows.
+# GPT-2's 50,257 tokens, padded to a multiple of 128, so that speed compares with other
+# GPT-2s; bytes use only the first 256 rows.
 GPT2_VOCABULARY = 50_304
 
 PRESETS = {
@@ -22,8 +22,8 @@ PRESETS = {
         total_steps=20_000, peak_value=6e-4, warmup_steps=1_000, decay_fraction=0.95,
         log_every=10, eval_every=1_000, checkpoint_every=1_000,
     ),
-    # 1.0 billion parameters, for several devices: parameters, moments and gradients
-    # take 16 GB, which all devices share.
+    # 1.0 billion parameters, for several devices, which share the 16 GB of
+    # parameters, moments and gradients.
     "1b": Config(
         vocab_size=GPT2_VOCABULARY, length=2048, width=2048, layers=18, heads=16,
         mlp_width=8192, scan_layers=True, compute_dtype="bfloat16", remat=True,

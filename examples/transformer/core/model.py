@@ -4,8 +4,9 @@ Shapes are in the names: B batch, L length, V vocabulary, D width, H heads,
 K head size (D / H), F hidden size of the MLP.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +14,17 @@ import optax
 from flax import nnx
 
 from .attention import implementation
-from .config import Config
+from .config import ModelConfig
 from .sharding import all_but_gathered, gather, shares_params, split_over_batch
 
-# Keys and values of the tokens so far, [B, L, H, K] each.
+# Keys and values of the tokens so far, each [B, L, H, K].
 Cache = tuple[jax.Array, jax.Array]
 
 
-def linear(inputs: int, outputs: int, config: Config, rngs: nnx.Rngs, gain=1.0):
-    """A matrix without bias, started so that its output has variance gain**2."""
+def linear(
+    inputs: int, outputs: int, config: ModelConfig, rngs: nnx.Rngs, gain: float = 1.0
+) -> nnx.Linear:
+    """A layer without bias, initialised so that its output has variance gain**2."""
     return nnx.Linear(
         inputs,
         outputs,
@@ -32,19 +35,22 @@ def linear(inputs: int, outputs: int, config: Config, rngs: nnx.Rngs, gain=1.0):
     )
 
 
-def norm(config: Config, rngs: nnx.Rngs) -> nnx.RMSNorm:
+def norm(config: ModelConfig, rngs: nnx.Rngs) -> nnx.RMSNorm:
     return nnx.RMSNorm(config.width, dtype=config.compute_dtype, rngs=rngs)
 
 
-def residual_gain(config: Config) -> float:
-    """Each block adds twice to the residual stream, which must not grow with depth."""
+def residual_gain(config: ModelConfig) -> float:
+    """The gain that keeps the residual stream from growing with depth.
+
+    Each block adds to the stream twice.
+    """
     return (2 * config.layers) ** -0.5
 
 
 class Attention(nnx.Module):
     """Causal multi-head self-attention."""
 
-    def __init__(self, config: Config, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.heads = config.heads
         self.implementation = implementation(config)
         self.qkv = linear(config.width, 3 * config.width, config, rngs)
@@ -63,7 +69,8 @@ class Attention(nnx.Module):
         )
         return self.out(y_BxLxHxK.reshape(x_BxLxD.shape))
 
-    def project(self, x_BxLxD: jax.Array) -> list[jax.Array]:
+    def project(self, x_BxLxD: jax.Array) -> tuple[jax.Array, ...]:
+        """Queries, keys and values, each [B, L, H, K]."""
         B, L, D = x_BxLxD.shape
         qkv_BxLx3xHxK = self.qkv(x_BxLxD).reshape(B, L, 3, self.heads, D // self.heads)
         return jnp.unstack(qkv_BxLx3xHxK, axis=2)
@@ -71,12 +78,12 @@ class Attention(nnx.Module):
     def extend(
         self, x_BxNxD: jax.Array, cache: Cache, position: jax.Array
     ) -> tuple[jax.Array, Cache]:
-        """The same of N tokens from `position` on, given keys and values before it.
+        """Attention of N new tokens, which start at `position`, using the cache.
 
-        What the cache holds from there on is overwritten, or masked.
+        Cache entries from `position` on are overwritten or masked.
         """
         q_BxNxHxK, *new = self.project(x_BxNxD)
-        k_BxLxHxK, v_BxLxHxK = cache = tuple(
+        k_BxLxHxK, v_BxLxHxK = (
             jax.lax.dynamic_update_slice_in_dim(old, x.astype(old.dtype), position, 1)
             for old, x in zip(cache, new, strict=True)
         )
@@ -85,13 +92,13 @@ class Attention(nnx.Module):
         y_BxNxHxK = jax.nn.dot_product_attention(
             q_BxNxHxK, k_BxLxHxK, v_BxLxHxK, mask=seen_NxL[None, None]
         )
-        return self.out(y_BxNxHxK.reshape(x_BxNxD.shape)), cache
+        return self.out(y_BxNxHxK.reshape(x_BxNxD.shape)), (k_BxLxHxK, v_BxLxHxK)
 
 
 class MLP(nnx.Module):
     """Position-wise feed-forward layer."""
 
-    def __init__(self, config: Config, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.up = linear(config.width, config.mlp_width, config, rngs)
         self.down = linear(
             config.mlp_width, config.width, config, rngs, residual_gain(config)
@@ -103,9 +110,9 @@ class MLP(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Attention, then MLP, each on a normalised copy of the residual stream."""
+    """Pre-norm attention and MLP with residual connections."""
 
-    def __init__(self, config: Config, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.attention_norm = norm(config, rngs)
         self.attention = Attention(config, rngs=rngs)
         self.mlp_norm = norm(config, rngs)
@@ -126,9 +133,9 @@ class Block(nnx.Module):
 
 
 class Transformer(nnx.Module):
-    """Bytes in, logits of the next byte out."""
+    """Maps tokens to the logits of the next token."""
 
-    def __init__(self, config: Config, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         def table(rows: int) -> nnx.Embed:
             return nnx.Embed(
                 rows,
@@ -141,7 +148,7 @@ class Transformer(nnx.Module):
         self.tokens = table(config.vocab_size)
         self.positions = table(config.length)
         blocks = [Block(config, rngs=rngs) for _ in range(config.layers)]
-        self.blocks = stack(blocks) if config.scan_layers else nnx.List(blocks)
+        self.blocks: Any = stack(blocks) if config.scan_layers else nnx.List(blocks)
         self.scan_layers, self.remat = config.scan_layers, config.remat
         self.loss_chunks, self.dtype = config.loss_chunks, config.compute_dtype
         self.final_norm = norm(config, rngs)
@@ -160,13 +167,13 @@ class Transformer(nnx.Module):
         return split_over_batch(x_BxLxD)
 
     def decode(self, x_BxLxD: jax.Array) -> jax.Array:
-        apply = partial(apply_block, self.dtype)
+        apply: Callable = partial(apply_block, self.dtype)
         if self.remat or shares_params():
             apply = jax.checkpoint(
                 apply,
                 static_argnums=0,
                 policy=None if self.remat else all_but_gathered,
-                # In a scan nothing can be merged with the first computation anyway.
+                # A scan cannot merge the recomputation with the first computation.
                 prevent_cse=not self.scan_layers,
             )
         if self.scan_layers:
@@ -184,13 +191,13 @@ class Transformer(nnx.Module):
     def extend(
         self, tokens_BxN: jax.Array, cache: Cache, position: jax.Array
     ) -> tuple[jax.Array, Cache]:
-        """Logits of the token after each of N more, and the cache of all layers."""
+        """Logits after each of N new tokens, and the updated cache of all layers."""
         positions_N = position + jnp.arange(tokens_BxN.shape[1])
         x_BxNxD = self.tokens(tokens_BxN) + self.positions(positions_N)[None]
         blocks = self.blocks if self.scan_layers else stack(self.blocks)
         graphdef, stacked = nnx.split(blocks)
 
-        def apply(x_BxNxD, layer):
+        def apply(x_BxNxD: jax.Array, layer: Any) -> tuple[jax.Array, Cache]:
             params, cache = layer
             return nnx.merge(graphdef, params).extend(x_BxNxD, cache, position)
 
@@ -210,9 +217,9 @@ def apply_block(
 
 
 def stack(blocks: Sequence[Block]) -> Block:
-    """One block whose every parameter has a leading axis of layers.
+    """One block whose parameters are those of all blocks, stacked on a leading axis.
 
-    It holds what the blocks hold, so a model starts the same with and without.
+    The values stay the same, so a model starts the same with and without scanning.
     """
     graphdef = nnx.graphdef(blocks[0])
     states = [nnx.state(block) for block in blocks]
@@ -220,10 +227,11 @@ def stack(blocks: Sequence[Block]) -> Block:
 
 
 def next_token_loss(model: Transformer, tokens_BxL: jax.Array) -> jax.Array:
-    """Mean cross-entropy of every token given those before it, in nats; shape ().
+    """Mean cross-entropy of each token given the tokens before it, in nats; shape ().
 
-    With `loss_chunks`, so many parts of the sequence one after the other: the logits,
-    which for a large vocabulary outweigh all else, then never exist as a whole.
+    With `loss_chunks` > 1 the sequence is processed in that many parts, so that the
+    logits, the largest array of a model with a large vocabulary, are never in memory
+    all at once.
     """
     x_BxLxD = model.decode(model.embed(tokens_BxL[:, :-1]))
     targets_BxL = tokens_BxL[:, 1:]

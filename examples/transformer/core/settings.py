@@ -1,12 +1,18 @@
-"""A setting: its default, its explanation, and what it must be."""
+"""Frozen dataclasses of settings that are checked when they are made.
+
+Each field carries its explanation and its limits; the command line is generated from
+them.
+"""
 
 import dataclasses
 import math
-from typing import Any
+import typing
+from dataclasses import dataclass
+from typing import Any, Self
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong; the message names it and the way out."""
+    """The user gave something invalid; the message names it and the way out."""
 
 
 def option(
@@ -20,7 +26,10 @@ def option(
     below: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
-    """A field with all that is needed to explain it and to check it."""
+    """A dataclass field with an explanation and limits.
+
+    `section` is the heading under which `--help` lists it.
+    """
     metadata = {
         "section": section,
         "help": help,
@@ -33,12 +42,26 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def check(each: dataclasses.Field, hint: Any, value: Any) -> None:
-    """Stops 0.5 steps, NaN, "1e-3" and b2=1 before they travel into the run."""
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base class: checks every field. Subclasses add checks across fields."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            check(field, hints[field.name], getattr(self, field.name))
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values, checked again."""
+        return dataclasses.replace(self, **changes)
+
+
+def check(field: dataclasses.Field, hint: Any, value: Any) -> None:
+    """Rejects values such as 0.5 steps, NaN, "1e-3" or b2=1 before the run starts."""
 
     def require(condition: bool, what: str) -> None:
         if not condition:
-            raise InputError(f"{each.name}={value!r} will not do: it must be {what}.")
+            raise InputError(f"{field.name}={value!r} is invalid: it must be {what}.")
 
     if hint in (int, float):
         numbers = int if hint is int else (int, float)
@@ -47,7 +70,7 @@ def check(each: dataclasses.Field, hint: Any, value: Any) -> None:
         require(math.isfinite(value), "finite")
     else:
         require(isinstance(value, hint), f"of type {getattr(hint, '__name__', hint)}")
-    limits = each.metadata
+    limits = field.metadata
     if (bound := limits["at_least"]) is not None:
         require(value >= bound, f"{bound} or more")
     if (bound := limits["above"]) is not None:

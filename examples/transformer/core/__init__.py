@@ -1,0 +1,6 @@
+"""What to copy into a project: the model, its data, optimizer and training loop.
+
+In reading order: settings, config, model (with attention and sharding), data, loader,
+optimizer, train_step, loop, generate. Nothing here imports from `run/`. The model alone
+needs model.py, attention.py, sharding.py, config.py and settings.py.
+"""

@@ -1,0 +1,72 @@
+"""The settings of the model: its shape, and how it is computed."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+from .settings import InputError, Settings, option
+
+model_option = partial(option, "model")
+device_option = partial(option, "devices")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Settings):
+    """A decoder-only transformer. The defaults have 119,104 parameters."""
+
+    vocab_size: int = model_option(256, "rows of the embedding table", at_least=256)
+    length: int = model_option(64, "sequence length, in tokens", at_least=1)
+    width: int = model_option(64, "size of the residual stream", at_least=1)
+    layers: int = model_option(2, "number of transformer blocks", at_least=1)
+    heads: int = model_option(4, "attention heads; they split the width", at_least=1)
+    mlp_width: int = model_option(
+        256, "hidden size of the MLP, usually 4 * width", at_least=1
+    )
+    tied_embedding: bool = model_option(
+        True, "use the embedding table as the output layer"
+    )
+    scan_layers: bool = model_option(
+        False,
+        "compile one block and scan over the layers, whose parameters are stacked: "
+        "compile time does not grow with depth, and the record sees all layers as one",
+    )
+    compute_dtype: str = model_option(
+        "float32",
+        "dtype of the matrix products, float32 or bfloat16; parameters and loss stay "
+        "float32",
+        choices=("float32", "bfloat16"),
+    )
+
+    # These change the speed and the memory of the model, and not what it computes.
+    attention: str = device_option(
+        "auto",
+        "auto, cudnn or xla; auto tries cuDNN on a GPU and reports its choice",
+        choices=("auto", "cudnn", "xla"),
+    )
+    remat: bool = device_option(
+        False, "recompute each block in the backward pass instead of storing it"
+    )
+    loss_chunks: int = device_option(
+        1,
+        "split the sequence into this many parts for the loss, so that the logits of "
+        "only one part are in memory; each is recomputed in the backward pass",
+        at_least=1,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.heads:
+            multiple = math.ceil(self.width / self.heads) * self.heads
+            raise InputError(
+                f"width={self.width} does not divide into heads={self.heads}. Choose a "
+                f"width that is a multiple of {self.heads}, for example {multiple}."
+            )
+        if self.length % self.loss_chunks:
+            raise InputError(
+                f"length={self.length} does not divide into "
+                f"loss_chunks={self.loss_chunks}. Choose a divisor of the length."
+            )
+
+    @property
+    def head_size(self) -> int:
+        return self.width // self.heads

@@ -1,0 +1,76 @@
+"""All settings of a run, as one flat frozen dataclass.
+
+The command line is generated from the fields (`command_line.py`), and a run folder
+keeps them as `config.json`: each setting is described in one place.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from ..core.config import ModelConfig, device_option
+from ..core.optimizer import OptimizerConfig, training_option
+from ..core.settings import option
+
+data_option = partial(option, "data")
+run_option = partial(option, "run")
+
+# The sections that decide the result. The others decide where and how fast a run
+# computes, and what it writes. A run that resumes must not change these.
+IDENTITY = ("model", "data", "training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(OptimizerConfig, ModelConfig):
+    """A training run. The defaults are the demo: half a minute on a laptop's CPU."""
+
+    data: str | None = data_option(
+        None,
+        "text file, or folder that holds only text files; default: the source code of "
+        "this Python's standard library",
+    )
+    heldout_fraction: float = data_option(
+        0.05, "share of the text, at its end, to hold out", above=0, below=1
+    )
+    batch_size: int = data_option(
+        16, "sequences in an update, over all devices", at_least=1
+    )
+    seed: int = training_option(
+        0, "seed of the initial parameters and of the batches", at_least=0
+    )
+
+    fsdp: int = device_option(
+        1,
+        "devices that share one copy of parameters and moments; the batch is split "
+        "over all devices in any case; 0: all devices share one copy",
+        at_least=0,
+    )
+    loader: str = device_option(
+        "auto",
+        "auto, grain or threads: what prefetches batches; auto is grain where it is "
+        "installed; the batches are the same",
+        choices=("auto", "grain", "threads"),
+    )
+    peak_flops: float = device_option(
+        0.0,
+        "peak FLOP/s of one device, for model FLOPs utilisation; 0: look it up",
+        at_least=0,
+    )
+    precompile: bool = device_option(
+        False,
+        "compile and run everything once before the first step, and print how long "
+        "each part took",
+    )
+
+    run_dir: str = run_option("runs/transformer", "folder of the finished run")
+    log_every: int = run_option(1, "updates between two logged ones", at_least=1)
+    eval_every: int = run_option(50, "updates between two evaluations", at_least=1)
+    eval_sequences: int = run_option(
+        256, "held-out sequences in an evaluation", at_least=1
+    )
+    checkpoint_every: int = run_option(
+        600, "updates between two checkpoints; the last update has one too", at_least=1
+    )
+    keep_checkpoints: int = run_option(2, "checkpoints to keep", at_least=1)
+    tensorboard: bool = run_option(
+        False, "also write TensorBoard event files (needs tensorboardX)"
+    )

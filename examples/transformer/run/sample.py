@@ -1,0 +1,130 @@
+"""Continues a prompt: `python -m examples.transformer.sample RUN --prompt "def "`.
+
+The program is compiled and run once before the first request, which is then as fast as
+the tenth.
+"""
+
+import argparse
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+
+import optax_warmup as ow
+
+from ..core.generate import make_generate
+from ..core.settings import InputError
+from ..core.train_step import abstract_model
+from .checkpoint import Checkpoints
+from .config import Config
+from .run_folder import parse
+
+
+class Sampler:
+    """A trained model, compiled and warmed up."""
+
+    def __init__(self, config: Config, params: Any):
+        self.config, self.params = config, params
+        graphdef, _ = abstract_model(config)
+        arguments = {
+            "tokens": ((config.length,), jnp.int32),
+            "start": ((), jnp.int32),
+            "stop": ((), jnp.int32),
+            "temperature": ((), jnp.float32),
+            "seed": ((), jnp.uint32),
+        }
+        self.generate = ow.precompile(
+            make_generate(config, graphdef),
+            params,
+            *(jax.ShapeDtypeStruct(*each) for each in arguments.values()),
+        )
+
+    def __call__(
+        self, prompt: str, tokens: int, temperature: float = 0.8, seed: int = 0
+    ) -> str:
+        """The prompt and its continuation."""
+        prompt_N = np.frombuffer(prompt.encode(), np.uint8)
+        start, stop = len(prompt_N), len(prompt_N) + tokens
+        if not start:
+            raise InputError("prompt: it is empty. Give one byte or more.")
+        if tokens < 1:
+            raise InputError(f"tokens={tokens} is invalid: it must be 1 or more.")
+        if not 0 <= temperature < np.inf:
+            raise InputError(
+                f"temperature={temperature} is invalid: it must be 0 or more, and "
+                f"finite."
+            )
+        if stop > self.config.length:
+            raise InputError(
+                f"prompt and tokens together are {stop} bytes, and the model has "
+                f"length={self.config.length} positions. Shorten one of them."
+            )
+        tokens_L = np.zeros(self.config.length, np.int32)
+        tokens_L[:start] = prompt_N
+        generated_L = self.generate(
+            self.params,
+            tokens_L,
+            np.int32(start),
+            np.int32(stop),
+            np.float32(temperature),
+            np.uint32(seed),
+        )
+        generated = np.asarray(generated_L)[:stop].astype(np.uint8)
+        return bytes(generated).decode(errors="replace")
+
+
+def load_sampler(run: str | Path) -> Sampler:
+    """The model of a run's newest checkpoint, on one device."""
+    run = Path(run).expanduser()
+    if not (run / "config.json").is_file():
+        raise InputError(f"{run} is not a run: it has no config.json.")
+    config = Config(**parse((run / "config.json").read_text()))
+    _, abstract = abstract_model(config)
+    here = SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
+    )
+    with Checkpoints(run, read_only=True) as checkpoints:
+        if (step := checkpoints.latest()) is None:
+            raise InputError(f"{run} has no complete checkpoint yet.")
+        return Sampler(config, checkpoints.restore_params(step, abstract))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.transformer.sample",
+        description="Continue prompts with a trained model.",
+    )
+    parser.add_argument("run", metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "--prompt", nargs="+", default=["def "], help="one or several prompts"
+    )
+    parser.add_argument("--tokens", type=int, default=40, help="bytes to generate")
+    parser.add_argument(
+        "--temperature", type=float, default=0.8, help="0: always the likeliest byte"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs too much
+    try:
+        sampler = load_sampler(options.run)
+        print(sampler.generate)
+        for prompt in options.prompt:
+            began = time.perf_counter()
+            text = sampler(prompt, options.tokens, options.temperature, options.seed)
+            seconds = time.perf_counter() - began
+            print(f"--- {seconds * 1e3:.1f} ms\n{text}")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
