@@ -112,7 +112,7 @@ class ClipUpdateRmsState(NamedTuple):
     """
 
     inner_state: optax.OptState
-    rms: jax.Array
+    normalized_gradient_rms: jax.Array
 
 
 def clip_update_rms(
