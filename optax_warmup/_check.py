@@ -5,6 +5,7 @@ A traced argument has no value yet, so only its type is checked.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -165,3 +166,11 @@ def ordered(
             f"{owner}: {low_name} must be <= {high_name}, got {low_name}={low!r} and "
             f"{high_name}={high!r}; swap them."
         )
+
+
+def traced_once(function: Callable[[Any], Any], dtype: Any) -> Any:
+    """What a function of the user's gives for one number: its shape and its type."""
+    if isinstance(function, np.ufunc):
+        # JAX 0.10 crashes where a NumPy ufunc itself is traced.
+        return jax.eval_shape(lambda x: function(x), jax.ShapeDtypeStruct((), dtype))
+    return jax.eval_shape(function, jax.ShapeDtypeStruct((), dtype))
