@@ -48,10 +48,12 @@ def number(
 
     Returns a Python float where the number is known and has no axes.
     """
-    if type(value) in (int, float) and max(minimum, above) < value < min(
-        maximum, below, _LARGEST
+    if type(value) in (int, float) and (
+        minimum <= value <= maximum
+        and above < value < below
+        and -_LARGEST <= value <= _LARGEST
     ):
-        return float(value)  # the usual case, quickly
+        return float(value) + 0.0  # the usual case, quickly; -0.0 is 0.0
     array = _real_array(owner, name, value, "a number")
     if array is None:
         return value
