@@ -249,7 +249,7 @@ def report(rows: list[list[str]]) -> str:
             f"{platform.python_version()}, on {device.device_kind}. Times are medians "
             f"of {ROUNDS} rounds in one run; the two of a row take turns.",
             "",
-            "- operations: in the compiled program of one value, the numbers constants.",
+            "- operations: in the compiled program of one value.",
             "- host call: `schedule(step)` with a Python int, as a training loop logs "
             "it, beside `jax.jit(optax's)(step)`.",
             f"- in a scan: one of {SCAN:,} evaluations one after the other in one "
