@@ -1,4 +1,4 @@
-"""Wrappers that begin again what they wrap: a warmup, Adam's moments, or both."""
+"""Wrappers that restart what they wrap: a warmup, Adam's moments, or both."""
 
 import math
 from collections.abc import Callable
@@ -23,15 +23,16 @@ class RestartIfState(NamedTuple):
     """The state of `restart_if`.
 
     Attributes:
-        inner_state: the state of the wrapped transform, whole.
+        inner_state: the state of the wrapped transform.
         count: updates done, int32, shape ().
         restarts: restarts so far, int32, shape ().
-        last_restart: the step of the last restart, int32, shape (); 0 as long as there
-            was none. So count - last_restart is the age of what is wrapped.
+        last_restart: the step of the last restart, int32, shape (); 0 before the
+            first. So count - last_restart is the age of the wrapped transform.
 
     Example:
         >>> import jax.numpy as jnp, optax_warmup as ow
-        >>> optimizer = ow.restart_if(ow.scale_by_warmup(0.5), lambda state, **extra: False)
+        >>> never = lambda state, **extra: False
+        >>> optimizer = ow.restart_if(ow.scale_by_warmup(0.5), never)
         >>> optimizer.init(jnp.ones(3)).restarts.item()
         0
     """
@@ -41,32 +42,38 @@ class RestartIfState(NamedTuple):
     restarts: jax.Array
     last_restart: jax.Array
 
+    @property
+    def recorded(self) -> dict[str, jax.Array]:
+        """Scalars for a diagnostic record."""
+        return {"restarts": self.restarts}
+
 
 def restart_if(
     inner: optax.GradientTransformation, condition: Callable[..., ArrayLike]
 ) -> optax.GradientTransformationExtraArgs:
-    """Begins the wrapped transform again, from `init`, whenever a condition holds.
+    """Restarts the wrapped transform from `init` whenever a condition holds.
 
-    What is wrapped is what begins again: `scale_by_warmup(factor)` alone for another warmup,
-    `optax.chain(optax.adamw(schedule), scale_by_warmup(factor))` for fresh moments as well.
-    The update for which the condition holds is the first of the fresh state.
+    Whatever is wrapped is reset: `scale_by_warmup(factor)` alone for another warmup,
+    `optax.chain(optax.adamw(schedule), scale_by_warmup(factor))` for fresh moments and
+    a fresh schedule as well. The update for which the condition holds is the first one
+    with the fresh state.
 
         lambda state, **extra: state.count - state.last_restart >= 500  # periodic
         lambda state, *, resumed=False, **extra: resumed                # on demand
 
-    and on a spike of the loss with `restart_on_spike`.
+    To restart on a spike of the loss, use `restart_on_spike`.
 
     Args:
-        inner: the transform that begins again.
+        inner: the transform to restart.
         condition: condition(state, **extra) with the `RestartIfState` before the update
-            and the extra arguments of `update`; gives one bool, which may be traced.
+            and the extra arguments of `update`; returns one bool, which may be traced.
 
     Returns:
         A transform with state `RestartIfState`.
 
     Raises:
         TypeError: `inner` is not a gradient transformation, or `condition` is not
-            callable or gives something else than one bool.
+            callable or does not return one bool.
         ValueError: at `update`, `params` is missing.
 
     Example:
@@ -87,7 +94,7 @@ def restart_if(
         (1, 3)
 
     Source: T. Huang et al., "SPAM: Spike-Aware Adam with Momentum Reset for Stable LLM
-    Training", 2025, arXiv:2501.06842 (moments that begin again, and a warmup after it).
+    Training", 2025, arXiv:2501.06842 (moments are reset, and warmed up again).
     """
     owner = "restart_if"
     inner = require_optimizer(owner, inner)
@@ -117,18 +124,19 @@ class RestartOnSpikeState(NamedTuple):
     """The state of `restart_on_spike`.
 
     Attributes:
-        inner_state: the state of the wrapped transform, whole.
+        inner_state: the state of the wrapped transform.
         count: updates done, int32, shape ().
         restarts: restarts so far, int32, shape ().
-        last_restart: the step of the last restart, int32, shape (); 0 as long as there
-            was none.
+        last_restart: the step of the last restart, int32, shape (); 0 before the
+            first.
         mean: moving average of the loss, float32, shape ().
         variance: moving variance of the loss, float32, shape ().
         samples: losses in them, since the last restart, int32, shape ().
 
     Example:
         >>> import jax.numpy as jnp, optax_warmup as ow
-        >>> ow.restart_on_spike(ow.scale_by_warmup(0.5)).init(jnp.ones(3)).samples.item()
+        >>> optimizer = ow.restart_on_spike(ow.scale_by_warmup(0.5))
+        >>> optimizer.init(jnp.ones(3)).samples.item()
         0
     """
 
@@ -140,39 +148,45 @@ class RestartOnSpikeState(NamedTuple):
     variance: jax.Array
     samples: jax.Array
 
+    @property
+    def recorded(self) -> dict[str, jax.Array]:
+        """Scalars for a diagnostic record."""
+        return {"restarts": self.restarts}
+
 
 def restart_on_spike(
     inner: optax.GradientTransformation, *, threshold: float = 6.0, decay: float = 0.99
 ) -> optax.GradientTransformationExtraArgs:
-    """Begins the wrapped transform again, from `init`, when the loss jumps up.
+    """Restarts the wrapped transform from `init` when the loss jumps up.
 
     A spike is a loss above mean + threshold * sqrt(variance), with the moving mean and
-    variance of the losses before it; of the first 1 / (1 - decay) losses all count
-    alike, and none of them is a spike.
+    variance of the losses before it. The first 1 / (1 - decay) losses have equal
+    weight, and none of them is a spike.
 
-    What is wrapped is what begins again, as with `restart_if`. A spike does not enter
-    the mean, and after it the statistics begin again too: so a loss that stays high is
-    the new normal, and there is at most one restart in 1 / (1 - decay) updates. Only
-    differences of losses matter, so they may be negative. A loss that is NaN or
-    infinite is passed over.
+    Whatever is wrapped is reset, as with `restart_if`. A spike does not enter the mean,
+    and the statistics are reset after it: a loss that stays high is the new normal, and
+    there is at most one restart in 1 / (1 - decay) updates. Only differences of losses
+    matter, so they may be negative. A loss that is NaN or infinite is ignored.
 
     Args:
-        inner: the transform that begins again.
+        inner: the transform to restart.
         threshold: in standard deviations, > 0.
         decay: of the mean and the variance, 0 <= decay < 1; 0.99 remembers 100 losses.
 
     Returns:
         A transform with state `RestartOnSpikeState`, whose update takes `value=loss`:
-        one number, the same in all processes. Beyond 1e18 losses are taken as 1e18.
+        one number, the same in all processes. Losses beyond 1e18 count as 1e18.
 
     Raises:
-        TypeError: `inner` is not a gradient transformation, or a number is none.
-        ValueError: a number is out of its range; at `update`, `params` or `value` is
+        TypeError: `inner` is not a gradient transformation, or an argument is not a
+            number.
+        ValueError: an argument is out of its range; at `update`, `params` or `value` is
             missing, or `value` is not one number.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> optimizer = ow.restart_on_spike(ow.scale_by_warmup(ow.warmup(1.0, 50)), decay=0.9)
+        >>> factor = ow.scale_by_warmup(ow.warmup(1.0, 50))
+        >>> optimizer = ow.restart_on_spike(factor, decay=0.9)
         >>> params = jnp.ones(2)
         >>> state = optimizer.init(params)
         >>> for loss in [-1.0, -1.1] * 30 + [5.0, -1.1]:
@@ -246,7 +260,7 @@ def _one_bool(owner: str, answer: ArrayLike) -> jax.Array:
     found = jnp.asarray(answer)
     if found.dtype != jnp.bool_ or found.shape != ():
         raise TypeError(
-            f"{owner}: condition must give one bool, got {found.dtype} of shape "
+            f"{owner}: condition must return one bool, got {found.dtype} of shape "
             f"{found.shape}; compare, or reduce with jnp.any."
         )
     return found
