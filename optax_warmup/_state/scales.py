@@ -26,6 +26,7 @@ _READ = (
     optax.PartitionState,
     optax.MaskedState,
 )
+_MOMENTS = (optax.ScaleByAdamState, optax.TraceState, optax.ScaleByLionState)
 
 
 def groups_of(opt_state: optax.OptState) -> list[Group]:
@@ -34,7 +35,7 @@ def groups_of(opt_state: optax.OptState) -> list[Group]:
 
 
 def _walk(node: Any, path: str) -> list[Group]:
-    if not any(map(_is_read, jax.tree.leaves(node, is_leaf=_is_read))):
+    if not any(map(_is_read, jax.tree.leaves(node, is_leaf=_is_end))):
         return [Group()]
     if declares(node, "update_scale"):
         scale = {path: declared(node, "update_scale")}
@@ -60,6 +61,11 @@ def _is_read(node: Any) -> bool:
     return isinstance(node, tuple) and (
         isinstance(node, _READ) or declares(node, "update_scale")
     )
+
+
+def _is_end(node: Any) -> bool:
+    """Whether looking stops: a large model's moments are thousands of leaves."""
+    return isinstance(node, _MOMENTS) or _is_read(node)
 
 
 def _below(node: Any, path: str) -> list[Group]:
