@@ -215,7 +215,7 @@ CASES = {
         lambda n: cosine(n) / 2,
     ),
     "a named chain": one(
-        optax.named_chain(("adam", A()), ("rate", R(COSINE)), ("factor", W(0.5))),
+        optax.named_chain(("optimizer", A()), ("a rate", R(COSINE)), ("b", W(0.5))),
         lambda n: cosine(n) / 2,
     ),
     "recorded": one(
@@ -373,6 +373,7 @@ def test_containers_of_a_state():
         assert ow.learning_rates(holder) == {"all": 0.25}
     two = {"generator": state, "critic": A().init(PARAMS)}
     assert ow.learning_rate(two) == 0.25
+    assert ow.learning_rate({"a": state, "z": A().init(PARAMS)}) == 0.25
     two["critic"] = optax.chain(A(), R(0.125)).init(PARAMS)
     assert ow.learning_rates(two) == {"generator": 0.25, "critic": 0.125}
 
@@ -432,6 +433,13 @@ PARTED = split(optax.chain(A(), R(0.5)), optax.chain(A(), R(0.25)))
             None,
             "two learning rates",
         ),
+        (
+            optax.chain(R(0.5), A()),
+            None,
+            "scale at 0 .* in front of the optimizer at 1,.* no effect. Put it behind",
+        ),
+        (optax.chain(W(0.5), A(), R(0.5)), None, "scale at 0 .* no effect"),
+        (optax.chain(R(0.5), ow.skip_nonfinite(A())), None, "at 0 .* no effect"),
         (optax.adam(1e-3), "1e-3", "schedule must be"),
         (optax.adam(1e-3), -1.0, "schedule must be"),
     ],

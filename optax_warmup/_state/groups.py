@@ -34,6 +34,9 @@ class Group:
         rates: learning rates that states hold.
         counts: of optax's schedules, whose values no state holds.
         factors: what multiplies a learning rate.
+        normalizers: transforms whose output does not depend on the scale of their
+            input, as Adam's.
+        undone: scales in front of one, which have no effect.
         trains: whether an optimizer of a partition stands for them, though perhaps
             nothing shows its rate.
     """
@@ -42,6 +45,8 @@ class Group:
     rates: dict[str, jax.Array] = field(default_factory=dict)
     counts: dict[str, jax.Array] = field(default_factory=dict)
     factors: dict[str, jax.Array] = field(default_factory=dict)
+    normalizers: tuple[str, ...] = ()
+    undone: tuple[str, ...] = ()
     trains: bool = False
 
     @property
@@ -60,6 +65,11 @@ class Group:
         """Whether without a visible rate these are trained, and not left out."""
         return self.trains or not self.labels
 
+    @property
+    def anywhere(self) -> "Group":
+        """The same, in no order with others."""
+        return replace(self, normalizers=())
+
     def under(self, label: Label, *, trains: bool = False) -> "Group":
         """The same on one side of a place at which parameters part."""
         if label.kind == "partition":  # the partitions below are those of this side
@@ -73,18 +83,24 @@ class Group:
 
 
 def join(some: list[Group], others: list[Group]) -> list[Group]:
-    """The groups on which two transforms of a chain act, with the scales of both."""
+    """The groups on which two transforms act in turn, with the scales of both."""
     return [
         Group(
             labels=tuple(dict.fromkeys((*one.labels, *other.labels))),
             rates=one.rates | other.rates,
             counts=one.counts | other.counts,
             factors=one.factors | other.factors,
+            normalizers=one.normalizers + other.normalizers,
+            undone=(*one.undone, *other.undone, *_undone(one, other)),
             trains=one.trains or other.trains,
         )
         for one, other in itertools.product(some, others)
         if _overlap(one, other)
     ]
+
+
+def _undone(one: Group, other: Group) -> list[str]:
+    return [*one.sources, *one.factors] if other.normalizers else []
 
 
 def _overlap(one: Group, other: Group) -> bool:

@@ -43,8 +43,9 @@ def learning_rate(
     Raises:
         TypeError: `schedule` is neither a number nor a schedule.
         ValueError: no rate is found in the state, or several groups of parameters have
-            their own, or two learning rates follow each other in a chain; `schedule` is
-            given for what has a rate, or lacks what it should describe.
+            their own; two learning rates follow each other in a chain, or one stands in
+            front of Adam, where it has no effect; `schedule` is given for what has a
+            rate, or lacks what it should describe.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -144,7 +145,7 @@ def applied_rates(
     groups = with_given("learning_rates", groups_of(opt_state), schedule)
     return {
         group.name: _product(group, True)
-        if len(group.sources) == len(group.rates) == 1
+        if len(group.sources) == len(group.rates) == 1 and not group.undone
         else jnp.float32(jnp.nan)
         for group in groups
         if group.sources or group.may_train
@@ -158,6 +159,7 @@ def _rated(
     groups = groups_of(opt_state)
     for group in groups:
         _require_one_source(owner, group)
+        _require_effect(owner, group)
     groups = with_given(owner, groups, schedule)
     uncomputed = [group for group in groups if group.counts]
     if uncomputed:
@@ -189,6 +191,17 @@ def _require_one_source(owner: str, group: Group) -> None:
             "scale_by_warmup(factor) for it; an optimizer such as optax.adamw(...) has "
             "its own learning rate and needs no second. The states of separate "
             "optimizers are read one by one."
+        )
+
+
+def _require_effect(owner: str, group: Group) -> None:
+    """Refuses a learning rate or a factor that the optimizer divides out again."""
+    if group.undone:
+        raise ValueError(
+            f"{owner}: the scale at {' and '.join(group.undone)} of opt_state stands "
+            f"in front of the optimizer at {' and '.join(group.normalizers)}, whose "
+            "updates do not depend on the size of gradients, so it has no effect. Put "
+            "it behind the optimizer in the chain."
         )
 
 

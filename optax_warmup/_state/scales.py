@@ -18,6 +18,16 @@ _INJECTED = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
 # States of optax's that hold what they multiply by: a rate, or a factor.
 _RATES = (optax.ScaleByBacktrackingLinesearchState, optax.ScaleByZoomLinesearchState)
 _FACTORS = (optax.contrib.ReduceLROnPlateauState,)
+# Optimizers that give the same direction for gradients of any size: what scales their
+# input has no effect.
+_NORMALIZERS = (
+    optax.ScaleByAdamState,
+    optax.ScaleByAmsgradState,
+    optax.ScaleByBeliefState,
+    optax.ScaleByRmsState,
+    optax.ScaleByLionState,
+    optax.contrib.MuonState,
+)
 _READ = (
     *_INJECTED,
     *_RATES,
@@ -25,8 +35,8 @@ _READ = (
     optax.ScaleByScheduleState,
     optax.PartitionState,
     optax.MaskedState,
+    *_NORMALIZERS,
 )
-_MOMENTS = (optax.ScaleByAdamState, optax.TraceState, optax.ScaleByLionState)
 
 
 def groups_of(opt_state: optax.OptState) -> list[Group]:
@@ -35,13 +45,13 @@ def groups_of(opt_state: optax.OptState) -> list[Group]:
 
 
 def _walk(node: Any, path: str) -> list[Group]:
-    if not any(map(_is_read, jax.tree.leaves(node, is_leaf=_is_end))):
-        return [Group()]
+    if isinstance(node, _NORMALIZERS):
+        return [Group(normalizers=(path,))]
     if declares(node, "update_scale"):
         scale = {path: declared(node, "update_scale")}
         is_rate = getattr(node, "is_learning_rate", False)
         own = Group(rates=scale) if is_rate else Group(factors=scale)
-        return join([own], _below(node, path))
+        return join(_below(node, path), [own])
     if isinstance(node, optax.ScaleByScheduleState):
         return [Group(counts={path: bare(node.count)})]
     if isinstance(node, _RATES):
@@ -63,21 +73,22 @@ def _is_read(node: Any) -> bool:
     )
 
 
-def _is_end(node: Any) -> bool:
-    """Whether looking stops: a large model's moments are thousands of leaves."""
-    return isinstance(node, _MOMENTS) or _is_read(node)
-
-
 def _below(node: Any, path: str) -> list[Group]:
     """What is below: scales of a chain multiply, optimizers in a container do not."""
     parts = {
-        name: _walk(child, _under(path, name)) for name, child in children(node).items()
+        name: _walk(child, _under(path, name))
+        for name, child in children(node).items()
+        if any(map(_is_read, jax.tree.leaves(child, is_leaf=_is_read)))
     }
     optimizers = [
         name for name, groups in parts.items() if any(g.sources for g in groups)
     ]
-    if isinstance(node, tuple) or len(optimizers) < 2:
+    if type(node) is tuple or len(parts) < 2:
         return functools.reduce(join, parts.values(), [Group()])
+    if isinstance(node, tuple) or len(optimizers) < 2:
+        # Fields, or keys of a named chain, which JAX sorts: they are in no order.
+        unordered = ([group.anywhere for group in part] for part in parts.values())
+        return functools.reduce(join, unordered, [Group()])
     place = ("container", path)
     return [
         group.under(Label("container", place, name))
@@ -91,7 +102,7 @@ def _injected(node: Any, path: str) -> list[Group]:
     groups = _walk(node.inner_state, _under(path, "inner_state"))
     if "learning_rate" not in node.hyperparams or any(g.sources for g in groups):
         return groups
-    return join([Group(rates={path: bare(node.hyperparams["learning_rate"])})], groups)
+    return join(groups, [Group(rates={path: bare(node.hyperparams["learning_rate"])})])
 
 
 def _partition(node: Any, path: str) -> list[Group]:

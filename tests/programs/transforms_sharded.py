@@ -11,7 +11,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import optax_warmup as ow
 
-sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "support")]
+sys.path[:0] = [
+    str(Path(__file__).parent.parent),
+    str(Path(__file__).parent.parent / "support"),
+]
 from test_transform_modes import TRANSFORMS  # noqa: E402
 
 MESH = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
