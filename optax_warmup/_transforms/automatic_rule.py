@@ -114,22 +114,24 @@ def powers_of(
     momentum, news = [], []
     for leaf, (old, new) in enumerate(zip(before, after, strict=True)):
         if old is None or new is None or not new.size:
-            momentum.append(jnp.zeros(()))
-            news.append(jnp.zeros(()))
+            momentum.append(jnp.zeros((), jnp.float32))
+            news.append(jnp.zeros((), jnp.float32))
             continue
         size, old, new = new.size, _drawn(old), _drawn(new)
-        momentum.append(size * jnp.mean(jnp.square(new)))
-        news.append(size * jnp.mean(jnp.square(new - decay[leaf] * old)))
+        momentum.append(size * jnp.mean(_squares(new)))
+        news.append(size * jnp.mean(_squares(new - decay[leaf] * old)))
+    if not momentum:  # no parameters at all
+        return Powers(noise, noise)
     remembered = jnp.nan_to_num(jnp.square(decay)) * noise
     return Powers(jnp.stack(momentum), remembered + jnp.stack(news))
 
 
 def norm(tree: Any, smallest_rms: float = 0.0) -> jax.Array:
     """About the norm of all leaves together, at least that of a smallest RMS."""
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size]
-    squares = sum(x.size * jnp.mean(jnp.square(_drawn(x))) for x in leaves)
-    smallest = sum(x.size for x in leaves) * smallest_rms**2
-    return jnp.sqrt(jnp.maximum(squares, smallest))
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.size(leaf)]
+    squares = sum(jnp.size(x) * jnp.mean(_squares(_drawn(x))) for x in leaves)
+    smallest = sum(jnp.size(x) for x in leaves) * smallest_rms**2
+    return jnp.sqrt(jnp.maximum(jnp.float32(squares), smallest))
 
 
 def _total(of_leaves: jax.Array) -> jax.Array:
@@ -138,7 +140,15 @@ def _total(of_leaves: jax.Array) -> jax.Array:
 
 
 def _drawn(x: Any) -> jax.Array:
-    """A leaf in float32, or a sample of it if it is large."""
+    """A leaf in single precision, or a sample of it if it is large."""
     x = jnp.asarray(x)
     samples = _SAMPLES if x.size > _LARGE else None
-    return sample.draw(x, samples).astype(jnp.float32)
+    dtype = jnp.complex64 if jnp.iscomplexobj(x) else jnp.float32
+    return sample.draw(x, samples).astype(dtype)
+
+
+def _squares(x: jax.Array) -> jax.Array:
+    """|x|**2 of each coordinate."""
+    if jnp.iscomplexobj(x):
+        return jnp.square(jnp.real(x)) + jnp.square(jnp.imag(x))
+    return jnp.square(x)

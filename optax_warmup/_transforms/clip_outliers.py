@@ -118,10 +118,12 @@ def clip_outliers(
 
 def clipped_gradient(gradient: Any, nu: jax.Array, scale: jax.Array) -> jax.Array:
     """A gradient with |g| <= sqrt(scale * max(nu, mean(nu))), complex ones by size."""
-    gradient, size = jnp.asarray(gradient), magnitude(nu)
+    gradient = jnp.asarray(gradient)
+    if not jnp.issubdtype(gradient.dtype, jnp.inexact):
+        return gradient  # integers are no gradients, though optax.adam takes them
+    size = magnitude(nu)
     usual = mean(size)
-    largest = jnp.finfo(nu.dtype).max  # type: ignore[no-untyped-call]
-    most = math.sqrt(float(largest)) / 2
+    most = math.sqrt(_largest(nu.dtype)) / 2
     # The roots apart: theta times nu could overflow.
     limit = jnp.sqrt(scale) * jnp.sqrt(jnp.maximum(size, usual))
     limit = jnp.where(usual > 0, jnp.minimum(limit, most), most)
@@ -129,5 +131,11 @@ def clipped_gradient(gradient: Any, nu: jax.Array, scale: jax.Array) -> jax.Arra
         shrink = jnp.minimum(1, limit / jnp.maximum(jnp.abs(gradient), limit))
         clipped: jax.Array = gradient * shrink.astype(gradient.dtype)
         return clipped
-    limit = limit.astype(gradient.dtype)
+    # Within the gradient's own range, or an infinite one in float16 would pass.
+    limit = jnp.minimum(limit, _largest(gradient.dtype)).astype(gradient.dtype)
     return jnp.clip(gradient, -limit, limit)
+
+
+def _largest(dtype: Any) -> float:
+    """The largest number of a floating-point type."""
+    return float(jnp.finfo(dtype).max)  # type: ignore[no-untyped-call]

@@ -84,10 +84,11 @@ def skip_nonfinite(
             return inner.update(updates, state.inner_state, params, **extra)
 
         def skip() -> Any:
-            nothing = jax.tree.map(
-                lambda u: jnp.zeros(u.shape, u.dtype), jax.eval_shape(update)[0]
+            new_updates, new_state = jax.eval_shape(update)
+            return (
+                jax.tree.map(jnp.zeros_like, new_updates),
+                jax.tree.map(_typed_as, state.inner_state, new_state),
             )
-            return nothing, state.inner_state
 
         leaves = jax.tree.leaves(updates)
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in leaves]))
@@ -101,3 +102,21 @@ def skip_nonfinite(
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _typed_as(old: Any, new: jax.ShapeDtypeStruct) -> Any:
+    """A leaf of the state in the type that it has after an update.
+
+    Both branches must give the same. Adam's moments of bfloat16 parameters are float32
+    after an update by float32 gradients; on a mesh with explicit axes they take the
+    gradients' sharding; inside `shard_map` they vary over the axes that these do.
+    """
+    if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
+        return old
+    zero = jnp.zeros_like(new)
+    old = jnp.asarray(old, new.dtype)
+    if jax.typeof(old).sharding != jax.typeof(zero).sharding:
+        old = jax.sharding.reshard(old, jax.typeof(zero).sharding)
+    if jax.typeof(old) != jax.typeof(zero):
+        old = jnp.where(False, zero, old)  # XLA leaves nothing of it
+    return old
