@@ -42,7 +42,7 @@ def clip_outliers(
     nu is 0 or has decayed, and a bound by it alone would block them. Since each clipped
     gradient raises the bound, gradients that grow for good are held back for a few
     updates only. Before the first update nu is unknown, and gradients are clipped at
-    half the root of the largest number of nu's type (9e18 for float32), so that nu
+    half the root of the largest number of nu's dtype (9e18 for float32), so that nu
     stays finite.
 
     Wrap the transform that should see the gradient, such as `scale_by_adam` after
@@ -123,7 +123,8 @@ def clipped_gradient(gradient: Any, nu: jax.Array, scale: jax.Array) -> jax.Arra
         return gradient  # integers are no gradients, though optax.adam takes them
     size = magnitude(nu)
     usual = mean(size)
-    most = math.sqrt(_largest(nu.dtype)) / 2
+    # Optax squares a gradient in the gradient's own type.
+    most = math.sqrt(min(_largest(nu.dtype), _largest(gradient.dtype))) / 2
     # The roots apart: theta times nu could overflow.
     limit = jnp.sqrt(scale) * jnp.sqrt(jnp.maximum(size, usual))
     limit = jnp.where(usual > 0, jnp.minimum(limit, most), most)
@@ -131,8 +132,7 @@ def clipped_gradient(gradient: Any, nu: jax.Array, scale: jax.Array) -> jax.Arra
         shrink = jnp.minimum(1, limit / jnp.maximum(jnp.abs(gradient), limit))
         clipped: jax.Array = gradient * shrink.astype(gradient.dtype)
         return clipped
-    # Within the gradient's own range, or an infinite one in float16 would pass.
-    limit = jnp.minimum(limit, _largest(gradient.dtype)).astype(gradient.dtype)
+    limit = limit.astype(gradient.dtype)
     return jnp.clip(gradient, -limit, limit)
 
 
