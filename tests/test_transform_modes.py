@@ -178,8 +178,9 @@ def test_inside_an_nnx_optimizer():
     np.testing.assert_allclose(ow.learning_rate(optimizer), applied, rtol=1e-6)
 
 
-def test_four_devices_train_as_one():
-    program = Path(__file__).parent / "programs" / "transforms_sharded.py"
+@pytest.mark.parametrize("name", ["transforms_sharded", "transforms_meshes"])
+def test_four_devices_train_as_one(name):
+    program = Path(__file__).parent / "programs" / f"{name}.py"
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
