@@ -103,8 +103,8 @@ from optax_warmup._transforms.init_second_moment_from_gradient import (
 from optax_warmup._transforms.reduce_on_plateau import (
     reduce_on_plateau as reduce_on_plateau,
 )
-from optax_warmup._transforms.restart import (
-    restart_if as restart_if,
+from optax_warmup._transforms.restart_if import restart_if as restart_if
+from optax_warmup._transforms.restart_on_spike import (
     restart_on_spike as restart_on_spike,
 )
 from optax_warmup._transforms.scale_by_learning_rate import (

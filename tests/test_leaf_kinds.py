@@ -52,6 +52,7 @@ KINDS = {
         W | {"i": array(jnp.int32)},
         W | {"i": array(jnp.int32, 0, 0, 0)},
     ),
+    "integers, float32 gradients": (W | {"i": array(jnp.int32)}, W | {"i": W["w"]}),
     "bool": (W | {"i": array(jnp.bool_)},),
     "complex": ({"w": array(jnp.complex64, 1 + 2j, -1j)},),
     "a Python float": ({"w": 2.0},),

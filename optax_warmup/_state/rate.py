@@ -24,8 +24,13 @@ def learning_rate(
     `reduce_on_plateau` and `automatic_warmup`, in any nesting. Before the first update
     it is the rate which that one will use.
 
-    Constant scales such as `optax.scale(0.1)` leave no trace in a state. Write
-    `scale_by_warmup(0.1)` for one that is to be counted.
+    Constant scales such as `optax.scale(0.1)` leave no trace in a state; with
+    `scale_by_warmup(0.1)` in their place they are counted. Neither do the directions
+    that some optimizers scale themselves, such as `optax.contrib.prodigy` and the trust
+    ratios of `optax.lamb`: the rate is what multiplies the direction. Weight decay with
+    its own rate, as in chain(scale_by_adam(), scale_by_warmup(1e-3),
+    optax.add_decayed_weights(0.1), scale_by_learning_rate(schedule)), is scaled by what
+    stands behind it: here 0.1 times the value with factors=False.
 
     Args:
         opt_state: the state of an optimizer, or what holds it, such as a flax

@@ -103,7 +103,9 @@ def automatic_warmup(
     It keeps some numbers for each leaf, as the gradients are recovered from the
     momentum before and after the update. It takes little time: of a leaf with more than
     65,536 coordinates it reads a sample of 4,096. Groups of parameters warm up on their
-    own if each is wrapped on its own, inside `optax.partition`.
+    own if each is wrapped on its own, inside `optax.partition`. Inside `shard_map` or
+    `pmap` every device must hold all parameters and the mean of the gradients: norms
+    are those of what a device holds.
 
     Args:
         inner: a complete optimizer, learning rate included, with momentum: Adam and its

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._state.moments import bias_correction, moments_of
@@ -46,7 +47,8 @@ def clip_outliers(
     stays finite.
 
     Wrap the transform that should see the gradient, such as `scale_by_adam` after
-    clipping by norm.
+    clipping by norm. Inside `shard_map` the mean is that of the part of the parameter
+    that a device holds. Integer gradients are left alone.
 
     Args:
         inner: a transform that holds Adam's moments, as for
@@ -116,24 +118,23 @@ def clip_outliers(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def clipped_gradient(gradient: Any, nu: jax.Array, scale: jax.Array) -> jax.Array:
+def clipped_gradient(gradient: ArrayLike, nu: jax.Array, scale: jax.Array) -> jax.Array:
     """A gradient with |g| <= sqrt(scale * max(nu, mean(nu))), complex ones by size."""
-    gradient = jnp.asarray(gradient)
-    if not jnp.issubdtype(gradient.dtype, jnp.inexact):
-        return gradient  # integers are no gradients, though optax.adam takes them
+    g: jax.Array = jnp.asarray(gradient)
+    if not all(jnp.issubdtype(x.dtype, jnp.inexact) for x in (g, nu)):
+        return g  # integers are no parameters to train, though optax.adam takes them
     size = magnitude(nu)
     usual = mean(size)
     # Optax squares a gradient in the gradient's own type.
-    most = math.sqrt(min(_largest(nu.dtype), _largest(gradient.dtype))) / 2
+    most = math.sqrt(min(_largest(nu.dtype), _largest(g.dtype))) / 2
     # The roots apart: theta times nu could overflow.
     limit = jnp.sqrt(scale) * jnp.sqrt(jnp.maximum(size, usual))
     limit = jnp.where(usual > 0, jnp.minimum(limit, most), most)
-    if jnp.iscomplexobj(gradient):
-        shrink = jnp.minimum(1, limit / jnp.maximum(jnp.abs(gradient), limit))
-        clipped: jax.Array = gradient * shrink.astype(gradient.dtype)
-        return clipped
-    limit = limit.astype(gradient.dtype)
-    return jnp.clip(gradient, -limit, limit)
+    if jnp.iscomplexobj(g):
+        shrink = jnp.minimum(1, limit / jnp.maximum(jnp.abs(g), limit))
+        return g * shrink.astype(g.dtype)
+    limit = limit.astype(g.dtype)
+    return jnp.clip(g, -limit, limit)
 
 
 def _largest(dtype: Any) -> float:

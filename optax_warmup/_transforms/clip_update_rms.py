@@ -60,7 +60,8 @@ def clip_update_rms(
 
     Wrap the transform that should see the gradient, such as `scale_by_adam` after
     clipping by norm. Around the whole of `optax.adamw` it shrinks the weight decay too,
-    as the paper does.
+    as the paper does. Inside `shard_map` the RMS is that of the part of the parameter
+    that a device holds.
 
     Args:
         inner: a transform that holds Adam's moments, as for

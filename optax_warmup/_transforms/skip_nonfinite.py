@@ -49,6 +49,10 @@ def skip_nonfinite(
     4))`: then the bad gradient never reaches the sum, and the next good one takes its
     place. Inside it is too late, since the sum stays NaN.
 
+    The gradient is checked, not the update. In float16 the eps of `optax.adam` rounds
+    to 0, and a gradient of 0 gives an update of 0 / 0: pass a larger eps, such as 1e-4,
+    or keep float32 parameters.
+
     Under `jit` every process sees the same global gradient. Inside `shard_map` or
     `pmap` average the gradients first, or one replica skips what another does not.
 
@@ -115,8 +119,9 @@ def _typed_as(old: Any, new: jax.ShapeDtypeStruct) -> Any:
         return old
     zero = jnp.zeros_like(new)
     old = jnp.asarray(old, new.dtype)
-    if jax.typeof(old).sharding != jax.typeof(zero).sharding:
-        old = jax.sharding.reshard(old, jax.typeof(zero).sharding)
+    place = jax.typeof(zero).sharding
+    if jax.typeof(old).sharding != place:
+        old = jax.sharding.reshard(old, place)  # type: ignore[no-untyped-call]
     if jax.typeof(old) != jax.typeof(zero):
         old = jnp.where(False, zero, old)  # XLA leaves nothing of it
     return old

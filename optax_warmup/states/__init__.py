@@ -17,8 +17,8 @@ from optax_warmup._transforms.clip_update_rms import (
 from optax_warmup._transforms.reduce_on_plateau import (
     ReduceOnPlateauState as ReduceOnPlateauState,
 )
-from optax_warmup._transforms.restart import (
-    RestartIfState as RestartIfState,
+from optax_warmup._transforms.restart_if import RestartIfState as RestartIfState
+from optax_warmup._transforms.restart_on_spike import (
     RestartOnSpikeState as RestartOnSpikeState,
 )
 from optax_warmup._transforms.scale_by_learning_rate import (
