@@ -120,7 +120,8 @@ def _typed_as(old: Any, new: jax.ShapeDtypeStruct) -> Any:
     zero = jnp.zeros_like(new)
     old = jnp.asarray(old, new.dtype)
     place = jax.typeof(zero).sharding
-    if jax.typeof(old).sharding != place:
+    explicit = jax.sharding.AxisType.Explicit in place.mesh.axis_types
+    if explicit and jax.typeof(old).sharding.spec != place.spec:
         old = jax.sharding.reshard(old, place)  # type: ignore[no-untyped-call]
     if jax.typeof(old) != jax.typeof(zero):
         old = jnp.where(False, zero, old)  # XLA leaves nothing of it
