@@ -139,15 +139,15 @@ def critical_learning_rate(
     refinements = int(_check.length(owner, "refinements", refinements))
     loss_at = _loss_on_line(loss_fn, params, updates)
     before = loss_fn(params)
-    bracket = _doubled(loss_at, before, smallest, largest)
-    bracket = _bisected(loss_at, before, bracket, refinements)
+    bracket = doubled(loss_at, before, smallest, largest)
+    bracket = bisected(loss_at, before, bracket, refinements)
     critical = (bracket.low + bracket.high) / 2
     critical = jnp.where(bracket.never, largest, critical)
     critical = jnp.where(bracket.at_once, 0, critical)
     return CriticalRate(critical, bracket.best, before)
 
 
-class _Bracket(NamedTuple):
+class Bracket(NamedTuple):
     """Where the critical rate lies, and the best of the rates that were tried.
 
     Attributes:
@@ -166,7 +166,7 @@ class _Bracket(NamedTuple):
     never: jax.Array
     at_once: jax.Array
 
-    def tried(self, rate: jax.Array, loss: jax.Array) -> "_Bracket":
+    def tried(self, rate: jax.Array, loss: jax.Array) -> "Bracket":
         """The same, with a rate whose loss is known."""
         better = loss < self.best_loss
         return self._replace(
@@ -189,41 +189,41 @@ def _loss_on_line(
     return loss_at
 
 
-def _doubled(
+def doubled(
     loss_at: Callable[[jax.Array], jax.Array],
     before: jax.Array,
     smallest: float,
     largest: float,
-) -> _Bracket:
+) -> Bracket:
     """Doubles the rate until the loss exceeds that before; a NaN exceeds it too."""
 
-    def grow(carry: tuple[_Bracket, jax.Array]) -> tuple[_Bracket, jax.Array]:
+    def grow(carry: tuple[Bracket, jax.Array]) -> tuple[Bracket, jax.Array]:
         bracket, _ = carry
         rate = 2 * bracket.high
         loss = loss_at(rate)
         return bracket._replace(low=bracket.high, high=rate).tried(rate, loss), loss
 
-    def may_grow(carry: tuple[_Bracket, jax.Array]) -> jax.Array:
+    def may_grow(carry: tuple[Bracket, jax.Array]) -> jax.Array:
         bracket, loss = carry
         return (loss <= before) & (2 * bracket.high <= largest)
 
     first = jnp.float32(smallest)
     loss = loss_at(first)
     zero, no = jnp.zeros_like(first), jnp.zeros((), bool)
-    start = _Bracket(zero, first, zero, before, no, ~(loss <= before))
+    start = Bracket(zero, first, zero, before, no, ~(loss <= before))
     bracket, loss = jax.lax.while_loop(may_grow, grow, (start.tried(first, loss), loss))
     return bracket._replace(never=loss <= before)
 
 
-def _bisected(
+def bisected(
     loss_at: Callable[[jax.Array], jax.Array],
     before: jax.Array,
-    bracket: _Bracket,
+    bracket: Bracket,
     refinements: int,
-) -> _Bracket:
+) -> Bracket:
     """Halves the bracket some times."""
 
-    def bisect(bracket: _Bracket, _: None) -> tuple[_Bracket, None]:
+    def bisect(bracket: Bracket, _: None) -> tuple[Bracket, None]:
         middle = (bracket.low + bracket.high) / 2
         loss = loss_at(middle)
         below = loss <= before
