@@ -335,6 +335,44 @@ def test_muon_has_two_parts_with_one_schedule():
     np.testing.assert_allclose(got, cosine(2), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(optax.adamw, optax.adamax, optax.radam, optax.amsgrad, optax.adabelief),
+        *(optax.lamb, optax.lars, optax.lion, optax.sgd, optax.rmsprop, optax.adan),
+        *(optax.adafactor, optax.novograd, optax.fromage, optax.optimistic_adam_v2),
+        *(optax.contrib.ademamix, optax.contrib.schedule_free_adamw),
+        lambda schedule: optax.contrib.mechanize(optax.adam(schedule)),
+        lambda schedule: optax.chain(optax.zero_nans(), optax.sgd(schedule, 0.9)),
+        lambda schedule: optax.flatten(optax.adam(schedule)),
+    ],
+)
+def test_the_schedule_in_any_optimizer_of_optaxs(make):
+    optimizer = make(COSINE)
+    state = optimizer.init(PARAMS)
+    for _ in range(3):
+        _, state = optimizer.update(ONES, state, PARAMS)
+    got = ow.learning_rate(state, schedule=COSINE)
+    np.testing.assert_allclose(got, cosine(2), rtol=1e-6)
+
+
+def test_a_line_search_multiplies():
+    def loss(x):
+        return 4 * jnp.sum(jnp.square(x))
+
+    optimizer = optax.chain(
+        optax.sgd(0.5), optax.scale_by_backtracking_linesearch(10, store_grad=True)
+    )
+    params = jnp.ones(2)
+    value, grad = jax.value_and_grad(loss)(params)
+    updates, state = optimizer.update(
+        grad, optimizer.init(params), params, value=value, grad=grad, value_fn=loss
+    )
+    rate = ow.learning_rate(state, schedule=0.5)
+    np.testing.assert_allclose(-updates, rate * grad, rtol=1e-5)
+    assert 0 < rate < 0.5
+
+
 def test_frozen_parameters_have_no_rate():
     state = split(optax.chain(A(), R(0.5)), optax.set_to_zero()).init(PARAMS)
     assert ow.learning_rates(state) == {"body": 0.5}

@@ -97,7 +97,8 @@ def learning_rates(
 
     A group is what has the same rate and the same factors. Its name is its label in
     `optax.partition`; labels of nested partitions, or of several in a chain, are joined
-    by "/". Partitions of the same labels are taken to be the same. What an
+    by "/". Partitions of the same labels are taken to be the same, and masks around two
+    whole optimizers not to overlap. What an
     `optax.masked` acts on is "masked_" and the place of its state, such as "masked_1"
     for the second of a chain, and the rest "unmasked_1": a state does not tell which
     parameters these are. Optimizers side by side in a dictionary go by its keys. A

@@ -15,9 +15,12 @@ from optax_warmup._state.find import bare, children
 from optax_warmup._state.groups import Group, Label, join, merged, possible
 
 _INJECTED = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
-# States of optax's that hold what they multiply by: a rate, or a factor.
-_RATES = (optax.ScaleByBacktrackingLinesearchState, optax.ScaleByZoomLinesearchState)
-_FACTORS = (optax.contrib.ReduceLROnPlateauState,)
+# States of optax's that hold what they multiply by, and in which field.
+_FACTORS = {
+    optax.contrib.ReduceLROnPlateauState: "scale",
+    optax.ScaleByBacktrackingLinesearchState: "learning_rate",
+    optax.ScaleByZoomLinesearchState: "learning_rate",
+}
 # Optimizers that give the same direction for gradients of any size: what scales their
 # input has no effect.
 _NORMALIZERS = (
@@ -30,7 +33,6 @@ _NORMALIZERS = (
 )
 _READ = (
     *_INJECTED,
-    *_RATES,
     *_FACTORS,
     optax.ScaleByScheduleState,
     optax.PartitionState,
@@ -54,10 +56,8 @@ def _walk(node: Any, path: str) -> list[Group]:
         return join(_below(node, path), [own])
     if isinstance(node, optax.ScaleByScheduleState):
         return [Group(counts={path: bare(node.count)})]
-    if isinstance(node, _RATES):
-        return [Group(rates={path: bare(node.learning_rate)})]
-    if isinstance(node, _FACTORS):
-        return [Group(factors={path: bare(node.scale)})]
+    if type(node) in _FACTORS:
+        return [Group(factors={path: bare(getattr(node, _FACTORS[type(node)]))})]
     if isinstance(node, _INJECTED):
         return _injected(node, path)
     if isinstance(node, optax.PartitionState):
