@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -35,7 +36,38 @@ def draw(x: jax.Array, samples: int | None) -> jax.Array:
     step = stride(x.size, samples)
     if step == 1:
         return x
-    index = np.unravel_index(np.arange(0, x.size, step), x.shape)
-    return x.at[tuple(i.astype(np.int32) for i in index)].get(
-        mode="promise_in_bounds", unique_indices=True, indices_are_sorted=True
+    return _taken(x, np.arange(0, x.size, step))
+
+
+def draw_flat(x: jax.Array, samples: int | None, multiple: int) -> jax.Array:
+    """The sample of an array as a vector; its end is repeated to fill up a multiple.
+
+    An array that is taken whole is taken by index, too, since it may be sharded; but
+    not where all of every array are asked for: so many indices would take more memory
+    than the array.
+    """
+    if samples is None:
+        flat = jnp.reshape(x, -1, out_sharding=_replicated(x, 1))
+        return jnp.pad(flat, (0, -x.size % multiple), mode="edge")
+    index = np.arange(0, x.size, stride(x.size, samples))
+    return _taken(x, np.pad(index, (0, -len(index) % multiple), mode="edge"))
+
+
+def _taken(x: jax.Array, index: np.ndarray) -> jax.Array:
+    """Coordinates of an array by their index in it when it is flat, in order."""
+    if x.ndim == 0:
+        return jnp.broadcast_to(x, index.shape)
+    places = np.unravel_index(index, x.shape)
+    return x.at[tuple(i.astype(np.int32) for i in places)].get(
+        mode="promise_in_bounds",
+        indices_are_sorted=True,
+        out_sharding=_replicated(x, 1),
     )
+
+
+def _replicated(x: jax.Array, ndim: int) -> jax.sharding.NamedSharding | None:
+    """On the mesh of an array with explicit axes, the place of a copy on every device."""
+    sharding = jax.typeof(x).sharding
+    if all(part is None for part in sharding.spec):
+        return None
+    return jax.sharding.NamedSharding(sharding.mesh, jax.P(*[None] * ndim))

@@ -56,7 +56,7 @@ class Decays:
         structure = jax.tree.structure(params)
         if not self._shown and structure != self._tried_for:
             few = jax.tree.map(
-                lambda p: jnp.ones((1,) * jnp.ndim(p), jnp.result_type(p)), params
+                lambda p: jnp.ones((1,) * jnp.ndim(p), _wide(p)), params
             )
             self._shown, self._tried_for = shown(self._inner, few), structure
             self._refuse_others()
@@ -140,3 +140,8 @@ def _ratio(before: list[Any], after: list[Any]) -> Shown | None:
 
 def _error(dtype: Any) -> float:
     return 2 * float(jnp.finfo(dtype).eps) if dtype.itemsize < 4 else _EXACT
+
+
+def _wide(param: Any) -> Any:
+    """float32 where a parameter has fewer bits."""
+    return jnp.promote_types(jnp.result_type(param), jnp.float32)

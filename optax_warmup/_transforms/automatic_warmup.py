@@ -61,6 +61,11 @@ class AutomaticWarmupState(NamedTuple):
     decay: jax.Array
     noise: jax.Array
 
+    @property
+    def recorded(self) -> dict[str, jax.Array]:
+        """What belongs in a record."""
+        return {"warmup_factor": self.factor, "coherence": self.coherence}
+
 
 def automatic_warmup(
     inner: optax.GradientTransformation,
