@@ -57,12 +57,26 @@ def _taken(x: jax.Array, index: np.ndarray) -> jax.Array:
     """Coordinates of an array by their index in it when it is flat, in order."""
     if x.ndim == 0:
         return jnp.broadcast_to(x, index.shape)
-    places = np.unravel_index(index, x.shape)
-    return x.at[tuple(i.astype(np.int32) for i in places)].get(
-        mode="promise_in_bounds",
+    places = [i.astype(np.int32) for i in np.unravel_index(index, x.shape)]
+    sharding = _replicated(x, 1)
+    if sharding is not None:  # a mesh with explicit axes
+        return x.at[tuple(places)].get(
+            mode="promise_in_bounds", indices_are_sorted=True, out_sharding=sharding
+        )
+    # The same as one operation instead of ten: programs have thousands of these.
+    axes = tuple(range(x.ndim))
+    # XLA:CPU would make a float32 copy of all of x to take some of it. Not of integers.
+    narrow = x.dtype == jnp.bfloat16
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint16) if narrow else x
+    drawn = jax.lax.gather(
+        bits,
+        np.stack(places, axis=-1),
+        jax.lax.GatherDimensionNumbers((), axes, axes),
+        slice_sizes=(1,) * x.ndim,
         indices_are_sorted=True,
-        out_sharding=_replicated(x, 1),
+        mode="promise_in_bounds",
     )
+    return jax.lax.bitcast_convert_type(drawn, x.dtype) if narrow else drawn
 
 
 def _replicated(x: jax.Array, ndim: int) -> jax.sharding.NamedSharding | None:

@@ -12,53 +12,74 @@ import jax.numpy as jnp
 import numpy as np
 
 from optax_warmup import _sample as sample
-from optax_warmup._record.layout import Layout
+from optax_warmup._record.layout import Layout, sampled_leaves
 
 _BLOCK = 32  # coordinates
 
 
 class Blocks(NamedTuple):
-    """Which leaves are sampled, and what each coordinate of the vector stands for.
+    """Which leaves are in the vector, and what each of its coordinates stands for.
 
     Attributes:
-        leaves: the indices of the leaves that have a second moment and coordinates.
-        weights: how many coordinates each one in the vector stands for, 0 where a
-            block is filled up, float32, shape (M,).
-        groups: the group of each block, shape (M / 32,).
+        sampled: the indices of the sampled leaves; their samples come first.
+        complete: of the small leaves that are not sampled, which follow them whole.
+        large: of the leaves that are too large for the vector to hold them whole.
+        weights: how many coordinates of the group each sampled one stands for, 0 where
+            a block is filled up, float32, shape (M,).
+        whole: whether a coordinate is one of a leaf that is there whole, bool,
+            shape (M + N,), where the N are those of the complete leaves.
+        groups: the group of each block, shape ((M + N) / 32,).
         samples: coordinates of a leaf, at most; None: all.
     """
 
-    leaves: tuple[int, ...]
+    sampled: tuple[int, ...]
+    complete: tuple[int, ...]
+    large: tuple[int, ...]
     weights: np.ndarray
+    whole: np.ndarray
     groups: np.ndarray
     samples: int | None
 
     @classmethod
     def of(cls, layout: Layout, nu: Sequence[Any]) -> "Blocks":
         """The blocks for second moments of some shapes, None where there is none."""
-        leaves = tuple(i for i, v in enumerate(nu) if v is not None and v.size)
-        weights, groups = [np.zeros(0, np.float32)], []
-        for leaf in leaves:
-            size = nu[leaf].size
-            drawn = sample.count(size, layout.samples)
-            some = np.zeros(drawn + -drawn % _BLOCK, np.float32)
-            some[:drawn] = size / drawn
-            weights.append(some)
-            groups += [layout.leaf_groups[leaf]] * (len(some) // _BLOCK)
+        owners, most = layout.leaf_groups, layout.samples
+        sizes = np.array([0 if v is None else v.size for v in nu], np.int64)
+        small = [most is None or size <= most for size in sizes]
+        sampled = sampled_leaves(owners, nu, most)
+        others = sorted(set(np.flatnonzero(sizes).tolist()) - set(sampled))
+        stands_for = _shares(owners, sizes, sampled)
+        weights, whole, groups = [np.zeros(0, np.float32)], [np.zeros(0, bool)], []
+        for leaf in (*sampled, *(leaf for leaf in others if small[leaf])):
+            drawn = sample.count(int(sizes[leaf]), most)
+            filled = np.arange(drawn + -drawn % _BLOCK) < drawn
+            whole.append(filled & small[leaf])
+            groups += [owners[leaf]] * (len(filled) // _BLOCK)
+            if leaf in stands_for:
+                weights.append(filled.astype(np.float32) * stands_for[leaf] / drawn)
         return cls(
-            leaves,
-            np.concatenate(weights),
-            np.array(groups, np.int32),
-            layout.samples,
+            sampled=tuple(sampled),
+            complete=tuple(leaf for leaf in others if small[leaf]),
+            large=tuple(leaf for leaf in np.flatnonzero(sizes) if not small[leaf]),
+            weights=np.concatenate(weights, dtype=np.float32),
+            whole=np.concatenate(whole),
+            groups=np.array(groups, np.int32),
+            samples=most,
         )
 
     def draw(self, arrays: Sequence[Any]) -> jax.Array:
-        """The samples of the leaves, float32 (or complex64), shape (M,)."""
-        if not self.leaves:
+        """The samples of the sampled leaves, float32 (or complex64), shape (M,)."""
+        return self._vector([arrays[leaf] for leaf in self.sampled])
+
+    def draw_complete(self, arrays: Sequence[Any]) -> jax.Array:
+        """The same with the complete leaves, shape (M + N,)."""
+        return self._vector([arrays[i] for i in (*self.sampled, *self.complete)])
+
+    def _vector(self, arrays: Sequence[Any]) -> jax.Array:
+        if not arrays:
             return jnp.zeros(0, jnp.float32)
         drawn = [
-            sample.draw_flat(jnp.asarray(arrays[leaf]), self.samples, _BLOCK)
-            for leaf in self.leaves
+            sample.draw_flat(jnp.asarray(x), self.samples, _BLOCK) for x in arrays
         ]
         return jnp.concatenate(
             [
@@ -67,10 +88,36 @@ class Blocks(NamedTuple):
             ]
         )
 
-    def total(self, columns: Sequence[jax.Array], groups: int) -> jax.Array:
-        """The weighted sums of columns (M,) by group, float32, (groups, columns)."""
-        sums = [
-            jnp.sum((x * self.weights).reshape(-1, _BLOCK), axis=1) for x in columns
-        ]
+    def estimated(self, columns: Sequence[jax.Array], groups: int) -> jax.Array:
+        """Sums over all coordinates, from columns (M,) of the sample; (groups, C)."""
+        return self._total([x * self.weights for x in columns], groups)
+
+    def exact(self, columns: Sequence[jax.Array], groups: int) -> jax.Array:
+        """Sums over the leaves that are there whole, of columns (M + N,)."""
+        return self._total([jnp.where(self.whole, x, 0) for x in columns], groups)
+
+    def largest(self, column: jax.Array, groups: int) -> jax.Array:
+        """The largest number of the leaves that are there whole, >= 0; (groups,)."""
+        rows = jnp.where(self.whole, column, 0).reshape(-1, _BLOCK)
+        return jnp.zeros(groups, jnp.float32).at[self.groups].max(jnp.max(rows, axis=1))
+
+    def _total(self, columns: Sequence[jax.Array], groups: int) -> jax.Array:
+        sums = [jnp.sum(x.reshape(-1, _BLOCK), axis=1) for x in columns]
         table = jnp.zeros((groups, len(columns)), jnp.float32)
-        return table.at[self.groups].add(jnp.stack(sums, axis=-1))
+        return table.at[self.groups[: len(sums[0])]].add(jnp.stack(sums, axis=-1))
+
+
+def _shares(
+    owners: Sequence[int], sizes: np.ndarray, sampled: Sequence[int]
+) -> dict[int, float]:
+    """How many coordinates of its group each sampled leaf stands for."""
+    everything: dict[int, int] = {}
+    chosen: dict[int, int] = {}
+    for leaf, size in enumerate(sizes.tolist()):
+        everything[owners[leaf]] = everything.get(owners[leaf], 0) + size
+        if leaf in set(sampled):
+            chosen[owners[leaf]] = chosen.get(owners[leaf], 0) + size
+    return {
+        leaf: sizes[leaf] * everything[owners[leaf]] / chosen[owners[leaf]]
+        for leaf in sampled
+    }

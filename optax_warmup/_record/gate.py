@@ -11,7 +11,7 @@ import jax.numpy as jnp
 def measured_if(
     due: jax.Array, measure: Callable[..., Any], old: Any, *operands: Any
 ) -> Any:
-    """measure(*operands) where `due`, else `old`, of the same structure.
+    """measure(*operands) where `due`, else `old`, of the same structure; None: zeros.
 
     Three things keep the step that is not due free:
     - the branch not taken returns an operand; zeros built there would let XLA turn the
@@ -21,7 +21,9 @@ def measured_if(
     - no derivative flows through a record, and a custom batching rule has none.
     """
     old, operands = jax.lax.stop_gradient((old, operands))
-    measure, operands = _without_closure(measure, operands)
+    measure, shape, operands = _without_closure(measure, operands)
+    if old is None:
+        old = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
 
     @jax.custom_batching.custom_vmap
     def gated(due: jax.Array, old: Any, operands: Any) -> Any:
@@ -55,21 +57,35 @@ def measured_if(
 
 def _without_closure(
     measure: Callable[..., Any], operands: tuple[Any, ...]
-) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+) -> tuple[Callable[..., Any], Any, tuple[Any, ...]]:
     """The same measurement with all that it closes over among its operands.
+
+    And the shapes of its result.
 
     A custom batching rule must be told of every traced value, and an optimizer may
     close over some: the rates of a sweep, for example.
     """
     traced, shape = jax.make_jaxpr(measure, return_shape=True)(*operands)
     structure = jax.tree.structure(shape)
+    jaxpr = _needed(traced.jaxpr)
 
     def explicit(consts: list[Any], *operands: Any) -> Any:
-        closed = jax.extend.core.ClosedJaxpr(traced.jaxpr, consts)
+        closed = jax.extend.core.ClosedJaxpr(jaxpr, consts)
         values = jax.extend.core.jaxpr_as_fun(closed)(*jax.tree.leaves(operands))
         return jax.tree.unflatten(structure, values)
 
-    return explicit, (jax.lax.stop_gradient(traced.consts), *operands)
+    return explicit, shape, (jax.lax.stop_gradient(traced.consts), *operands)
+
+
+def _needed(jaxpr: jax.extend.core.Jaxpr) -> jax.extend.core.Jaxpr:
+    """The operations that the result needs: XLA would find them as well, but later."""
+    needed = {id(var) for var in jaxpr.outvars}
+    kept = []
+    for equation in reversed(jaxpr.eqns):
+        if any(id(var) in needed for var in equation.outvars):
+            needed |= {id(var) for var in equation.invars}
+            kept.append(equation)
+    return jaxpr.replace(eqns=kept[::-1])
 
 
 _LARGE = 2**14  # coordinates; a copy of fewer costs nothing

@@ -112,10 +112,11 @@ class Layout:
         dtypes: list[list[Any]] = [[] for _ in names]
         for group, nu in zip(leaf_groups, adam.nu, strict=True):
             if nu is not None:
-                size = math.prod(nu.shape)
-                sizes[group] += size
-                sampled[group] += sample.count(size, options.samples)
+                sizes[group] += math.prod(nu.shape)
                 dtypes[group].append(nu.dtype)
+        for leaf in sampled_leaves(leaf_groups, adam.nu, options.samples):
+            drawn = sample.count(math.prod(adam.nu[leaf].shape), options.samples)
+            sampled[leaf_groups[leaf]] += drawn
         first = [mu.dtype for mu in adam.mu if mu is not None]
         kept = first or [nu.dtype for nu in adam.nu if nu is not None]
         return cls(
@@ -158,6 +159,33 @@ class Layout:
                 f"{cls.version}. Read it with the optax_warmup that wrote it."
             )
         return cls(**fields)
+
+
+# Leaves that are sampled, if no group would go without. Each takes some time to compile.
+_LEAVES = 256
+
+
+def sampled_leaves(
+    leaf_groups: Sequence[int], nu: Sequence[Any], samples: int | None
+) -> list[int]:
+    """The leaves that stand for all in the sampled columns, in order.
+
+    All that have a second moment, or where there are too many the largest of each
+    group.
+    """
+    by_group: dict[int, list[int]] = {}
+    for leaf, (group, v) in enumerate(zip(leaf_groups, nu, strict=True)):
+        if v is not None and math.prod(v.shape):
+            by_group.setdefault(group, []).append(leaf)
+    found = sorted(leaf for leaves in by_group.values() for leaf in leaves)
+    if samples is None or len(found) <= _LEAVES:
+        return found
+    most = max(1, _LEAVES // len(by_group))
+    return sorted(
+        leaf
+        for leaves in by_group.values()
+        for leaf in sorted(leaves, key=lambda i: -math.prod(nu[i].shape))[:most]
+    )
 
 
 def _most(options: Options) -> int:

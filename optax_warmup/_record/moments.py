@@ -50,21 +50,22 @@ def after(
     adam: Moments,
 ) -> tuple[jax.Array, jax.Array]:
     """The sums, float32 (groups, columns), and the histogram, float32 (BINS,)."""
-    new = {"nu": blocks.draw(adam.nu)}
+    new = {"nu": blocks.draw_complete(adam.nu)}
     if _averaged(adam):
-        new["mu"] = blocks.draw(_zeros_for_none(adam))
-    size = len(layout.groups)
-    columns = _sampled_columns(layout, _facts(layout, count, old, new))
-    sampled = blocks.total([columns[name] for name in OF_A_SAMPLE], size)
-    sums, largest = _whole_columns(layout, blocks, adam)
-    counts = _histogram(new["nu"], blocks.weights) if layout.histogram else None
+        new["mu"] = blocks.draw_complete(_zeros_for_none(adam))
+    sums, largest = _whole_columns(layout, blocks, new, adam)
+    of_sample = {name: x[: blocks.weights.size] for name, x in new.items()}
+    columns = _sampled_columns(layout, _facts(layout, count, old, of_sample))
+    ordered = [columns[name] for name in OF_A_SAMPLE]
+    sampled = blocks.estimated(ordered, len(layout.groups))
+    counts = _histogram(of_sample["nu"], blocks.weights) if layout.histogram else None
     if axis_name is not None:
         sums, sampled, counts = jax.lax.psum((sums, sampled, counts), axis_name)
         largest = jax.lax.pmax(largest, axis_name)
-    whole = {"nu": sums[0], "nu_max": largest, "mu_squared": sums[1]}
-    table = [whole[name] for name in OF_EVERY_COORDINATE]
+    whole = {"nu": sums[:, 0], "nu_max": largest, "mu_squared": sums[:, 1]}
+    table = jnp.stack([whole[name] for name in OF_EVERY_COORDINATE], axis=-1)
     return (
-        jnp.concatenate([jnp.stack(table, axis=-1), sampled], axis=-1),
+        jnp.concatenate([table, sampled], axis=-1),
         jnp.zeros(0, jnp.float32) if counts is None else counts,
     )
 
@@ -82,29 +83,33 @@ def _zeros_for_none(adam: Moments) -> list[Any]:
 
 
 def _whole_columns(
-    layout: Layout, blocks: Blocks, adam: Moments
+    layout: Layout, blocks: Blocks, new: Sample, adam: Moments
 ) -> tuple[jax.Array, jax.Array]:
-    """Sums of nu and mu**2, (2, groups), and the largest nu, (groups,).
+    """Sums of nu and mu**2, (groups, 2), and the largest nu, (groups,).
 
-    Each leaf is reduced to scalars before anything is stacked, so that XLA combines the
-    collectives of sharded leaves into one for the sums and one for the maxima.
+    Small leaves are in the vector whole. Each large one is reduced to scalars before
+    anything is stacked, so that XLA combines the collectives of sharded leaves into one
+    for the sums and one for the maxima.
     """
     size = len(layout.groups)
-    sums, largest = jnp.zeros((2, size), jnp.float32), jnp.zeros(size, jnp.float32)
-    if not blocks.leaves:
+    mu = new.get("mu", jnp.full_like(new["nu"], jnp.nan))
+    sums = blocks.exact([new["nu"], _dot(mu, mu)], size)
+    largest = blocks.largest(new["nu"], size)
+    if not blocks.large:
         return sums, largest
-    groups = np.array([layout.leaf_groups[leaf] for leaf in blocks.leaves])
-    of_leaves, maxima = [], []
-    for leaf in blocks.leaves:
-        nu, mu = jnp.asarray(adam.nu[leaf]), adam.mu[leaf]
-        squares = jnp.float32(jnp.nan) if mu is None else _sum_of_squares(mu)
-        of_leaves.append(jnp.stack([jnp.sum(nu, dtype=jnp.float32), squares]))
+    pairs, maxima = [], []
+    for leaf in blocks.large:
+        nu = adam.nu[leaf]
+        pairs += [jnp.sum(nu, dtype=jnp.float32), _sum_of_squares(adam.mu[leaf])]
         maxima.append(jnp.max(nu).astype(jnp.float32))
-    sums = sums.at[:, groups].add(jnp.stack(of_leaves, axis=-1))
+    groups = np.array([layout.leaf_groups[leaf] for leaf in blocks.large])
+    sums = sums.at[groups].add(jnp.stack(pairs).reshape(-1, 2))
     return sums, largest.at[groups].max(jnp.stack(maxima))
 
 
-def _sum_of_squares(x: jax.Array) -> jax.Array:
+def _sum_of_squares(x: jax.Array | None) -> jax.Array:
+    if x is None:
+        return jnp.float32(jnp.nan)
     if jnp.iscomplexobj(x):
         return _sum_of_squares(x.real) + _sum_of_squares(x.imag)
     return jnp.sum(jnp.square(x.astype(jnp.float32)))
@@ -195,7 +200,7 @@ def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
 def _histogram(nu: jax.Array, weights: np.ndarray) -> jax.Array:
     """How many coordinates have which binary exponent, about, shape (BINS,)."""
     # The exponent is read off the bits: exact, and cheaper than a logarithm.
-    bits = jax.lax.bitcast_convert_type(nu.real, jnp.int32)
+    bits = jax.lax.bitcast_convert_type(nu, jnp.int32)
     exponent = jnp.bitwise_and(jnp.right_shift(bits, 23), 0xFF) - 127
     index = jnp.clip((exponent - LOWEST_EXPONENT) // 2, 0, BINS - 1)
     return jnp.zeros(BINS, jnp.float32).at[index].add(weights)

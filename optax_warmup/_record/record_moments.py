@@ -197,8 +197,7 @@ def record_moments(
 
         # What this update overwrites is read first, and only then does it begin.
         operands = (updates, state.inner_state, params)
-        nothing = _zeros_like(jax.eval_shape(before, *operands))
-        sample = measured_if(due, before, nothing, *operands)
+        sample = measured_if(due, before, None, *operands)
         inner_state = after(sample["nu"], state.inner_state)
         new_updates, inner_state = inner.update(updates, inner_state, params, **extra)
 
@@ -271,10 +270,6 @@ def _moved(old: Moments, new: Moments) -> jax.Array:
 
 def _next(clock: jax.Array, moved: jax.Array) -> jax.Array:
     return jnp.where(moved, optax.safe_increment(clock), clock)
-
-
-def _zeros_like(shapes: Any) -> Any:
-    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 
 def _write(table: jax.Array, row: jax.Array, index: jax.Array) -> jax.Array:
