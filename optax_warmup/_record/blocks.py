@@ -4,6 +4,7 @@ What is computed of a vector costs the same to compile for ten leaves and for a
 thousand.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -98,12 +99,17 @@ class Blocks(NamedTuple):
 
     def largest(self, column: jax.Array, groups: int) -> jax.Array:
         """The largest number of the leaves that are there whole, >= 0; (groups,)."""
+        largest = jnp.zeros(groups, jnp.float32)
+        if not self.groups.size:
+            return largest
         rows = jnp.where(self.whole, column, 0).reshape(-1, _BLOCK)
-        return jnp.zeros(groups, jnp.float32).at[self.groups].max(jnp.max(rows, axis=1))
+        return largest.at[self.groups].max(jnp.max(rows, axis=1))
 
     def _total(self, columns: Sequence[jax.Array], groups: int) -> jax.Array:
-        sums = [jnp.sum(x.reshape(-1, _BLOCK), axis=1) for x in columns]
         table = jnp.zeros((groups, len(columns)), jnp.float32)
+        if not self.groups.size:
+            return table
+        sums = [jnp.sum(x.reshape(-1, _BLOCK), axis=1) for x in columns]
         return table.at[self.groups[: len(sums[0])]].add(jnp.stack(sums, axis=-1))
 
 
@@ -111,13 +117,12 @@ def _shares(
     owners: Sequence[int], sizes: np.ndarray, sampled: Sequence[int]
 ) -> dict[int, float]:
     """How many coordinates of its group each sampled leaf stands for."""
-    everything: dict[int, int] = {}
-    chosen: dict[int, int] = {}
-    for leaf, size in enumerate(sizes.tolist()):
-        everything[owners[leaf]] = everything.get(owners[leaf], 0) + size
-        if leaf in set(sampled):
-            chosen[owners[leaf]] = chosen.get(owners[leaf], 0) + size
+    everything, chosen = Counter[int](), Counter[int]()
+    for owner, size in zip(owners, sizes.tolist(), strict=True):
+        everything[owner] += size
+    for leaf in sampled:
+        chosen[owners[leaf]] += int(sizes[leaf])
     return {
-        leaf: sizes[leaf] * everything[owners[leaf]] / chosen[owners[leaf]]
+        leaf: float(sizes[leaf]) * everything[owners[leaf]] / chosen[owners[leaf]]
         for leaf in sampled
     }

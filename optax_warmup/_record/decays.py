@@ -48,17 +48,18 @@ class Decays:
             for name, value in given.items()
         }
         self._shown = shown(inner, jnp.ones(1))
-        self._tried_for: Any = None
+        self._tried_for: list[Any] = []
         self._refuse_others()
 
     def for_params(self, params: Any, averaged: bool) -> tuple[float, float]:
         """(b1, b2); b1 is 0 where the optimizer keeps no first moment."""
         structure = jax.tree.structure(params)
-        if not self._shown and structure != self._tried_for:
+        if not self._shown and structure not in self._tried_for:
             few = jax.tree.map(
                 lambda p: jnp.ones((1,) * jnp.ndim(p), _wide(p)), params
             )
-            self._shown, self._tried_for = shown(self._inner, few), structure
+            self._shown = shown(self._inner, few)
+            self._tried_for.append(structure)
             self._refuse_others()
         return (self._one("b1") if averaged else 0.0), self._one("b2")
 

@@ -99,6 +99,8 @@ def after(first: jax.Array, tree: Any) -> Any:
     too early). So the array is made to depend on `first`, by a comparison that always
     holds, which XLA cannot know: there are no fewer than 0 leading zeros in a number.
     """
+    if not first.size:
+        return tree
     number = jnp.ravel(first)[0].real.astype(jnp.float32)
     bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(number), jnp.int32)
     holds = jnp.minimum(jax.lax.clz(bits), 0) == 0

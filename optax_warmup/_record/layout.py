@@ -13,7 +13,7 @@ import numpy as np
 
 from optax_warmup import _sample as sample
 from optax_warmup._record import groups as grouping, slots
-from optax_warmup._record.options import Options
+from optax_warmup._record.options import OWNER, Options
 from optax_warmup._state.moments import Moments
 
 # The columns of a row. A column that ends in _max is a maximum, all others are sums.
@@ -26,6 +26,7 @@ OF_A_SAMPLE = (
     "direction_squared",
     "denominator",
     "eps_dominated",
+    "sampled_nu",
     "gradient_squared",
     "normalized_gradient_squared",
     "gradient_times_previous",
@@ -64,7 +65,6 @@ class Layout:
             "" where a group has none.
         leaf_groups: for each parameter leaf, the index of its group.
         columns: the names of the sums.
-        scalars: the names of what the optimizer's states declare, one column each.
         b1, b2, eps: Adam's own; b1 is 0 for rmsprop.
         corrected: whether the optimizer corrects the bias of its moments.
         averaged: whether it has first moments; rmsprop has none, and puts eps under the
@@ -81,7 +81,6 @@ class Layout:
     sampled: Sequence[int]
     dtypes: Sequence[str]
     leaf_groups: Sequence[int]
-    scalars: Sequence[str]
     b1: float
     b2: float
     eps: float
@@ -103,11 +102,11 @@ class Layout:
         decays: tuple[float, float],
         tree: Any,
         adam: Moments,
-        scalars: Sequence[str],
     ) -> "Layout":
         """The layout for parameters, or updates, of some tree."""
         b1, b2 = decays
         names, leaf_groups = grouping.groups_of(tree, options.groups, _most(options))
+        _require_floats(tree, adam)
         sizes, sampled = [0] * len(names), [0] * len(names)
         dtypes: list[list[Any]] = [[] for _ in names]
         for group, nu in zip(leaf_groups, adam.nu, strict=True):
@@ -125,7 +124,6 @@ class Layout:
             sampled=tuple(sampled),
             dtypes=tuple(_least_precise(some) for some in dtypes),
             leaf_groups=leaf_groups,
-            scalars=tuple(scalars),
             b1=b1 if first else 0.0,
             b2=b2,
             eps=options.eps,
@@ -194,9 +192,20 @@ def _most(options: Options) -> int:
     return max(1, _TABLE_BYTES // (4 * len(COLUMNS) * rows))
 
 
+def _require_floats(tree: Any, adam: Moments) -> None:
+    """Refuses moments of integers: optax rounds them to whole numbers, 0 mostly."""
+    for path, nu in zip(grouping.paths_of(tree), adam.nu, strict=True):
+        if nu is not None and not jnp.issubdtype(nu.dtype, jnp.inexact):
+            raise ValueError(
+                f"{OWNER}: the parameter {path!r} has dtype {nu.dtype}, and so have "
+                "its moments, which cannot hold an average. Leave it out of Adam, with "
+                "optax.partition or optax.masked."
+            )
+
+
 def _epsilon(dtype: Any) -> float:
-    """The spacing of a dtype at 1; 1 for integers (optax makes floats of them)."""
-    return float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.inexact) else 1.0
+    """The spacing of a dtype at 1."""
+    return float(jnp.finfo(dtype).eps)
 
 
 def _least_precise(dtypes: list[Any]) -> str:
@@ -208,5 +217,4 @@ def _recoverable(dtypes: list[Any], decay: float) -> bool:
 
     m is rounded by eps / 2 of itself at most, which the division enlarges.
     """
-    floats = [d for d in dtypes if jnp.issubdtype(d, jnp.inexact)]
-    return all(_epsilon(dtype) < 0.25 * (1 - decay) for dtype in floats)
+    return all(_epsilon(dtype) < 0.25 * (1 - decay) for dtype in dtypes)

@@ -31,7 +31,7 @@ Sample = dict[str, jax.Array]
 def before(blocks: Blocks, adam: Moments, updates: Any, params: Any) -> Sample:
     """Samples of the old moments and parameters and of the updates that will come."""
     drawn = {
-        "nu": blocks.draw(adam.nu),
+        "nu": blocks.draw(_real(adam.nu)),
         "update": blocks.draw(jax.tree.leaves(updates)),
     }
     if _averaged(adam):
@@ -50,7 +50,7 @@ def after(
     adam: Moments,
 ) -> tuple[jax.Array, jax.Array]:
     """The sums, float32 (groups, columns), and the histogram, float32 (BINS,)."""
-    new = {"nu": blocks.draw_complete(adam.nu)}
+    new = {"nu": blocks.draw_complete(_real(adam.nu))}
     if _averaged(adam):
         new["mu"] = blocks.draw_complete(_zeros_for_none(adam))
     sums, largest = _whole_columns(layout, blocks, new, adam)
@@ -64,10 +64,7 @@ def after(
         largest = jax.lax.pmax(largest, axis_name)
     whole = {"nu": sums[:, 0], "nu_max": largest, "mu_squared": sums[:, 1]}
     table = jnp.stack([whole[name] for name in OF_EVERY_COORDINATE], axis=-1)
-    return (
-        jnp.concatenate([table, sampled], axis=-1),
-        jnp.zeros(0, jnp.float32) if counts is None else counts,
-    )
+    return jnp.concatenate([table, sampled], axis=-1), counts
 
 
 def _averaged(adam: Moments) -> bool:
@@ -80,6 +77,11 @@ def _zeros_for_none(adam: Moments) -> list[Any]:
         jnp.zeros_like(v) if m is None and v is not None else m
         for m, v in zip(adam.mu, adam.nu, strict=True)
     ]
+
+
+def _real(nu: Sequence[Any]) -> list[Any]:
+    """Second moments; optax keeps those of complex parameters as complex numbers."""
+    return [v.real if v is not None and jnp.iscomplexobj(v) else v for v in nu]
 
 
 def _whole_columns(
@@ -99,7 +101,7 @@ def _whole_columns(
         return sums, largest
     pairs, maxima = [], []
     for leaf in blocks.large:
-        nu = adam.nu[leaf]
+        (nu,) = _real([adam.nu[leaf]])
         pairs += [jnp.sum(nu, dtype=jnp.float32), _sum_of_squares(adam.mu[leaf])]
         maxima.append(jnp.max(nu).astype(jnp.float32))
     groups = np.array([layout.leaf_groups[leaf] for leaf in blocks.large])
@@ -118,6 +120,7 @@ def _sum_of_squares(x: jax.Array | None) -> jax.Array:
 class _Facts(NamedTuple):
     """What the sampled columns are made of; arrays of shape (M,)."""
 
+    nu: jax.Array
     gradient: jax.Array
     direction: jax.Array
     previous: jax.Array  # the direction before; 0 at the first update
@@ -138,6 +141,7 @@ def _facts(layout: Layout, count: jax.Array, old: Sample, new: Sample) -> _Facts
     gradient = _gradient(layout, old, new)
     first = new["mu"] / _correction(layout, layout.b1, now) if "mu" in new else gradient
     return _Facts(
+        nu=new["nu"],
         gradient=gradient,
         direction=first / denominator,
         previous=_previous(layout, now, old),
@@ -179,6 +183,7 @@ def _sampled_columns(layout: Layout, x: _Facts) -> Sample:
         "denominator": x.denominator,
         # NaN where nu is, as all others are
         "eps_dominated": jnp.where(jnp.isnan(x.root), x.root, dominated),
+        "sampled_nu": x.nu,
         "gradient_squared": _dot(x.gradient, x.gradient),
         "normalized_gradient_squared": _dot(x.gradient, x.gradient)
         / jnp.square(jnp.maximum(x.root, x.threshold)),

@@ -36,18 +36,18 @@ class RecordMomentsState(NamedTuple):
             less than in the row before, the moments were reset in between.
         learning_rate: the rate that the states tell, NaN where none does or several
             do, float32, shape (rows + 1,).
-        scalars: what the states declare, such as the factor of a warmup, float32,
-            shape (rows + 1, scalars).
+        scalars: what the states declare, such as the factor of a warmup: a dictionary
+            of float32 arrays, shape (rows + 1,).
         sums: the sums over each group's coordinates, float32, shape
             (rows + 1, groups, columns).
         histogram: about how many coordinates have nu in each bin of two octaves,
-            float32, shape (rows + 1, 32), or (rows + 1, 0) where it is off.
+            float32, shape (rows + 1, 32); None where it is off.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
         >>> state = ow.record_moments(optax.adam(1e-3)).init({"w": jnp.ones(3)})
         >>> state.sums.shape
-        (449, 1, 15)
+        (449, 1, 16)
     """
 
     inner_state: optax.OptState
@@ -56,9 +56,9 @@ class RecordMomentsState(NamedTuple):
     steps: jax.Array
     counts: jax.Array
     learning_rate: jax.Array
-    scalars: jax.Array
+    scalars: dict[str, jax.Array]
     sums: jax.Array
-    histogram: jax.Array
+    histogram: jax.Array | None
 
 
 def record_moments(
@@ -154,16 +154,14 @@ def record_moments(
     )
     decays = Decays(inner, b1=b1, b2=b2)
 
-    def layout_of(tree: Any, adam: Moments, inner_state: optax.OptState) -> Layout:
+    def layout_of(tree: Any, adam: Moments) -> Layout:
         averaged = any(mu is not None for mu in adam.mu)
-        known = decays.for_params(tree, averaged)
-        scalars = tuple(recorded_scalars(inner_state))
-        return Layout.of(options, known, tree, adam, scalars)
+        return Layout.of(options, decays.for_params(tree, averaged), tree, adam)
 
     def init_fn(params: optax.Params) -> RecordMomentsState:
         inner_state = inner.init(params)
-        adam = moments_of(inner_state, params)
-        return _empty(layout_of(params, adam, inner_state), inner_state)
+        layout = layout_of(params, moments_of(inner_state, params))
+        return _empty(layout, inner_state)
 
     def update_fn(
         updates: optax.Updates,
@@ -183,7 +181,7 @@ def record_moments(
             return updates, state._replace(
                 inner_state=inner_state, updates=_next(clock, moved)
             )
-        layout = layout_of(updates, adam, state.inner_state)
+        layout = layout_of(updates, adam)
         blocks = Blocks.of(layout, adam.nu)
         due, row = slots.slot(clock, layout.bits, layout.steps, layout.also)
         due &= record
@@ -208,22 +206,26 @@ def record_moments(
         sums, histogram = measured_if(
             due,
             partial(moments.after, layout, blocks, axis_name),
-            (state.sums[-1], state.histogram[-1]),
+            jax.tree.map(lambda table: table[-1], (state.sums, state.histogram)),
             count,
             sample,
             new,
         )
+        new_rows = {
+            "steps": jnp.where(due, clock, -1),
+            "counts": count,
+            "learning_rate": _rate(inner_state),
+            "scalars": recorded_scalars(inner_state),
+            "sums": sums,
+            "histogram": histogram,
+        }
         row = jnp.where(due, row, state.steps.shape[0] - 1)
+        tables = {
+            name: jax.tree.map(partial(_write, row), getattr(state, name), value)
+            for name, value in new_rows.items()
+        }
         return new_updates, RecordMomentsState(
-            inner_state,
-            state.layout,
-            updates=_next(clock, moved),
-            steps=_write(state.steps, jnp.where(due, clock, -1), row),
-            counts=_write(state.counts, count, row),
-            learning_rate=_write(state.learning_rate, _rate(inner_state), row),
-            scalars=_write(state.scalars, _scalars(inner_state), row),
-            sums=_write(state.sums, sums, row),
-            histogram=_write(state.histogram, histogram, row),
+            inner_state, state.layout, updates=_next(clock, moved), **tables
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -232,7 +234,6 @@ def record_moments(
 def _empty(layout: Layout, inner_state: optax.OptState) -> RecordMomentsState:
     """A record without rows."""
     rows, size = layout.rows, len(layout.groups)
-    bins = BINS if layout.histogram else 0
     return RecordMomentsState(
         inner_state,
         layout.encode(),
@@ -240,9 +241,14 @@ def _empty(layout: Layout, inner_state: optax.OptState) -> RecordMomentsState:
         steps=jnp.full(rows, -1, jnp.int32),
         counts=jnp.zeros(rows, jnp.int32),
         learning_rate=jnp.full(rows, jnp.nan, jnp.float32),
-        scalars=jnp.full((rows, len(layout.scalars)), jnp.nan, jnp.float32),
+        scalars={
+            name: jnp.full(rows, jnp.nan, jnp.float32)
+            for name in recorded_scalars(inner_state)
+        },
         sums=jnp.zeros((rows, size, len(layout.columns)), jnp.float32),
-        histogram=jnp.zeros((rows, bins), jnp.float32),
+        histogram=jnp.zeros((rows, BINS), jnp.float32)
+        if layout.histogram
+        else None,
     )
 
 
@@ -272,7 +278,7 @@ def _next(clock: jax.Array, moved: jax.Array) -> jax.Array:
     return jnp.where(moved, optax.safe_increment(clock), clock)
 
 
-def _write(table: jax.Array, row: jax.Array, index: jax.Array) -> jax.Array:
+def _write(index: jax.Array, table: jax.Array, row: jax.Array) -> jax.Array:
     row = jnp.asarray(row, table.dtype)
     return jax.lax.dynamic_update_index_in_dim(table, row, index, 0)
 
@@ -282,8 +288,3 @@ def _rate(inner_state: optax.OptState) -> jax.Array:
     rates = list(learning_rates(inner_state).values())
     return jnp.float32(rates[0]) if len(rates) == 1 else jnp.float32(jnp.nan)
 
-
-def _scalars(inner_state: optax.OptState) -> jax.Array:
-    """What the states declare, float32, shape (scalars,)."""
-    values = recorded_scalars(inner_state).values()
-    return jnp.stack([jnp.float32(x) for x in values]) if values else jnp.zeros(0)
