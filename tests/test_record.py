@@ -566,7 +566,7 @@ def test_what_is_sampled_stands_for_the_whole():
         estimated |= {"update_to_weight", "angular_update", "gradient_to_nu_ratio"}
         estimated |= {"parameter_rms", "gradient_rms", "gradient_norm"}
         if name.startswith("gradient"):  # a few coordinates make most of it
-            np.testing.assert_allclose(sampled, values, rtol=0.25)
+            np.testing.assert_allclose(sampled, values, rtol=0.4)
         elif name in estimated:
             np.testing.assert_allclose(sampled, values, rtol=0.05, atol=0.03)
         else:
