@@ -100,7 +100,7 @@ def oracle(grads, params=PARAMS):
                 rate * row[k]["update_rms"] / row[k]["parameter_rms"]
             )
             row[k]["applied_rate"], row[k]["applied_decay"] = rate, 0.0
-            row[k]["update_explained"] = 1.0 if rate else np.nan
+            row[k]["update_explained"] = 1.0
             previous[k], mean_before[k] = direction, nu_hat.mean()
         rows.append(row)
     return rows

@@ -79,9 +79,7 @@ class Blocks(NamedTuple):
     def _vector(self, arrays: Sequence[Any]) -> jax.Array:
         if not arrays:
             return jnp.zeros(0, jnp.float32)
-        drawn = [
-            sample.draw_flat(jnp.asarray(x), self.samples, _BLOCK) for x in arrays
-        ]
+        drawn = [sample.draw_flat(jnp.asarray(x), self.samples, _BLOCK) for x in arrays]
         return jnp.concatenate(
             [
                 x.astype(jnp.complex64 if jnp.iscomplexobj(x) else jnp.float32)

@@ -55,9 +55,7 @@ class Decays:
         """(b1, b2); b1 is 0 where the optimizer keeps no first moment."""
         structure = jax.tree.structure(params)
         if not self._shown and structure not in self._tried_for:
-            few = jax.tree.map(
-                lambda p: jnp.ones((1,) * jnp.ndim(p), _wide(p)), params
-            )
+            few = jax.tree.map(lambda p: jnp.ones((1,) * jnp.ndim(p), _wide(p)), params)
             self._shown = shown(self._inner, few)
             self._tried_for.append(structure)
             self._refuse_others()
@@ -93,7 +91,9 @@ class Decays:
                 )
 
 
-def shown(inner: optax.GradientTransformationExtraArgs, params: Any) -> dict[str, Shown]:
+def shown(
+    inner: optax.GradientTransformationExtraArgs, params: Any
+) -> dict[str, Shown]:
     """b1 and b2 as trying an optimizer shows them, without those that it does not.
 
     After a gradient of 1 and one of 0 the moments are b1 and b2 times what they were,

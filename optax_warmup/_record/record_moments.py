@@ -246,9 +246,7 @@ def _empty(layout: Layout, inner_state: optax.OptState) -> RecordMomentsState:
             for name in recorded_scalars(inner_state)
         },
         sums=jnp.zeros((rows, size, len(layout.columns)), jnp.float32),
-        histogram=jnp.zeros((rows, BINS), jnp.float32)
-        if layout.histogram
-        else None,
+        histogram=jnp.zeros((rows, BINS), jnp.float32) if layout.histogram else None,
     )
 
 
@@ -287,4 +285,3 @@ def _rate(inner_state: optax.OptState) -> jax.Array:
     """The one rate the optimizer remembers, NaN where there is none or several."""
     rates = list(learning_rates(inner_state).values())
     return jnp.float32(rates[0]) if len(rates) == 1 else jnp.float32(jnp.nan)
-

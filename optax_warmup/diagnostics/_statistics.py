@@ -120,7 +120,7 @@ def _of_updates(mean: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {
         "applied_rate": rate,
         "applied_decay": decay,
-        "update_explained": explained / u2,
+        "update_explained": np.where((u2 == 0) & (d2 > 0), 1, explained / u2),
         "parameter_rms": weights,
         "update_to_weight": update / weights,
         "angular_update": np.arctan2(across, weights + along),
@@ -132,12 +132,15 @@ def learning_rate(told: np.ndarray, overall: dict[str, np.ndarray]) -> np.ndarra
 
     Where both agree, what the states tell is exact. Where the updates are certainly a
     multiple of Adam's direction and tell another rate, a part of the optimizer scales
-    them without saying so. (They are no multiple of it where Adam looks ahead, as
-    nadam, or each group has a rate of its own.)
+    them without saying so. They are no multiple of it where Adam looks ahead, as nadam
+    (whose first update alone is one), or where groups have rates of their own.
     """
     applied, explained = overall["applied_rate"], overall["update_explained"]
     applied = np.where(np.abs(applied + 1) < 1e-3, np.nan, applied)  # a bare Adam
+    if not len(told):
+        return told
     with np.errstate(invalid="ignore"):
         agree = np.abs(applied - told) <= 0.01 * np.abs(told)
-        certain = (explained > _CERTAIN) & ~np.isnan(applied)
+        multiple = explained > _CERTAIN
+        certain = multiple & (multiple.mean() > 0.5) & ~np.isnan(applied)
     return np.where(np.isnan(told) | (certain & ~agree), applied, told)
