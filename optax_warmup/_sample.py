@@ -80,8 +80,9 @@ def _taken(x: jax.Array, index: np.ndarray) -> jax.Array:
 
 
 def _replicated(x: jax.Array, ndim: int) -> jax.sharding.NamedSharding | None:
-    """On the mesh of an array with explicit axes, the place of a copy on every device."""
+    """Where a copy on every device lies, if the array's mesh has explicit axes."""
     sharding = jax.typeof(x).sharding
     if all(part is None for part in sharding.spec):
         return None
-    return jax.sharding.NamedSharding(sharding.mesh, jax.P(*[None] * ndim))
+    nowhere = jax.sharding.PartitionSpec(*[None] * ndim)  # type: ignore[no-untyped-call]
+    return jax.sharding.NamedSharding(sharding.mesh, nowhere)

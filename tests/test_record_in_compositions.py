@@ -156,6 +156,10 @@ def test_rmsprop_needs_no_gradients_but_its_squares():
     settled = history.steps > 60
     normalized = history.overall["normalized_gradient_rms"][settled]
     np.testing.assert_allclose(normalized, 1, atol=0.12)
+    accumulated = optax.MultiSteps(optax.rmsprop(1e-3, decay=B2), 4)
+    history = recorded(ow.record_moments(accumulated, b2=B2), 40)
+    np.testing.assert_array_equal(history.steps, np.arange(10))
+    np.testing.assert_allclose(history.learning_rate, 1e-3, rtol=1e-4)
 
 
 def test_a_reset_of_the_moments_is_an_event_in_the_record():

@@ -50,18 +50,20 @@ class Blocks(NamedTuple):
         sampled = sampled_leaves(owners, nu, most)
         others = sorted(set(np.flatnonzero(sizes).tolist()) - set(sampled))
         stands_for = _shares(owners, sizes, sampled)
-        weights, whole, groups = [np.zeros(0, np.float32)], [np.zeros(0, bool)], []
+        weights: list[np.ndarray] = [np.zeros(0, np.float32)]
+        whole: list[np.ndarray] = [np.zeros(0, bool)]
+        groups: list[int] = []
         for leaf in (*sampled, *(leaf for leaf in others if small[leaf])):
             drawn = sample.count(int(sizes[leaf]), most)
             filled = np.arange(drawn + -drawn % _BLOCK) < drawn
             whole.append(filled & small[leaf])
             groups += [owners[leaf]] * (len(filled) // _BLOCK)
             if leaf in stands_for:
-                weights.append(filled.astype(np.float32) * stands_for[leaf] / drawn)
+                weights.append(filled * (stands_for[leaf] / drawn))
         return cls(
             sampled=tuple(sampled),
             complete=tuple(leaf for leaf in others if small[leaf]),
-            large=tuple(leaf for leaf in np.flatnonzero(sizes) if not small[leaf]),
+            large=tuple(i for i, size in enumerate(sizes) if size and not small[i]),
             weights=np.concatenate(weights, dtype=np.float32),
             whole=np.concatenate(whole),
             groups=np.array(groups, np.int32),

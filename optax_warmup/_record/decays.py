@@ -140,7 +140,8 @@ def _ratio(before: list[Any], after: list[Any]) -> Shown | None:
 
 
 def _error(dtype: Any) -> float:
-    return 2 * float(jnp.finfo(dtype).eps) if dtype.itemsize < 4 else _EXACT
+    info = jnp.finfo(dtype)  # type: ignore[no-untyped-call]
+    return 2 * float(info.eps) if dtype.itemsize < 4 else _EXACT
 
 
 def _wide(param: Any) -> Any:

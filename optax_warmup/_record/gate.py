@@ -85,7 +85,9 @@ def _needed(jaxpr: jax.extend.core.Jaxpr) -> jax.extend.core.Jaxpr:
         if any(id(var) in needed for var in equation.outvars):
             needed |= {id(var) for var in equation.invars}
             kept.append(equation)
-    return jaxpr.replace(eqns=kept[::-1])
+    shorter: jax.extend.core.Jaxpr
+    shorter = jaxpr.replace(eqns=kept[::-1])  # type: ignore[no-untyped-call]
+    return shorter
 
 
 _LARGE = 2**14  # coordinates; a copy of fewer costs nothing

@@ -159,7 +159,7 @@ class Layout:
         return cls(**fields)
 
 
-# Leaves that are sampled, if no group would go without. Each takes some time to compile.
+# Leaves that are sampled, if no group would go without; each takes time to compile.
 _LEAVES = 256
 
 
@@ -205,7 +205,8 @@ def _require_floats(tree: Any, adam: Moments) -> None:
 
 def _epsilon(dtype: Any) -> float:
     """The spacing of a dtype at 1."""
-    return float(jnp.finfo(dtype).eps)
+    info = jnp.finfo(dtype)  # type: ignore[no-untyped-call]
+    return float(info.eps)
 
 
 def _least_precise(dtypes: list[Any]) -> str:

@@ -48,8 +48,8 @@ def after(
     count: jax.Array,
     old: Sample,
     adam: Moments,
-) -> tuple[jax.Array, jax.Array]:
-    """The sums, float32 (groups, columns), and the histogram, float32 (BINS,)."""
+) -> tuple[jax.Array, jax.Array | None]:
+    """The sums, float32 (groups, columns); the histogram, float32 (BINS,), or None."""
     new = {"nu": blocks.draw_complete(_real(adam.nu))}
     if _averaged(adam):
         new["mu"] = blocks.draw_complete(_zeros_for_none(adam))
@@ -60,8 +60,9 @@ def after(
     sampled = blocks.estimated(ordered, len(layout.groups))
     counts = _histogram(of_sample["nu"], blocks.weights) if layout.histogram else None
     if axis_name is not None:
-        sums, sampled, counts = jax.lax.psum((sums, sampled, counts), axis_name)
-        largest = jax.lax.pmax(largest, axis_name)
+        totals = jax.lax.psum((sums, sampled, counts), axis_name)  # type: ignore[no-untyped-call]
+        sums, sampled, counts = totals
+        largest = jax.lax.pmax(largest, axis_name)  # type: ignore[no-untyped-call]
     whole = {"nu": sums[:, 0], "nu_max": largest, "mu_squared": sums[:, 1]}
     table = jnp.stack([whole[name] for name in OF_EVERY_COORDINATE], axis=-1)
     return jnp.concatenate([table, sampled], axis=-1), counts
@@ -114,7 +115,8 @@ def _sum_of_squares(x: jax.Array | None) -> jax.Array:
         return jnp.float32(jnp.nan)
     if jnp.iscomplexobj(x):
         return _sum_of_squares(x.real) + _sum_of_squares(x.imag)
-    return jnp.sum(jnp.square(x.astype(jnp.float32)))
+    total: jax.Array = jnp.sum(jnp.square(x.astype(jnp.float32)))
+    return total
 
 
 class _Facts(NamedTuple):
@@ -208,7 +210,8 @@ def _histogram(nu: jax.Array, weights: np.ndarray) -> jax.Array:
     bits = jax.lax.bitcast_convert_type(nu, jnp.int32)
     exponent = jnp.bitwise_and(jnp.right_shift(bits, 23), 0xFF) - 127
     index = jnp.clip((exponent - LOWEST_EXPONENT) // 2, 0, BINS - 1)
-    return jnp.zeros(BINS, jnp.float32).at[index].add(weights)
+    bins = jnp.zeros(BINS, jnp.float32)
+    return bins.at[index].add(weights)
 
 
 def _correction(layout: Layout, decay: float, count: jax.Array) -> jax.Array:

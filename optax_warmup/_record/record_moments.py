@@ -15,6 +15,7 @@ from optax_warmup._record.gate import after, measured_if
 from optax_warmup._record.layout import BINS, Layout
 from optax_warmup._record.options import OWNER, Options
 from optax_warmup._state.declared import recorded_scalars
+from optax_warmup._state.find import bare, find
 from optax_warmup._state.moments import Moments, moments_of
 from optax_warmup._state.rate import learning_rates
 from optax_warmup._transforms.arguments import require_optimizer
@@ -172,12 +173,14 @@ def record_moments(
         **extra: Any,
     ) -> tuple[optax.Updates, RecordMomentsState]:
         adam = moments_of(state.inner_state, updates)
-        clock = _clock(state, adam)
+        done = _progress(state.inner_state, adam)
+        clock = _clock(state, done)
         if record is False:
             updates, inner_state = inner.update(
                 updates, state.inner_state, params, **extra
             )
-            moved = _moved(adam, moments_of(inner_state, updates))
+            new = moments_of(inner_state, updates)
+            moved = _moved(done, _progress(inner_state, new))
             return updates, state._replace(
                 inner_state=inner_state, updates=_next(clock, moved)
             )
@@ -200,7 +203,7 @@ def record_moments(
         new_updates, inner_state = inner.update(updates, inner_state, params, **extra)
 
         new = moments_of(inner_state, updates)
-        moved = _moved(adam, new)
+        moved = _moved(done, _progress(inner_state, new))
         due &= moved
         count = clock + 1 if new.count is None else new.count
         sums, histogram = measured_if(
@@ -250,35 +253,42 @@ def _empty(layout: Layout, inner_state: optax.OptState) -> RecordMomentsState:
     )
 
 
-def _clock(state: RecordMomentsState, adam: Moments) -> jax.Array:
+def _progress(inner_state: optax.OptState, adam: Moments) -> jax.Array | None:
+    """How many updates the moments have seen, None where no state tells."""
+    if adam.count is not None:
+        return adam.count
+    # rmsprop does not count, but what accumulates its gradients does
+    around = find(inner_state, optax.MultiStepsState).values()
+    return next((bare(node.gradient_step) for node in around), None)
+
+
+def _clock(state: RecordMomentsState, done: jax.Array | None) -> jax.Array:
     """Updates of the moments before this one, int32.
 
     The record counts for itself, as Adam begins again from 0 when it is reset. A record
     that is put around an optimizer that has already trained begins where that one is.
     """
-    if adam.count is None:
-        return state.updates
-    return jnp.maximum(state.updates, adam.count)
+    return state.updates if done is None else jnp.maximum(state.updates, done)
 
 
-def _moved(old: Moments, new: Moments) -> jax.Array:
+def _moved(before: jax.Array | None, after: jax.Array | None) -> jax.Array:
     """Whether the moments have seen a gradient, or were reset, in this update.
 
     Under gradient accumulation they stand still for a while. (A reset right after the
     first update looks like that, too: the count is 1 before and after.)
     """
-    if new.count is None or old.count is None:  # rmsprop does not count
+    if before is None or after is None:
         return jnp.bool_(True)
-    return new.count != old.count
+    return jnp.not_equal(before, after)
 
 
 def _next(clock: jax.Array, moved: jax.Array) -> jax.Array:
-    return jnp.where(moved, optax.safe_increment(clock), clock)
+    return jnp.asarray(jnp.where(moved, optax.safe_increment(clock), clock))
 
 
 def _write(index: jax.Array, table: jax.Array, row: jax.Array) -> jax.Array:
     row = jnp.asarray(row, table.dtype)
-    return jax.lax.dynamic_update_index_in_dim(table, row, index, 0)
+    return jnp.asarray(jax.lax.dynamic_update_index_in_dim(table, row, index, 0))
 
 
 def _rate(inner_state: optax.OptState) -> jax.Array:

@@ -44,8 +44,8 @@ class MomentHistory:
         scalars: whatever else the optimizer's states declare, by name, shapes (T,).
         effective_sample_size: how many gradients nu_hat is worth,
             (1 + b2) / (1 - b2) * (1 - b2**n) / (1 + b2**n). Shape (T,).
-        relative_error: sqrt(2 / effective_sample_size), the standard error of nu_hat as a
-            share of it, for Gaussian gradients. Shape (T,).
+        relative_error: sqrt(2 / effective_sample_size), the standard error of nu_hat as
+            a share of it, for Gaussian gradients. Shape (T,).
         bias_correction: 1 - b2**n, the share of nu that is not still the zero it
             started from. Shape (T,).
         noise_rms: what `update_rms` would be in nothing but noise,
@@ -119,7 +119,8 @@ class MomentHistory:
     def resets(self) -> np.ndarray:
         """The recorded steps before which the moments were reset, int64."""
         done = np.diff(self.counts) != np.diff(self.steps)
-        return self.steps[1:][done]
+        steps: np.ndarray = self.steps[1:][done]
+        return steps
 
     def by_step(self) -> dict[str, np.ndarray]:
         """What has one number a step, by name; of a warmup only if there was one."""

@@ -147,7 +147,5 @@ def _history(
 
 def _total(name: str, column: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """A column over all groups that have second moments."""
-    column = column[:, sizes > 0]
-    return (
-        column.max(axis=1, initial=0.0) if name.endswith("_max") else column.sum(axis=1)
-    )
+    total = np.max if name.endswith("_max") else np.sum
+    return np.asarray(total(column[:, sizes > 0], axis=1, initial=0.0))

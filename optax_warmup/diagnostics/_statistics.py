@@ -14,7 +14,8 @@ def effective_sample_size(b2: float, count: np.ndarray) -> np.ndarray:
     b2**k, k < count.
     """
     power = b2**count
-    return (1 + b2) / (1 - b2) * (1 - power) / (1 + power)
+    size: np.ndarray = (1 + b2) / (1 - b2) * (1 - power) / (1 + power)
+    return size
 
 
 def noise_rms(b1: float, count: np.ndarray) -> np.ndarray:
@@ -22,7 +23,8 @@ def noise_rms(b1: float, count: np.ndarray) -> np.ndarray:
 
     The same count of independent gradients, for the first moment, under its root.
     """
-    return 1 / np.sqrt(effective_sample_size(b1, count))
+    rms: np.ndarray = 1 / np.sqrt(effective_sample_size(b1, count))
+    return rms
 
 
 def statistics(

@@ -120,7 +120,7 @@ def by_hand(wanted):
 
 
 def explicit(wanted, specs):
-    """The default axes of `jax.make_mesh`, on which every array's type has its place."""
+    """The default axes of `jax.make_mesh`: the type of an array says where it lies."""
     with jax.set_mesh(jax.make_mesh((4,), ("data",))):
 
         def placed(tree):
