@@ -184,6 +184,31 @@ def test_updates_and_the_inner_state_are_those_of_the_wrapped_optimizer():
         chex.assert_trees_all_equal(state.inner_state, plain_state)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_large_parameters_train_bit_for_bit_as_without_a_record(dtype):
+    """Large arrays are made to wait for the measurement; their numbers stay."""
+    params = {"w": jnp.linspace(-1, 1, 160 * 128, dtype=dtype).reshape(160, 128)}
+    inner = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-2, B1, B2))
+    decays = {"b1": B1, "b2": B2}
+
+    def trained(optimizer):
+        @jax.jit
+        def step(params, state, key):
+            noise = jax.random.normal(key, (160, 128), dtype)
+            updates, state = optimizer.update({"w": noise}, state, params)
+            return optax.apply_updates(params, updates), state
+
+        now, state = params, optimizer.init(params)
+        for number in range(36):  # the last ones not recorded
+            now, state = step(now, state, jax.random.key(number))
+        return now, state
+
+    wanted, plain_state = trained(inner)
+    got, state = trained(ow.record_moments(inner, **decays))
+    chex.assert_trees_all_equal(got, wanted)
+    chex.assert_trees_all_equal(state.inner_state, plain_state)
+
+
 def test_state_has_one_structure_and_a_step_traces_once():
     optimizer, params = recorder(), as_arrays(PARAMS)
 

@@ -112,7 +112,7 @@ def _whole_columns(
 
 def _sum_of_squares(x: jax.Array | None) -> jax.Array:
     if x is None:
-        return jnp.float32(jnp.nan)
+        return jnp.full((), jnp.nan, jnp.float32)
     if jnp.iscomplexobj(x):
         return _sum_of_squares(x.real) + _sum_of_squares(x.imag)
     total: jax.Array = jnp.sum(jnp.square(x.astype(jnp.float32)))
@@ -217,6 +217,6 @@ def _histogram(nu: jax.Array, weights: np.ndarray) -> jax.Array:
 def _correction(layout: Layout, decay: float, count: jax.Array) -> jax.Array:
     """1 - decay**count, without the cancellation that a decay close to 1 brings."""
     if not layout.corrected:
-        return jnp.float32(1)
+        return jnp.ones((), jnp.float32)
     logarithm = math.log(decay) if decay > 0 else -math.inf
     return jnp.where(count > 0, -jnp.expm1(count * logarithm), 0.0)

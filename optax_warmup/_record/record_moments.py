@@ -278,7 +278,7 @@ def _moved(before: jax.Array | None, after: jax.Array | None) -> jax.Array:
     first update looks like that, too: the count is 1 before and after.)
     """
     if before is None or after is None:
-        return jnp.bool_(True)
+        return jnp.ones((), bool)
     return jnp.not_equal(before, after)
 
 
@@ -294,4 +294,4 @@ def _write(index: jax.Array, table: jax.Array, row: jax.Array) -> jax.Array:
 def _rate(inner_state: optax.OptState) -> jax.Array:
     """The one rate the optimizer remembers, NaN where there is none or several."""
     rates = list(learning_rates(inner_state).values())
-    return jnp.float32(rates[0]) if len(rates) == 1 else jnp.float32(jnp.nan)
+    return jnp.asarray(rates[0] if len(rates) == 1 else jnp.nan, jnp.float32)
