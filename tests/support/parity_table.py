@@ -185,8 +185,8 @@ ROWS = (
         "min_lr=0.1)",
         'compat.transformers.get_scheduler("cosine_warmup_with_min_lr", 1, 5, '
         '20, {"min_lr": 0.1})',
-        "or advance(warmup_cosine(1, 5, 20, end_value=0.1), 1); theirs rises again past "
-        "update 19",
+        "or advance(warmup_cosine(1, 5, 20, end_value=0.1), 1); theirs rises again "
+        "past update 19",
         until=20,
     ),
     Row(
