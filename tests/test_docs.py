@@ -37,3 +37,35 @@ def test_pictures_in_the_guides_exist():
     for page in DOCS.glob("*.md"):
         for name in re.findall(r"!\[.*?\]\((.*?)\)", page.read_text()):
             assert (DOCS / name).is_file(), f"{page.name} shows {name}"
+
+
+def tree_of_the_house():
+    """The paths in the drawing of the rooms in design.md, each from the root."""
+    drawing = (DOCS / "design.md").read_text().partition("## The rooms")[2]
+    folders: list[str] = []
+    for line in re.findall(r"^    ( *\S+)(?:  |$)", drawing, re.M):
+        depth = (len(line) - len(line.lstrip())) // 2
+        folders[depth:] = [line.strip()]
+        yield "".join(folders)
+
+
+def test_the_tree_in_the_design_is_that_of_the_repository():
+    drawn = set(tree_of_the_house())
+    missing = sorted(path for path in drawn if not (DOCS.parent / path).exists())
+    assert not missing, f"design.md shows what is not there: {', '.join(missing)}"
+    package = DOCS.parent / "optax_warmup"
+    rooms = {
+        f"optax_warmup/{path.name}{'/' if path.is_dir() else ''}"
+        for path in package.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms <= drawn, f"design.md lacks {', '.join(sorted(rooms - drawn))}"
+
+
+def test_files_named_in_the_design_exist():
+    root = DOCS.parent
+    named = re.findall(r"`([\w./]+\.py)`", (DOCS / "design.md").read_text())
+    assert len(named) > 15
+    for name in named:
+        places = (root / name, root / "optax_warmup" / name)
+        assert any(place.is_file() for place in places), name
