@@ -1,6 +1,7 @@
 """The sessions in the guides print what they say they print."""
 
 import doctest
+import importlib
 import re
 from pathlib import Path
 
@@ -69,3 +70,16 @@ def test_files_named_in_the_design_exist():
     for name in named:
         places = (root / name, root / "optax_warmup" / name)
         assert any(place.is_file() for place in places), name
+
+
+def test_what_the_pages_import_from_the_examples_is_there():
+    imported = [
+        match
+        for page in (DOCS.parent / "README.md", *DOCS.glob("*.md"))
+        for match in re.findall(
+            r"^from (examples\.[\w.]+) import (\w+)$", page.read_text(), re.M
+        )
+    ]
+    assert imported
+    for module, name in imported:
+        assert hasattr(importlib.import_module(module), name), f"{module} lacks {name}"
