@@ -14,7 +14,7 @@ _TERMS = [1 / math.factorial(n) for n in range(9, 1, -1)]
 _exact = jax.make_user_context(default_value=False)
 
 
-def bit_exact() -> contextlib.AbstractContextManager[None]:
+def bit_exact() -> contextlib.AbstractContextManager[Any]:
     """Makes schedules give the same bits in every program, at a price.
 
     By default a schedule's value may differ in its last bit between an eager call, a
@@ -33,7 +33,8 @@ def bit_exact() -> contextlib.AbstractContextManager[None]:
         ...     bool(schedule(50) == jax.jit(schedule)(50))
         True
     """
-    return _exact(True)
+    context: contextlib.AbstractContextManager[Any] = _exact(True)
+    return context
 
 
 def is_bit_exact() -> bool:
@@ -55,7 +56,8 @@ def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> jax.Array:
             jax.sharding.reshard(jnp.broadcast_to(part, shape), sharding)
             for part in parts
         ]
-    return jnp.where(*parts)
+    condition, x, y = parts
+    return jnp.where(condition, x, y)
 
 
 def _explicit_sharding(parts: list[jax.Array], shape: tuple[int, ...]) -> Any:
