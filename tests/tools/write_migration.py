@@ -58,7 +58,7 @@ optax, Hugging Face, torch, Keras, Megatron, T5X, Composer, MaxText, Levanter, t
 big_vision, most of fairseq | `warmup(schedule, w)` |
 | (k + 1) / w: the peak comes at step w - 1, and again at step w | torchtitan, \
 pytorch_warmup, fairseq's `fixed` | `warmup(schedule, w, offset=1)` |
-| (k + 1) / w, and the schedule behind it is one update ahead too | axlearn, noam as in \
+| (k + 1) / w, and the schedule is one update ahead too | axlearn, noam as in \
 the paper, Hugging Face's `cosine_warmup_with_min_lr` \
 | `advance(warmup(schedule, w), 1)` |
 | (k + 1) / (w + 1) | NeMo, newer nanoGPT | `advance(warmup(schedule, w + 1), 1)` |
