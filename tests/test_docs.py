@@ -2,10 +2,13 @@
 
 import doctest
 import importlib
+import operator
 import re
 from pathlib import Path
 
 import pytest
+
+import optax_warmup as ow
 
 DOCS = Path(__file__).parent.parent / "docs"
 SESSION = re.compile(r"^```pycon\n(.*?)^```", re.M | re.S)
@@ -83,3 +86,34 @@ def test_what_the_pages_import_from_the_examples_is_there():
     assert imported
     for module, name in imported:
         assert hasattr(importlib.import_module(module), name), f"{module} lacks {name}"
+
+
+def renames():
+    """The rows of the changelog's tables of names, as (old names, new names)."""
+    text = (DOCS.parent / "CHANGELOG.md").read_text().partition("Fields and")[0]
+    for old, new in re.findall(r"^\| (`.*) \| (.*) \|$", text, re.M):
+        olds, news = (re.findall(r"`([\w.]+)", cell) for cell in (old, new))
+        if new.startswith("the same in "):
+            news = [f"{news[0]}.{name}" for name in olds]
+        yield olds, news
+
+
+def test_new_names_in_the_changelog_exist():
+    new = [name for _, names in renames() for name in names]
+    assert len(new) > 30
+    for name in new:
+        assert operator.attrgetter(name)(ow), name
+
+
+def test_old_names_are_in_no_page():
+    old = [name for names, _ in renames() for name in names if not hasattr(ow, name)]
+    moved = {name.rpartition(".")[2] for _, names in renames() for name in names}
+    pages = [DOCS.parent / "README.md", *DOCS.glob("*.md")]
+    for page in pages:
+        if page.name == "migration.md":
+            continue  # it has other libraries' names, and its own tests
+        text = page.read_text()
+        for name in old:
+            prefix = r"\bow\." if name in moved else r"(?<![\w.])"
+            found = re.search(rf"{prefix}{name}\(", text)
+            assert not found, f"{page.name}: {found and found.group()}"
