@@ -1,4 +1,4 @@
-"""Schedules and shapes that users write themselves, with fields that say what they are."""
+"""Schedules and shapes that users write themselves: fields that say what they are."""
 
 import dataclasses
 import inspect
