@@ -6,6 +6,8 @@ import operator
 import re
 from pathlib import Path
 
+import jax.numpy as jnp
+import optax
 import pytest
 
 import optax_warmup as ow
@@ -117,3 +119,13 @@ def test_old_names_are_in_no_page():
             prefix = r"\bow\." if name in moved else r"(?<![\w.])"
             found = re.search(rf"{prefix}{name}\(", text)
             assert not found, f"{page.name}: {found and found.group()}"
+
+
+def test_every_recorded_statistic_is_explained():
+    page = (DOCS / "diagnostics.md").read_text()
+    table = page.partition("| statistic | meaning")[2].partition("\n\n")[0]
+    cells = re.findall(r"^\| (`.*?`) \| ", table, re.M)
+    explained = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    optimizer = ow.record_moments(optax.adam(1e-3))
+    history = ow.read_moments(optimizer.init(jnp.ones(3)))
+    assert explained == set(history.statistics)
