@@ -33,7 +33,8 @@ def bit_exact() -> contextlib.AbstractContextManager[None]:
         ...     bool(schedule(50) == jax.jit(schedule)(50))
         True
     """
-    return _exact(True)
+    context: contextlib.AbstractContextManager[None] = _exact(True)
+    return context
 
 
 def is_bit_exact() -> bool:
@@ -55,7 +56,8 @@ def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> jax.Array:
             jax.sharding.reshard(jnp.broadcast_to(part, shape), sharding)
             for part in parts
         ]
-    return jnp.where(*parts)
+    condition, x, y = parts
+    return jnp.where(condition, x, y)
 
 
 def _explicit_sharding(parts: list[jax.Array], shape: tuple[int, ...]) -> Any:

@@ -57,7 +57,7 @@ class piecewise(Schedule):
         begins = _sums_before(_stack(lengths).astype(jnp.int32))
         clock = clocks.minus(clock, 0)
         index = jnp.sum(_reached(clock, begins[1:]), axis=0)
-        result: Any = None
+        result: jax.Array | None = None
         for members in _by_structure(shapes):
             segment = _Segment(index, members)
             value = ramp(
@@ -68,6 +68,7 @@ class piecewise(Schedule):
                 segment.shape(shapes),
             )
             result = value if result is None else where(segment.here, value, result)
+        assert result is not None  # there is a segment
         return result
 
     def start_value(self) -> jax.Array:
@@ -103,17 +104,21 @@ def _sums_before(lengths: Any) -> Any:
     lengths = lengths.astype(jnp.uint32)
     low = jnp.cumsum(lengths & 0xFFFF, axis=0)
     high = jnp.cumsum(lengths >> 16, axis=0) + (low >> 16)
-    sums = jnp.where(high > 0x7FFF, _NEVER, (high << 16) | (low & 0xFFFF))
-    return jnp.concatenate([jnp.zeros_like(sums[:1]), sums[:-1]])
+    ends = jnp.where(high > 0x7FFF, _NEVER, (high << 16) | (low & 0xFFFF))
+    return jnp.concatenate([jnp.zeros_like(ends[:1]), ends[:-1]])
 
 
 def _reached(clock: jax.Array, begins: Any) -> jax.Array:
     """Whether the clock has reached each of the begins, on a new first axis."""
     ndim = max(clock.ndim, begins.ndim - 1)
     clock, begins = _aligned(clock[None], ndim), _aligned(begins, ndim)
-    if jnp.issubdtype(clock.dtype, jnp.floating):
-        return clock >= begins.astype(clock.dtype)
-    return clock.astype(jnp.uint32) >= begins
+    floating = jnp.issubdtype(clock.dtype, jnp.floating)
+    reached: jax.Array = (
+        clock >= begins.astype(clock.dtype)
+        if floating
+        else clock.astype(jnp.uint32) >= begins
+    )
+    return reached
 
 
 class _Segment:

@@ -32,7 +32,8 @@ MORE = (
     ),
     (
         "DeepSpeed WarmupDecayLR log",
-        "delay(warmup(delay(transition(1, 0, 6), 1), 3, shape=shapes.logarithmic(4)), 1)",
+        "delay(warmup(delay(transition(1, 0, 6), 1), 3, "
+        "shape=shapes.logarithmic(4)), 1)",
         _table("0 0 .500 .792 1 1 .833 .667 .500 .333 .167 0 0"),
         _PRINTED,
     ),
@@ -50,7 +51,8 @@ MORE = (
     ),
     (
         "HF cosine_with_restarts, 2 cycles",
-        'compat.transformers.get_scheduler("cosine_with_restarts", 1, 4, 10, {"num_cycles": 2})',
+        "compat.transformers.get_scheduler("
+        '"cosine_with_restarts", 1, 4, 10, {"num_cycles": 2})',
         _table("0 .250 .500 .750 1 .750 .250 1 .750 .250 0 0 0"),
         _PRINTED,
     ),

@@ -1,8 +1,8 @@
 """Makes the numbers of parity.json anew, from the packages that are installed.
 
-Run `python tests/tools/regenerate_parity.py` to compare, and with --write to store what the
-packages say. The curves of packages that are missing here stay as they are. Needed for
-all of them: optax, torch, transformers, pytorch_warmup and keras.
+Run `python tests/tools/regenerate_parity.py` to compare, and with --write to store what
+the packages say. The curves of packages that are missing here stay as they are. Needed
+for all of them: optax, torch, transformers, pytorch_warmup and keras.
 """
 
 import importlib
