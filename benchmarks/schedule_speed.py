@@ -1,14 +1,16 @@
-"""Times schedules: on the host, inside a jitted step, and on a million steps at once.
+"""What schedules cost: operations, growth with depth and length, and time.
 
     python -m benchmarks.schedule_speed [--write]
 
-Each row compares a schedule of ours with the same schedule of optax, in one run, as a
-ratio of medians. `--write` saves the table under results/.
+Each row compares a schedule of ours with the same schedule of optax, in one run. Counts
+of operations repeat exactly; times are medians, and tell less on a busy machine.
+`--write` saves the tables under results/.
 """
 
 import argparse
 import itertools
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -107,20 +109,6 @@ def scanned(schedule: optax.Schedule) -> Callable[[], jax.Array]:
     return lambda: run(jnp.int32(7))
 
 
-def training(schedule: optax.Schedule) -> Callable[[], jax.Array]:
-    """One jitted step of Adam on 65,536 parameters."""
-    optimizer = optax.adam(schedule)
-    params = jnp.ones((256, 256))
-    state = optimizer.init(params)
-
-    @jax.jit
-    def step(params: jax.Array, state: Any) -> tuple[jax.Array, Any]:
-        updates, state = optimizer.update(params, state)
-        return optax.apply_updates(params, updates), state
-
-    return lambda: step(params, state)
-
-
 def at_once(schedule: optax.Schedule) -> Callable[[], jax.Array]:
     """A million steps in one call; optax needs the jit and vmap around it."""
     steps = np.arange(MILLION)
@@ -130,27 +118,50 @@ def at_once(schedule: optax.Schedule) -> Callable[[], jax.Array]:
     return lambda: mapped(steps)
 
 
+def operations(schedule: optax.Schedule) -> int:
+    """Operations in the compiled program, without parameters and constants."""
+    program = jax.jit(lambda step: schedule(step)).lower(jnp.int32(3)).compile()
+    pattern = r"^\s+(?:ROOT )?\S+ = \S+ ([\w-]+)\("
+    found = re.findall(pattern, program.as_text() or "", re.M)
+    return len([name for name in found if name not in ("parameter", "constant")])
+
+
+def equations(schedule: optax.Schedule) -> int:
+    """Equations that tracing writes down, those of inner functions included."""
+
+    def count(jaxpr: Any) -> int:
+        total = 0
+        for equation in jaxpr.eqns:
+            total += 1
+            for value in equation.params.values():
+                inner = getattr(value, "jaxpr", None)
+                total += count(getattr(inner, "jaxpr", inner)) if inner else 0
+        return total
+
+    return count(jax.make_jaxpr(lambda step: schedule(step))(jnp.int32(3)).jaxpr)
+
+
 def measure() -> list[list[str]]:
     rows = []
     for name, (build_ours, build_theirs) in PAIRS.items():
         ours, theirs = build_ours(), build_theirs()
-        host = seconds({"ours": logged(ours), "optax": logged(theirs)}, 100)
+        jitted = jax.jit(theirs)
+        host = seconds({"ours": logged(ours), "optax": logged(jitted)}, 200)
         inside = seconds({"ours": scanned(ours), "optax": scanned(theirs)}, 1)
-        steps = seconds({"ours": training(ours), "optax": training(theirs)}, 100)
         million = seconds({"ours": at_once(ours), "optax": at_once(theirs)}, 1)
         build = seconds({"ours": build_ours, "optax": build_theirs}, 100)
         rows.append(
             [
                 name,
+                f"{operations(ours)}",
+                f"{operations(theirs)}",
+                f"**{operations(ours) / operations(theirs):.1f}**",
                 f"{host['ours'] * 1e6:.1f}",
-                f"{host['optax'] * 1e6:.0f}",
-                f"**{host['optax'] / host['ours']:.1f}**",
-                f"{inside['ours'] / SCAN * 1e9:.0f}",
-                f"{inside['optax'] / SCAN * 1e9:.0f}",
+                f"{host['optax'] * 1e6:.1f}",
+                f"**{host['ours'] / host['optax']:.2f}**",
+                f"{inside['ours'] / SCAN * 1e9:.1f}",
+                f"{inside['optax'] / SCAN * 1e9:.1f}",
                 f"**{inside['ours'] / inside['optax']:.2f}**",
-                f"{steps['ours'] * 1e6:.0f}",
-                f"{steps['optax'] * 1e6:.0f}",
-                f"**{steps['ours'] / steps['optax']:.2f}**",
                 f"{million['ours'] * 1e3:.1f}",
                 f"{million['optax'] * 1e3:.1f}",
                 f"{build['ours'] * 1e6:.0f}",
@@ -161,15 +172,55 @@ def measure() -> list[list[str]]:
     return rows
 
 
+NESTED: dict[str, Callable[[Any, int], ow.Schedule]] = {
+    "cooldown": lambda inner, depth: ow.cooldown(inner, 1000 - depth, 5),
+    "warmup": lambda inner, depth: ow.warmup(inner, 5),
+    "rewarm": lambda inner, depth: ow.rewarm(inner, 100 + 10 * depth, 5),
+    "switch": lambda inner, depth: ow.switch(inner, 1.0, 500 - depth, allow_jump=True),
+    "retime": lambda inner, depth: ow.retime(inner, 900, 950, begin=800),
+}
+DEPTH = 6
+
+
+def growth() -> list[list[str]]:
+    """Equations of a schedule around a schedule around ..."""
+    rows = []
+    for name, wrap in NESTED.items():
+        schedule: ow.Schedule = ow.warmup_cosine(1.0, 10, 2000)
+        counts = []
+        for depth in range(1, DEPTH + 1):
+            schedule = wrap(schedule, depth)
+            counts.append(f"{equations(schedule):,}")
+        rows.append([name, *counts])
+    return rows
+
+
+def segments() -> list[list[str]]:
+    """Compile time and operations of many segments."""
+    rows = []
+    for count in (10, 50, 100, 200, 300):
+        ours = ow.piecewise(1.0, [(10, 1 / (i + 2)) for i in range(count)])
+        theirs = optax.piecewise_interpolate_schedule(
+            "linear", 1.0, {10 * (i + 1): 0.99 for i in range(count)}
+        )
+        row = [f"{count}"]
+        for schedule in (ours, theirs):
+            begin = time.process_time()
+            row.append(f"{operations(schedule)}")
+            row.append(f"{time.process_time() - begin:.2f}")
+        rows.append(row)
+    return rows
+
+
 HEAD = [
     "schedule",
-    "host call, us",
-    "optax",
-    "times faster",
-    "in a scan, ns a step",
+    "operations",
     "optax",
     "ratio",
-    "step of Adam, us",
+    "host call, us",
+    "jitted optax",
+    "ratio",
+    "in a scan, ns a step",
     "optax",
     "ratio",
     f"{MILLION:,} steps, ms",
@@ -179,38 +230,52 @@ HEAD = [
 ]
 
 
-def table(rows: list[list[str]]) -> str:
-    device = jax.devices()[0]
-    lines = [
-        "# Speed of schedules",
+def as_table(head: list[str], rows: list[list[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+        *("| " + " | ".join(row) + " |" for row in rows),
         "",
-        "Made by `python -m benchmarks.schedule_speed --write` with jax "
-        f"{jax.__version__}, optax {optax.__version__}, Python "
-        f"{platform.python_version()}, on {device.device_kind}. Medians of {ROUNDS} "
-        "rounds in one run; the two of a row take turns.",
-        "",
-        "- host call: `schedule(step)` with a Python int, as a training loop logs it; "
-        "optax's runs op by op.",
-        f"- in a scan: one of {SCAN:,} evaluations one after the other in one program. "
-        "optax folds its numbers into the program and rounds as that comes; ours are "
-        "exact and the same to the last bit in every program, which takes the extra "
-        "nanoseconds.",
-        "- step of Adam: a jitted update of 65,536 parameters with the schedule in it.",
-        "- steps at once: one call with an array; optax's under `jit(vmap)`.",
-        "- build: to make the schedule, its arguments checked.",
-        "",
-        "| " + " | ".join(HEAD) + " |",
-        "|" + "---|" * len(HEAD),
     ]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+
+
+def report(rows: list[list[str]]) -> str:
+    device = jax.devices()[0]
+    return "\n".join(
+        [
+            "# What schedules cost",
+            "",
+            "Made by `python -m benchmarks.schedule_speed --write` with jax "
+            f"{jax.__version__}, optax {optax.__version__}, Python "
+            f"{platform.python_version()}, on {device.device_kind}. Times are medians "
+            f"of {ROUNDS} rounds in one run; the two of a row take turns.",
+            "",
+            "- operations: in the compiled program of one value.",
+            "- host call: `schedule(step)` with a Python int, as a training loop logs "
+            "it, beside `jax.jit(optax's)(step)`.",
+            f"- in a scan: one of {SCAN:,} evaluations one after the other in one "
+            "program.",
+            "- steps at once: one call with an array; optax's under `jit(vmap)`.",
+            "- build: to make the schedule, its arguments checked.",
+            "",
+            *as_table(HEAD, rows),
+            "## A schedule around a schedule: traced equations by depth",
+            "",
+            *as_table(["", *(f"{d}" for d in range(1, DEPTH + 1))], growth()),
+            "## Segments of `piecewise` and `optax.piecewise_interpolate_schedule`",
+            "",
+            *as_table(
+                ["segments", "operations", "CPU s", "optax", "CPU s"], segments()
+            ),
+        ]
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="keep the table")
     write = parser.parse_args().write
-    text = table(measure())
+    text = report(measure())
     print(text)
     if write:
         path = Path(__file__).parent / "results" / "schedule_speed.md"

@@ -100,11 +100,15 @@ from optax_warmup._transforms.automatic_warmup import (
     automatic_warmup as automatic_warmup,
 )
 from optax_warmup._transforms.clip_outliers import clip_outliers as clip_outliers
+from optax_warmup._transforms.clip_update_rms import clip_update_rms as clip_update_rms
+from optax_warmup._transforms.init_second_moment_from_gradient import (
+    init_second_moment_from_gradient as init_second_moment_from_gradient,
+)
 from optax_warmup._transforms.reduce_on_plateau import (
     reduce_on_plateau as reduce_on_plateau,
 )
-from optax_warmup._transforms.restart import (
-    restart_if as restart_if,
+from optax_warmup._transforms.restart_if import restart_if as restart_if
+from optax_warmup._transforms.restart_on_spike import (
     restart_on_spike as restart_on_spike,
 )
 from optax_warmup._transforms.scale_by_learning_rate import (
@@ -112,10 +116,6 @@ from optax_warmup._transforms.scale_by_learning_rate import (
 )
 from optax_warmup._transforms.scale_by_warmup import (
     scale_by_warmup as scale_by_warmup,
-)
-from optax_warmup._transforms.second_moment import (
-    clip_update_rms as clip_update_rms,
-    init_second_moment_from_gradient as init_second_moment_from_gradient,
 )
 from optax_warmup._transforms.skip_nonfinite import skip_nonfinite as skip_nonfinite
 from optax_warmup.diagnostics._read_moments import read_moments as read_moments

@@ -5,6 +5,7 @@ A traced argument has no value yet, so only its type is checked.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -47,10 +48,12 @@ def number(
 
     Returns a Python float where the number is known and has no axes.
     """
-    if type(value) in (int, float) and max(minimum, above) < value < min(
-        maximum, below, _LARGEST
+    if type(value) in (int, float) and (
+        minimum <= value <= maximum
+        and above < value < below
+        and -_LARGEST <= value <= _LARGEST
     ):
-        return float(value)  # the usual case, quickly
+        return float(value) + 0.0  # the usual case, quickly; -0.0 is 0.0
     array = _real_array(owner, name, value, "a number")
     if array is None:
         return value
@@ -165,3 +168,11 @@ def ordered(
             f"{owner}: {low_name} must be <= {high_name}, got {low_name}={low!r} and "
             f"{high_name}={high!r}; swap them."
         )
+
+
+def traced_once(function: Callable[[Any], Any], dtype: Any) -> Any:
+    """What a function of the user's gives for one number: its shape and its type."""
+    if isinstance(function, np.ufunc):
+        # JAX 0.10 crashes where a NumPy ufunc itself is traced.
+        return jax.eval_shape(lambda x: function(x), jax.ShapeDtypeStruct((), dtype))
+    return jax.eval_shape(function, jax.ShapeDtypeStruct((), dtype))

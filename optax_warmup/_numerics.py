@@ -14,7 +14,7 @@ _TERMS = [1 / math.factorial(n) for n in range(9, 1, -1)]
 _exact = jax.make_user_context(default_value=False)
 
 
-def bit_exact() -> contextlib.AbstractContextManager[None]:
+def bit_exact() -> contextlib.AbstractContextManager[Any]:
     """Makes schedules give the same bits in every program, at a price.
 
     By default a schedule's value may differ in its last bit between an eager call, a
@@ -33,7 +33,7 @@ def bit_exact() -> contextlib.AbstractContextManager[None]:
         ...     bool(schedule(50) == jax.jit(schedule)(50))
         True
     """
-    context: contextlib.AbstractContextManager[None] = _exact(True)
+    context: contextlib.AbstractContextManager[Any] = _exact(True)
     return context
 
 

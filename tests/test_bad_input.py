@@ -431,7 +431,7 @@ def test_the_edges_of_what_is_valid():
     assert ow.transition(1.0, 0.5, 0)(0) == 0.5
     assert [ow.transition(1.0, 0.5, 1)(t).item() for t in (0, 1)] == [1.0, 0.5]
     assert ow.warmup(1.0, 0)(0) == 1.0
-    assert ow.warmup_cosine(1.0, 0, 0)(0) == 0.0
+    assert ow.warmup_cosine(1.0, 0, 1)(1) == 0.0
     equal = ow.warmup_cosine(1.0, 10, 10, end_value=0.1)
     assert [equal(t).item() for t in (0, 5, 10)] == [0.0, 0.5, np.float32(0.1)]
     assert ow.transition(0.0, 1.0, 2**31 - 1)(2**31 - 1) == 1.0

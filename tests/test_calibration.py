@@ -62,7 +62,7 @@ def test_noise_has_the_statistics_of_noise(b1, b2):
     assert (np.abs(statistics["alignment"][1:]) < 5 * scatter).all()
 
     # the spread of nu_hat between coordinates, all of one size
-    nu = np.asarray(moments_of(state.inner_state, params).nu[0], float)
+    nu = np.asarray(moments_of(state.inner_state, params, "test").nu[0], float)
     spread = nu.std() / nu.mean()
     np.testing.assert_allclose(spread, history_error(history, b2), rtol=0.05)
 

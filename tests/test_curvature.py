@@ -8,6 +8,7 @@ import pytest
 from compiled import quickly
 
 import optax_warmup as ow
+from optax_warmup.curvature import _critical
 
 
 def quadratic(eigenvalues, seed=0):
@@ -160,7 +161,7 @@ def test_bad_arguments_are_refused():
     loss, params = jnp.sum, jnp.ones(2)
     with pytest.raises(ValueError, match="sharpness: iterations must be .* got 0"):
         ow.curvature.sharpness(loss, params, iterations=0)
-    with pytest.raises(ValueError, match="holds no Adam moments"):
+    with pytest.raises(ValueError, match="^sharpness: the optimizer holds no Adam"):
         ow.curvature.sharpness(loss, params, optax.sgd(0.1).init(params))
     masked = optax.masked(optax.adam(0.1), {"a": True, "b": False})
     tree = {"a": params, "b": params}
@@ -176,3 +177,22 @@ def test_bad_arguments_are_refused():
         ow.curvature.critical_learning_rate(
             loss, params, params, smallest=1.0, largest=0.5
         )
+
+
+def test_the_bracket_of_a_critical_rate():
+    """On a loss that exceeds that before from 0.7 on, with its minimum at 0.35."""
+
+    def loss_at(rate):
+        return jnp.square(rate - 0.35)
+
+    before = loss_at(jnp.float32(0))
+    bracket = _critical.doubled(loss_at, before, 0.1, 100.0)
+    np.testing.assert_allclose([bracket.low, bracket.high], [0.4, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(bracket.best, 0.4, rtol=1e-6)
+    assert not bracket.never and not bracket.at_once
+    halved = _critical.bisected(loss_at, before, bracket, 2)
+    np.testing.assert_allclose([halved.low, halved.high], [0.6, 0.7], atol=1e-6)
+    never = _critical.doubled(loss_at, before, 0.1, 0.5)
+    assert never.never and never.high == np.float32(0.4)
+    at_once = _critical.doubled(loss_at, before, 1.0, 100.0)
+    assert at_once.at_once and at_once.low == 0 and at_once.best == 0

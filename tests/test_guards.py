@@ -281,7 +281,7 @@ def test_bad_arguments_are_refused():
         optimizer = ow.restart_if(
             ow.scale_by_warmup(0.5), lambda state, a=answer, **extra: a
         )
-        with pytest.raises(TypeError, match="condition must give one bool"):
+        with pytest.raises(TypeError, match="condition must return one bool"):
             optimizer.update(GRADS, optimizer.init(PARAMS), PARAMS)
 
 

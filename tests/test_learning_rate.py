@@ -62,7 +62,7 @@ def test_updates_keep_their_type_and_the_rate_stays_float32(dtype):
     state = train(optimizer, 7, grads, grads)
     updates, _ = optimizer.update(grads, state)
     assert updates["w"].dtype == dtype
-    assert ow.learning_rate(state).dtype == jnp.float32
+    assert jax.eval_shape(ow.learning_rate, state).dtype == jnp.float32
     np.testing.assert_allclose(ow.learning_rate(state), 6e-6, rtol=1e-6)
 
 
@@ -123,7 +123,8 @@ def inject_b1(b1):
 def test_learning_rate_is_read_from_any_nesting(name, optimizer):
     state = train(optimizer, 3)
     np.testing.assert_allclose(ow.learning_rate(state), 0.2, rtol=1e-6)
-    assert ow.learning_rate(state).shape == ()
+    assert type(ow.learning_rate(state)) is float
+    assert jax.eval_shape(ow.learning_rate, state).shape == ()
 
 
 def test_under_accumulation_the_schedule_counts_emitted_updates():
@@ -139,7 +140,7 @@ def test_learning_rate_of_an_nnx_optimizer():
         optimizer.update(model, grads)
     for holder in (optimizer, optimizer.opt_state):
         rate = ow.learning_rate(holder)
-        assert isinstance(rate, jax.Array)
+        assert type(rate) is float
         np.testing.assert_allclose(rate, 0.2, rtol=1e-6)
 
 
@@ -149,20 +150,17 @@ def test_a_parameter_may_have_any_name():
     np.testing.assert_allclose(ow.learning_rate(state), 0.2, rtol=1e-6)
 
 
-def test_no_rate_and_several_rates_are_errors_that_say_what_to_do():
-    with pytest.raises(ValueError, match=r"remembers no learning rate.*scale_by_"):
-        ow.learning_rate(optax.adamw(ramp()).init(PARAMS))
+def test_several_rates_are_an_error_that_says_what_to_do():
     both = optax.partition(
         {"a": ow.scale_by_learning_rate(0.5), "b": ow.scale_by_learning_rate(0.1)},
         {"w": "a", "b": "b"},
     )
     state = both.init(PARAMS)
-    with pytest.raises(ValueError, match=r"2 learning rates, at .*learning_rates"):
+    with pytest.raises(
+        ValueError, match=r"2 groups .* \(a, b\)\. Use .*learning_rates"
+    ):
         ow.learning_rate(state)
-    assert sorted(map(float, ow.learning_rates(state).values())) == [
-        pytest.approx(0.1),
-        pytest.approx(0.5),
-    ]
+    assert ow.learning_rates(state) == {"a": 0.5, "b": pytest.approx(0.1)}
 
 
 @pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf"), "1e-3", None, 1j])

@@ -1,4 +1,4 @@
-"""Schedules and shapes that users write, with fields that say what they hold."""
+"""Schedules and shapes that users write themselves: fields that say what they are."""
 
 import dataclasses
 import inspect

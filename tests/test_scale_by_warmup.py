@@ -47,7 +47,7 @@ def test_it_is_scale_by_learning_rate_upwards():
     wanted, wanted_state = run(rising, 9)
     chex.assert_trees_all_equal(got, wanted)
     assert tuple(state) == tuple(wanted_state)
-    with pytest.raises(ValueError, match="remembers no learning rate"):
+    with pytest.raises(ValueError, match="holds no learning rate"):
         ow.learning_rate(state)
 
 

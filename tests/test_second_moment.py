@@ -1,4 +1,4 @@
-"""Wrappers of Adam that read or seed its second moment, against float64."""
+"""Wrappers of Adam that read or start its second moment, against float64."""
 
 import functools
 import math
@@ -262,7 +262,9 @@ def test_bad_optimizers_are_refused(name):
     wrap, params = WRAPPERS[name], jnp.ones(2)
     with pytest.raises(TypeError, match=f"{name}: inner must be an optax optimizer"):
         wrap(0.1)
-    with pytest.raises(ValueError, match=f"{name}: inner holds no Adam moments"):
+    with pytest.raises(
+        ValueError, match=f"{name}: the optimizer holds no Adam moments"
+    ):
         wrap(optax.sgd(0.1)).init(params)
     for other in (
         optax.amsgrad(0.1, b2=B2),
@@ -283,10 +285,79 @@ def test_bad_numbers_are_refused(name):
         with pytest.raises((ValueError, TypeError), match=f"{name}: b2 must be"):
             wrap(adam(), b2=bad)
     with pytest.raises(ValueError, match=rf"{name}: b2 .*uses 0\.95. Pass b2=0\.95 to"):
-        wrap(adam())
+        wrap(adam(), b2=0.999)
     number = {"clip_outliers": "theta", "clip_update_rms": "threshold"}[name]
     for bad in (-1.0, 0.0, float("inf")):
         with pytest.raises(ValueError, match=f"{name}: {number} must be"):
             wrap(adam(), b2=B2, **{number: bad})
     with pytest.raises(ValueError, match="eps must be a finite number > 0"):
         ow.clip_update_rms(adam(), b2=B2, eps=0.0)
+
+
+def in_bfloat16(inner):
+    """Adam with its second moments kept in bfloat16, which show 0.95 as 0.953."""
+
+    def narrow(state):
+        nu = jax.tree.map(lambda v: v.astype(jnp.bfloat16), state.nu)
+        return state._replace(nu=nu)
+
+    def update(updates, state, params=None):
+        updates, state = inner.update(updates, state, params)
+        return updates, narrow(state)
+
+    return optax.GradientTransformation(lambda p: narrow(inner.init(p)), update)
+
+
+clips = pytest.mark.parametrize("name", ["clip_update_rms", "clip_outliers"])
+
+
+@clips
+@pytest.mark.parametrize("b2", [0.9, 0.95, 0.999, 0.9999, 0.99999])
+def test_b2_is_found(name, b2):
+    """Exactly, so the updates are those with the number written out."""
+    wrap, inner = getattr(ow, name), optax.scale_by_adam(b2=b2)
+    found, _ = run(wrap(inner), gradients())
+    given, _ = run(wrap(inner, b2=b2), gradients())
+    jax.tree.map(np.testing.assert_array_equal, found, given)
+
+
+@clips
+def test_each_part_of_a_partition_has_its_own_b2(name):
+    wrap = getattr(ow, name)
+    parts = {str(b2): optax.scale_by_adam(b2=b2) for b2 in (0.9, 0.999)}
+    both = optax.partition(parts, {"w": "0.9", "b": "0.999"})
+    grads = gradients()
+    updates, _ = run(wrap(both), grads)
+    for leaf, b2 in (("w", 0.9), ("b", 0.999)):
+        alone, _ = run(
+            wrap(optax.scale_by_adam(b2=b2)), {leaf: grads[leaf]}, {leaf: PARAMS[leaf]}
+        )
+        np.testing.assert_allclose(updates[leaf], alone[leaf], rtol=1e-5, atol=1e-7)
+
+
+@clips
+def test_a_rounded_b2_is_neither_adopted_nor_held_against_the_true_one(name):
+    wrap, inner = getattr(ow, name), in_bfloat16(optax.scale_by_adam(b2=0.95))
+    wrap(inner, b2=0.95).init(PARAMS)
+    with pytest.raises(ValueError, match=r"so few digits, .* 0\.953\. Pass b2=\.\.\."):
+        wrap(inner).init(PARAMS)
+    with pytest.raises(ValueError, match=r"uses about 0\.95\. Pass the b2 that"):
+        wrap(inner, b2=0.999)
+    half = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
+    wrap(optax.scale_by_adam(b2=0.95)).init(half)  # nu is bfloat16 only in training
+
+
+@clips
+def test_b2_is_asked_for_where_it_does_not_show(name):
+    wrap = getattr(ow, name)
+    for hidden in (optax.scale_by_yogi(), never_tried()):
+        with pytest.raises(ValueError, match=rf"{name}: .* cannot be found.*Pass b2="):
+            wrap(hidden).init(PARAMS)
+        wrap(hidden, b2=0.95).init(PARAMS)
+
+
+def never_tried():
+    def update(updates, state, params=None):
+        raise RuntimeError
+
+    return optax.GradientTransformation(optax.scale_by_adam().init, update)

@@ -140,7 +140,7 @@ def test_parameters_in_bfloat16(name):
         TRANSFORMS[name](), cast(params, jnp.float32), cast(grads, jnp.float32), values
     )
     assert jax.tree.structure(wide[1]) == jax.tree.structure(state)
-    for field in ("factor", "scale", "rms", "learning_rate"):
+    for field in ("factor", "scale", "normalized_gradient_rms", "learning_rate"):
         for got, wanted in zip(
             optax.tree.get_all_with_path(state, field),
             optax.tree.get_all_with_path(wide[1], field),
@@ -172,11 +172,15 @@ def test_inside_an_nnx_optimizer():
         optimizer.update(model, grads, value=1.0)
     states = optimizer.opt_state
     assert states.inner_state[4].inner_state.factor[...] == 0.75
-    assert ow.learning_rate(optimizer) == ow.warmup_cosine(0.1, 2, 100)(2)
+    schedule = float(ow.warmup_cosine(0.1, 2, 100)(2))
+    assert ow.learning_rate(optimizer, factors=False) == schedule
+    applied = schedule * 0.75 * 0.5  # the warmup's factor, and one plateau
+    np.testing.assert_allclose(ow.learning_rate(optimizer), applied, rtol=1e-6)
 
 
-def test_four_devices_train_as_one():
-    program = Path(__file__).parent / "programs" / "transforms_sharded.py"
+@pytest.mark.parametrize("name", ["transforms_sharded", "transforms_meshes"])
+def test_four_devices_train_as_one(name):
+    program = Path(__file__).parent / "programs" / f"{name}.py"
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",

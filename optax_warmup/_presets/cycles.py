@@ -16,14 +16,21 @@ from optax_warmup._schedules.retime import retime
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup._schedules.transition import transition
 from optax_warmup._schedules.warmup import warmup
-from optax_warmup.values._kinds import Count, Length, PositiveRate, Rate, checked
+from optax_warmup.values._kinds import (
+    Count,
+    Length,
+    PositiveLength,
+    PositiveRate,
+    Rate,
+    checked,
+)
 
 
 @checked()
 def warmup_cosine_restarts(
     peak_value: Rate,
     warmup_steps: Length,
-    total_steps: Length,
+    total_steps: PositiveLength,
     num_cycles: Count,
     *,
     period_multiplier: Count = 1,
@@ -109,7 +116,7 @@ def _parts(num_cycles: ArrayLike, multiplier: ArrayLike) -> ArrayLike:
 def one_cycle(
     peak_value: Rate,
     warmup_steps: Length,
-    total_steps: Length,
+    total_steps: PositiveLength,
     *,
     init_value: Rate | None = None,
     end_value: Rate | None = None,

@@ -51,7 +51,7 @@ def warmup_constant(
 def warmup_linear(
     peak_value: Rate,
     warmup_steps: Length,
-    total_steps: Length,
+    total_steps: PositiveLength,
     *,
     init_value: Rate = 0.0,
     end_value: Rate = 0.0,
@@ -93,7 +93,7 @@ def warmup_linear(
 def warmup_cosine(
     peak_value: Rate,
     warmup_steps: Length,
-    total_steps: Length,
+    total_steps: PositiveLength,
     *,
     init_value: Rate = 0.0,
     end_value: Rate = 0.0,

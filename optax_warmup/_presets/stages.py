@@ -9,14 +9,20 @@ from optax_warmup._schedules.piecewise import piecewise
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike
 from optax_warmup._schedules.transition import transition
 from optax_warmup._schedules.warmup import cooldown, warmup
-from optax_warmup.values._kinds import Length, PositiveRate, Rate, checked
+from optax_warmup.values._kinds import (
+    Length,
+    PositiveLength,
+    PositiveRate,
+    Rate,
+    checked,
+)
 
 
 @checked()
 def wsd(
     peak_value: Rate,
     warmup_steps: Length,
-    total_steps: Length,
+    total_steps: PositiveLength,
     decay_steps: Length,
     *,
     init_value: Rate = 0.0,
@@ -210,7 +216,7 @@ def spike(
 
 @checked()
 def lr_range_test(
-    min_value: PositiveRate, max_value: PositiveRate, total_steps: Length
+    min_value: PositiveRate, max_value: PositiveRate, total_steps: PositiveLength
 ) -> Schedule:
     """Raises the value by the same factor every update, to see where training breaks.
 
@@ -219,7 +225,7 @@ def lr_range_test(
     Args:
         min_value: the value of the first update, > 0; may be traced.
         max_value: the value at `total_steps`, > 0; may be traced.
-        total_steps: the length of the test in updates, >= 0; may be traced.
+        total_steps: the length of the test in updates, >= 1; may be traced.
 
     Returns:
         A `Schedule`. The test with a straight line is a `transition`, that with stairs

@@ -13,8 +13,9 @@ from optax_warmup import _check, _sample as sample
 from optax_warmup._record import layout as layouts, moments, slots
 from optax_warmup._record.gate import measured_if
 from optax_warmup._record.layout import Layout
-from optax_warmup._state.moments import Moments, moments_of, require_own_decays
-from optax_warmup._state.rate import automatic_warmup_of, learning_rates
+from optax_warmup._state.moments import Moments, moments_of
+from optax_warmup._state.probe import require_own_decays
+from optax_warmup._state.rate import applied_rates, automatic_warmup_of
 from optax_warmup._transforms.arguments import require_optimizer
 
 
@@ -158,7 +159,7 @@ def record_moments(
 
     def init_fn(params: optax.Params) -> RecordMomentsState:
         inner_state = inner.init(params)
-        layout = layout_of(params, moments_of(inner_state, params))
+        layout = layout_of(params, moments_of(inner_state, params, _OWNER))
         rows = slots.slot_count(layout.bits, layout.steps, layout.also) + 1
         size = len(layout.groups)
         bins = layouts.BINS if layout.histogram else 0
@@ -194,7 +195,7 @@ def record_moments(
         )
         if record is False:
             return new_updates, new
-        adam = moments_of(inner_state, updates)
+        adam = moments_of(inner_state, updates, _OWNER)
         layout = layout_of(updates, adam)
         count, due, row = _place(layout, state, adam, updates)
         due &= record
@@ -233,7 +234,7 @@ def _place(
     if adam.count is None:  # rmsprop does not count
         count, before = state.updates + 1, state.updates
     else:
-        count, before = adam.count, moments_of(state.inner_state, tree).count
+        count, before = adam.count, moments_of(state.inner_state, tree, _OWNER).count
     due, row = slots.slot(count - 1, layout.bits, layout.steps, layout.also)
     # Under gradient accumulation Adam may stand still: that step was recorded before.
     return count, due & (count > before), row
@@ -250,7 +251,7 @@ def _write(table: jax.Array, row: jax.Array, index: jax.Array) -> jax.Array:
 
 def _rate(inner_state: optax.OptState) -> jax.Array:
     """The one rate the optimizer remembers, NaN where there is none or several."""
-    rates = list(learning_rates(inner_state).values())
+    rates = list(applied_rates(inner_state).values())
     return jnp.float32(rates[0]) if len(rates) == 1 else jnp.float32(jnp.nan)
 
 

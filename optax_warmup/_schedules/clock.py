@@ -69,16 +69,23 @@ def _refusal(step: Any) -> str:
 
 def minus(a: ArrayLike, b: ArrayLike) -> jax.Array:
     """a - b in integers where both are, else in floating point."""
-    a, b = jnp.asarray(a), jnp.asarray(b)
-    dtype = _common(a, b)
-    return a.astype(dtype) - b.astype(dtype)
+    a, b = _in_one_type(a, b)
+    return a - b
 
 
-def _common(a: jax.Array, b: jax.Array) -> np.dtype[Any]:
-    """int32 for integers, else the wider of the floating types."""
-    dtypes = [x.dtype for x in (a, b) if jnp.issubdtype(x.dtype, jnp.floating)]
-    wide = map(_wide, dtypes)
-    return max(wide, key=lambda dtype: dtype.itemsize, default=np.dtype(np.int32))
+def _in_one_type(*numbers: ArrayLike) -> list[jax.Array]:
+    """All in int32 if they are integers, else in the wider of the floating types."""
+    arrays = [jnp.asarray(x) for x in numbers]
+    floats = [x.dtype for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)]
+    wide = max(map(_wide, floats), key=lambda dtype: dtype.itemsize, default=None)
+    return [_in_int32(x) if wide is None else x.astype(wide) for x in arrays]
+
+
+def _in_int32(x: jax.Array) -> jax.Array:
+    """A traced length beyond int32 is the longest there is; it must not wrap."""
+    if jnp.iinfo(x.dtype).max > MAX_STEP:
+        x = jnp.minimum(x, jnp.asarray(MAX_STEP, x.dtype))
+    return x.astype(jnp.int32)
 
 
 def _wide(dtype: Any) -> np.dtype[Any]:
@@ -93,16 +100,12 @@ def since(clock: ArrayLike, start: ArrayLike) -> jax.Array:
 
 def until(clock: ArrayLike, end: ArrayLike) -> jax.Array:
     """The clock, stopped at `end`."""
-    clock, end = jnp.asarray(clock), jnp.asarray(end)
-    dtype = _common(clock, end)
-    return jnp.minimum(clock.astype(dtype), end.astype(dtype))
+    return jnp.minimum(*_in_one_type(clock, end))
 
 
 def not_before(clock: ArrayLike, start: ArrayLike) -> jax.Array:
     """The clock, held at `start` until then."""
-    clock, start = jnp.asarray(clock), jnp.asarray(start)
-    dtype = _common(clock, start)
-    return jnp.maximum(clock.astype(dtype), start.astype(dtype))
+    return jnp.maximum(*_in_one_type(clock, start))
 
 
 def as_value(x: ArrayLike) -> jax.Array:

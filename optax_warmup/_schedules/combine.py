@@ -168,3 +168,11 @@ class join(Schedule):
             ended &= clocks.minus(clock, steps) >= 0
             clock = clocks.since(clock, steps)
         return where(ended, as_schedule(self.last).value_at(clock), result)
+
+    def start_value(self) -> jax.Array:
+        """That of the first phase that has a length."""
+        result = as_schedule(self.last).start_value()
+        for steps, schedule in reversed(self.phases):
+            there = clocks.minus(steps, 0) > 0
+            result = where(there, as_schedule(schedule).start_value(), result)
+        return result

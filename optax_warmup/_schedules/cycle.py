@@ -86,27 +86,21 @@ class cycle(Schedule):
 
     def value_at(self, clock: Any) -> jax.Array:
         clock = clocks.minus(clock, 0)
-        step, period = whole(jnp.floor(clock)), jnp.maximum(whole(self.period), 1)
-        last = (
-            _check.MAX_STEP if self.num_cycles is None else whole(self.num_cycles) - 1
+        schedule = as_schedule(self.schedule)
+        last: ArrayLike = _check.MAX_STEP
+        if self.num_cycles is not None:
+            last = whole(self.num_cycles) - 1
+        if self.period_multiplier is None:
+            index, local = _even(clock, self.period, last)
+            return self._scaled(schedule.value_at(local), index)
+        index, local, factor = _growing(
+            clock, self.period, jnp.maximum(whole(self.period_multiplier), 1), last
         )
-        index, start, factor = _even(step, period, last)
-        schedule = self.schedule
-        if self.period_multiplier is not None:
-            multiplier = jnp.maximum(whole(self.period_multiplier), 1)
-            grown = _growing(step, period, multiplier, last)
-            even = multiplier == 1
-            index, start, factor = (
-                where(even, x, y)
-                for x, y in zip((index, start, factor), grown, strict=True)
-            )
-            schedule = as_schedule(schedule)._stretched(
-                lambda steps: _times(steps, factor),
-                lambda time: clocks.as_value(time) * clocks.as_value(factor),
-            )
-        length = saturating_product(period, factor)
-        local = clocks.until(clock - start.astype(clock.dtype), length)
-        return self._scaled(as_schedule(schedule).value_at(local), index)
+        grown = schedule._stretched(
+            lambda steps: _times(steps, factor),
+            lambda time: clocks.as_value(time) * clocks.as_value(factor),
+        )
+        return self._scaled(grown.value_at(local), index)
 
     def start_value(self) -> jax.Array:
         return as_schedule(self.schedule).start_value()
@@ -125,20 +119,32 @@ class cycle(Schedule):
         return where(kept == 1, value, moved)
 
 
-def _even(step: jax.Array, period: jax.Array, last: ArrayLike) -> tuple[Any, ...]:
-    """The cycle's number, its first step, and 1, where all are equally long."""
-    index = jnp.minimum(step // period, last)
-    return index, index * period, jnp.ones_like(index)
+def _even(
+    clock: jax.Array, period: ArrayLike, last: ArrayLike
+) -> tuple[jax.Array, jax.Array]:
+    """The cycle's number and the clock in it, where all are equally long."""
+    length = jnp.asarray(period)
+    if jnp.issubdtype(length.dtype, jnp.floating):
+        # A length that is traced as a float has a derivative, and may be a fraction.
+        length = jnp.maximum(clocks.as_value(length), jnp.finfo(length.dtype).tiny)
+        clock = clocks.as_value(clock)
+        index = jnp.minimum(jnp.floor(clock / length), clocks.as_value(last))
+        return index, jnp.minimum(clock - index * length, length)
+    length = jnp.maximum(whole(length), 1)
+    index = jnp.minimum(whole(jnp.floor(clock)) // length, last)
+    return index, clocks.until(clock - (index * length).astype(clock.dtype), length)
 
 
 def _growing(
-    step: jax.Array, period: jax.Array, multiplier: jax.Array, last: ArrayLike
-) -> tuple[Any, ...]:
-    """The cycle's number, its first step, and how much longer than the first it is.
+    clock: jax.Array, period: ArrayLike, multiplier: jax.Array, last: ArrayLike
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The cycle's number, the clock in it, and how much longer than the first it is.
 
     Found by walking through the cycles, in integers: the logarithm of the closed form
     falls on the wrong side of a boundary now and then.
     """
+    step, period = whole(jnp.floor(clock)), jnp.maximum(whole(period), 1)
+    last = jnp.asarray(last).astype(jnp.int32)
 
     def walk(_: Any, place: tuple[Any, ...]) -> tuple[Any, ...]:
         index, start, factor = place
@@ -151,9 +157,16 @@ def _growing(
         )
 
     # Of the shape and the sharding of all four, which the loop keeps.
-    zero = 0 * (step + period + multiplier + jnp.asarray(last).astype(jnp.int32))
-    start: tuple[Any, ...] = zero, zero, zero + 1
-    return tuple(jax.lax.fori_loop(0, _MOST_GROWING, walk, start))
+    zero = 0 * (step + period + multiplier + last)
+    grown = jax.lax.fori_loop(0, _MOST_GROWING, walk, (zero, zero, zero + 1))
+    # With a traced multiplier of 1 there are more cycles than the walk goes through.
+    steady = jnp.minimum(step // period, last)
+    index, start, factor = (
+        where(multiplier == 1, x, y)
+        for x, y in zip((steady, steady * period, zero + 1), grown, strict=True)
+    )
+    length = saturating_product(period, factor)
+    return index, clocks.until(clock - start.astype(clock.dtype), length), factor
 
 
 def _times(steps: ArrayLike, factor: jax.Array) -> jax.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
-from typing import Annotated, Any
+from typing import Annotated, Any, Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from optax_warmup._schedules.combine import join
 from optax_warmup._schedules.schedule import Schedule, constant
 from optax_warmup._schedules.staircase import staircase
 from optax_warmup.values._kinds import (
+    Change,
     Length,
     Number,
     PositiveLength,
@@ -68,6 +69,14 @@ class exponential_decay(Schedule):
     rate: PositiveRate
     limit: Rate = 0.0
 
+    def _stretched(self, length: Change, time: Change) -> Self:
+        stretched = super()._stretched(length, time)
+        if not isinstance(stretched.steps, int) or not isinstance(self.rate, float):
+            return stretched
+        # What the rounding of `steps` takes away, the rate makes up for.
+        wanted = time(float(cast(int, self.steps)))
+        return stretched._replaced(rate=self.rate ** (stretched.steps / wanted))
+
     def __check_init__(self) -> None:
         if any(map(_check.is_traced, (self.rate, self.init_value, self.limit))):
             return
@@ -80,14 +89,10 @@ class exponential_decay(Schedule):
             )
 
     def value_at(self, clock: Any) -> jax.Array:
-        steps = jnp.maximum(clocks.minus(self.steps, 0), 1)
         rate = clocks.as_value(self.rate)
         start, limit = clocks.as_value(self.init_value), clocks.as_value(self.limit)
+        whole, part = _periods(clocks.minus(clock, 0), jnp.asarray(self.steps))
         # A whole power is right to the last digit where exp(n log(rate)) is not.
-        clock = clocks.minus(clock, 0)
-        whole, part = jnp.divmod(clock, steps.astype(jnp.int32).astype(clock.dtype))
-        whole, part = clocks.as_value(whole), clocks.as_value(part)
-        part = quotient(part, clocks.as_value(steps))
         remaining = jnp.minimum(rate**whole * rate**part, _largest(rate))
         # Near its start the rise to a limit is the small difference from 1.
         gone = -expm1((whole + part) * jnp.log(rate))
@@ -101,6 +106,19 @@ class exponential_decay(Schedule):
 
 
 _LARGEST = float(np.finfo(np.float32).max)
+
+
+def _periods(clock: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """How many periods have passed: a whole number, and what is left of one."""
+    if jnp.issubdtype(steps.dtype, jnp.floating):
+        # A length that is traced as a float has a derivative, and may be a fraction.
+        length = jnp.maximum(clocks.as_value(steps), jnp.finfo(steps.dtype).tiny)
+        passed = clocks.as_value(clock) / length
+        return jnp.zeros_like(passed), passed
+    steps = jnp.maximum(steps.astype(jnp.int32), 1)
+    whole, part = jnp.divmod(clock, steps.astype(clock.dtype))
+    part = quotient(clocks.as_value(part), clocks.as_value(steps))
+    return clocks.as_value(whole), part
 
 
 def _largest(x: jax.Array) -> float:

@@ -51,12 +51,17 @@ class jitter(Schedule):
     seed: Seed
 
     def value_at(self, clock: Any) -> jax.Array:
+        return as_schedule(self.schedule).value_at(clock) * self._factor(clock)
+
+    def start_value(self) -> jax.Array:
+        return as_schedule(self.schedule).start_value() * self._factor(0)
+
+    def _factor(self, clock: ArrayLike) -> jax.Array:
         bits = _hash(_hash(_unsigned(self.seed)) ^ _unsigned(clock))
         # 23 bits and a half, so that the mean is 1 and the ends are never reached.
         uniform = clocks.as_value((bits >> 9).astype(jnp.int32)) + 0.5
         amount = clocks.as_value(self.amount)
-        shaken = plus_product(1 - amount, amount, uniform / 2.0**22)  # nothing cancels
-        return as_schedule(self.schedule).value_at(clock) * shaken
+        return plus_product(1 - amount, amount, uniform / 2.0**22)  # nothing cancels
 
 
 def _unsigned(x: ArrayLike) -> jax.Array:

@@ -54,7 +54,7 @@ class piecewise(Schedule):
         """Finds the segment first; one ramp then serves all shapes of a structure."""
         lengths, ends, shapes = zip(*self.segments, strict=True)
         starts = (self.init_value, *ends[:-1])
-        begins = _sums_before(_stack(lengths).astype(jnp.int32))
+        begins = _sums_before(_stack(lengths))
         clock = clocks.minus(clock, 0)
         index = jnp.sum(_reached(clock, begins[1:]), axis=0)
         result: jax.Array | None = None
@@ -63,7 +63,7 @@ class piecewise(Schedule):
             value = ramp(
                 segment.pick(starts),
                 segment.pick(ends),
-                clocks.since(clock, segment.pick(begins).astype(jnp.int32)),
+                clocks.since(clock, segment.pick(begins)),
                 segment.pick(lengths),
                 segment.shape(shapes),
             )
@@ -95,30 +95,33 @@ _NEVER = np.uint32(2**31)
 
 
 def _sums_before(lengths: Any) -> Any:
-    """The sum of the lengths before each, uint32, stopped at 2**31."""
+    """The sum of the lengths before each, uint32, stopped at 2**31.
+
+    Lengths that are traced as floats have sums of their own type, with a derivative.
+    """
     if isinstance(lengths, np.ndarray):
-        sums = np.cumsum(lengths, axis=0, dtype=np.int64)
-        sums = np.minimum(sums, _NEVER).astype(np.uint32)
-        return np.concatenate([np.zeros_like(sums[:1]), sums[:-1]])
-    # Traced lengths are added in two halves of 16 bits, neither of which overflows.
-    lengths = lengths.astype(jnp.uint32)
-    low = jnp.cumsum(lengths & 0xFFFF, axis=0)
-    high = jnp.cumsum(lengths >> 16, axis=0) + (low >> 16)
-    ends = jnp.where(high > 0x7FFF, _NEVER, (high << 16) | (low & 0xFFFF))
-    return jnp.concatenate([jnp.zeros_like(ends[:1]), ends[:-1]])
+        known = np.cumsum(lengths, axis=0, dtype=np.int64)
+        known = np.minimum(known, np.int64(_NEVER))
+        return np.concatenate([np.zeros_like(known[:1]), known[:-1]]).astype(np.uint32)
+    if jnp.issubdtype(lengths.dtype, jnp.floating):
+        sums = jnp.cumsum(lengths, axis=0)
+    else:
+        # In two halves of 16 bits, neither of which overflows.
+        whole = lengths.astype(jnp.uint32)
+        low = jnp.cumsum(whole & 0xFFFF, axis=0)
+        high = jnp.cumsum(whole >> 16, axis=0) + (low >> 16)
+        sums = jnp.where(high > 0x7FFF, _NEVER, (high << 16) | (low & 0xFFFF))
+    return jnp.concatenate([jnp.zeros_like(sums[:1]), sums[:-1]])
 
 
 def _reached(clock: jax.Array, begins: Any) -> jax.Array:
     """Whether the clock has reached each of the begins, on a new first axis."""
     ndim = max(clock.ndim, begins.ndim - 1)
     clock, begins = _aligned(clock[None], ndim), _aligned(begins, ndim)
-    floating = jnp.issubdtype(clock.dtype, jnp.floating)
-    reached: jax.Array = (
-        clock >= begins.astype(clock.dtype)
-        if floating
-        else clock.astype(jnp.uint32) >= begins
-    )
-    return reached
+    begins = jnp.asarray(begins)
+    floating = any(jnp.issubdtype(x.dtype, jnp.floating) for x in (clock, begins))
+    left = clocks.minus(clock, begins) if floating else clock.astype(jnp.uint32)
+    return left >= (0 if floating else begins)
 
 
 class _Segment:

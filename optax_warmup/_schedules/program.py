@@ -46,10 +46,9 @@ def _as_array(x: ArrayLike) -> np.ndarray[Any, Any] | jax.Array:
 
     A known number becomes NumPy's, which a traced program has as a constant.
     """
-    dtype = jnp.int32 if _is_whole(x) else jnp.result_type(float)
     if _check.is_traced(x) or isinstance(x, jax.Array):
-        return jnp.asarray(x).astype(dtype)
-    return np.asarray(x).astype(dtype)
+        return clocks.minus(x, 0) if _is_whole(x) else clocks.as_value(x)
+    return np.asarray(x, np.int32 if _is_whole(x) else jnp.result_type(float))
 
 
 def compiled(schedule: Any) -> Callable[[Any], jax.Array]:

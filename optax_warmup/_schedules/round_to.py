@@ -50,8 +50,13 @@ class round_to(Schedule):
         return clocks.as_value(self._outermost_at(clock))
 
     def _outermost_at(self, clock: Any) -> jax.Array:
+        return self._rounded(as_schedule(self.schedule).value_at(clock))
+
+    def start_value(self) -> jax.Array:
+        return clocks.as_value(self._rounded(as_schedule(self.schedule).start_value()))
+
+    def _rounded(self, value: jax.Array) -> jax.Array:
         multiple = jnp.asarray(self.multiple).astype(jnp.int32)
-        value = as_schedule(self.schedule).value_at(clock)
         count = jnp.floor(quotient(value, multiple.astype(value.dtype)) + 0.5)
         most = _check.MAX_STEP // multiple
         # Only counts below `most` are converted: float32 may round it up past int32.

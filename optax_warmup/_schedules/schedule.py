@@ -133,9 +133,7 @@ def as_schedule(
     if not callable(x) or isinstance(x, type):
         return constant(_check.rate(owner, name, cast(ArrayLike, x)))
     try:
-        # (Wrapped: JAX 0.10 crashes where a NumPy ufunc itself is traced.)
-        argument = jax.ShapeDtypeStruct((), jnp.int32)
-        out = jax.eval_shape(lambda step: x(step), argument)
+        out = _check.traced_once(x, jnp.int32)
     except Exception as error:
         raise TypeError(
             f"{owner}: {name} must be a function of the step that can be traced, got "

@@ -92,6 +92,10 @@ class switch(Schedule):
         after = where(clocks.minus(elapsed, self.steps) < 0, bridge, new)
         return where(clocks.minus(clock, begin) < 0, old, after)
 
+    def start_value(self) -> jax.Array:
+        late = clocks.minus(self.begin, 0) > 0
+        return where(late, as_schedule(self.old).start_value(), super().start_value())
+
 
 def _check_continuous(schedule: Any) -> None:
     if any(_check.is_traced(x) for x in jax.tree.leaves(schedule)):
@@ -102,10 +106,16 @@ def _check_continuous(schedule: Any) -> None:
     jumps = np.abs(old - new) > _SAME * np.maximum(np.abs(old), np.abs(new))
     if np.any(jumps & (np.asarray(schedule.steps) == 0)):
         raise ValueError(
-            f"switch: the value must not jump at begin={schedule.begin}, got {old:.6g} "
-            f"of the old schedule and {new:.6g} of the new one. Bridge them with "
-            "steps=..., or say allow_jump=True."
+            f"switch: the value must not jump at begin={schedule.begin}, got "
+            f"{_six_digits(old)} of the old schedule and {_six_digits(new)} of the new "
+            "one. Bridge them with steps=..., or say allow_jump=True."
         )
+
+
+def _six_digits(values: np.ndarray[Any, Any]) -> str:
+    if values.ndim:
+        return str([float(f"{value:.6g}") for value in values.ravel()])
+    return f"{values:.6g}"
 
 
 class rewarm(Schedule):
@@ -161,6 +171,11 @@ class rewarm(Schedule):
         value = as_schedule(self.schedule).value_at(read)
         rise = ramp(self.init_value, value, elapsed, self.steps, self.shape)
         return where(inside, rise, value)
+
+    def start_value(self) -> jax.Array:
+        late = clocks.minus(self.begin, 0) > 0
+        first = as_schedule(self.schedule).start_value()
+        return where(late, first, super().start_value())
 
 
 def _end(begin: jax.Array, steps: ArrayLike) -> jax.Array:

@@ -28,15 +28,27 @@ def ramp(
     The value is counted from the lower end, with that end's own distance in whole
     steps, so nothing cancels: the relative error is that of the shape everywhere.
     """
-    shape = as_shape(shape)
     elapsed = clocks.until(clock, steps)
-    left = clocks.minus(steps, elapsed)
+    return ramp_after(
+        init_value, end_value, elapsed, clocks.minus(steps, elapsed), shape
+    )
+
+
+def ramp_after(
+    init_value: ArrayLike,
+    end_value: ArrayLike,
+    elapsed: jax.Array,
+    left: jax.Array,
+    shape: ShapeLike,
+) -> jax.Array:
+    """The ramp when so many of its steps, >= 0, have passed and so many are left."""
+    shape = as_shape(shape)
     init_value, end_value = clocks.as_value(init_value), clocks.as_value(end_value)
     rising = init_value <= end_value
     low, high = jnp.minimum(init_value, end_value), jnp.maximum(init_value, end_value)
     # 1 of 2 steps outside, where the shape is not asked, keeps its derivatives finite.
     inside = (elapsed > 0) & (left > 0)
-    length = clocks.as_value(where(inside, clocks.minus(steps, 0), 2))
+    length = clocks.as_value(where(inside, elapsed + left, 2))
     from_low = where(inside, where(rising, elapsed, left), 1)
     from_high = where(inside, where(rising, left, elapsed), 1)
     near, far = clocks.as_value(from_low) / length, clocks.as_value(from_high) / length

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from optax_warmup._numerics import where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
-from optax_warmup._schedules.transition import ramp
+from optax_warmup._schedules.transition import ramp, ramp_after
 from optax_warmup.shapes._powers import linear
 from optax_warmup.shapes._shape import ShapeLike
 from optax_warmup.values._kinds import Length, Rate
@@ -78,7 +78,7 @@ class warmup(Schedule):
         left = clocks.since(clocks.minus(self.steps, clock), self.offset)
         elapsed = clocks.minus(self.steps, left)
         top = as_schedule(self.schedule).start_value()
-        return ramp(self.init_value, top, elapsed, self.steps, self.shape)
+        return ramp_after(self.init_value, top, elapsed, left, self.shape)
 
 
 class cooldown(Schedule):

@@ -1,106 +1,242 @@
-"""Reading the learning rate from optimizer state, in any nesting."""
+"""Reading the learning rate that was applied, from optimizer state in any nesting."""
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from optax_warmup._state.find import bare, find
-from optax_warmup._transforms.automatic_warmup import AutomaticWarmupState
-from optax_warmup._transforms.scale_by_learning_rate import ScaleByLearningRateState
+from optax_warmup import _check
+from optax_warmup._state.declared import recorded_scalars
+from optax_warmup._state.given_schedule import ScheduleOrSchedules, with_given
+from optax_warmup._state.groups import Group, names, of
+from optax_warmup._state.scales import groups_of
 
 
-def learning_rates(opt_state: optax.OptState) -> dict[str, jax.Array]:
-    """The learning rates that an optimizer's last update used, by their place.
+def learning_rate(
+    opt_state: optax.OptState,
+    *,
+    schedule: ScheduleOrSchedules | None = None,
+    factors: bool = True,
+) -> jax.Array | float:
+    """Returns the learning rate that was applied in an optimizer's last update.
+
+    It is the product of all that stands between the optimizer's direction and the
+    parameters: the schedule's value and the factors of `scale_by_warmup`,
+    `reduce_on_plateau` and `automatic_warmup`, in any nesting. Before the first update
+    it is the rate which that one will use.
+
+    Constant scales such as `optax.scale(0.1)` leave no trace in a state; with
+    `scale_by_warmup(0.1)` in their place they are counted. Neither do the directions
+    that some optimizers scale themselves, such as `optax.contrib.prodigy` and the trust
+    ratios of `optax.lamb`: the rate is what multiplies the direction. Weight decay with
+    its own rate, as in chain(scale_by_adam(), scale_by_warmup(1e-3),
+    optax.add_decayed_weights(0.1), scale_by_learning_rate(schedule)), is scaled by what
+    stands behind it: here 0.1 times the value with factors=False.
 
     Args:
-        opt_state: the state of any optimizer, or a container of it.
+        opt_state: the state of an optimizer, or what holds it, such as a flax
+            `nnx.Optimizer` or `TrainState`.
+        schedule: the learning rate that was given to an optimizer of optax's own, such
+            as `optax.adamw(schedule)`, whose state holds no rate: a schedule or a
+            number, or a dictionary of them by the name of the group.
+        factors: False gives the schedule's own value, without the factors.
 
     Returns:
-        A dictionary from the path of a state to the rate it remembers, an array of
-        shape () (with the axes of a vmap, if there are any). It is empty where no rate
-        is remembered. Rates are remembered by `scale_by_learning_rate` and by
-        `optax.inject_hyperparams`; inside of `automatic_warmup` they are what its
-        factor left of them.
+        A Python float; where the state is traced, or has axes of a `vmap`, an array of
+        shape () or with these axes. Outside of `jit` the value is fetched from the
+        device, which waits for the update.
+
+    Raises:
+        TypeError: `schedule` is neither a number nor a schedule.
+        ValueError: no rate is found in the state, or several groups of parameters have
+            their own; two learning rates follow each other in a chain, or one stands in
+            front of Adam, where it has no effect; `schedule` is given for what has a
+            rate, or lacks what it should describe.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> optimizer = optax.partition(
-        ...     {
-        ...         "body": ow.scale_by_learning_rate(0.5),
-        ...         "head": ow.scale_by_learning_rate(0.25),
-        ...     },
-        ...     {"w": "body", "b": "head"},
+        >>> optimizer = optax.chain(
+        ...     optax.scale_by_adam(),
+        ...     ow.scale_by_learning_rate(0.5),
+        ...     ow.scale_by_warmup(ow.warmup(1.0, 4, offset=1)),
+        ... )
+        >>> state = optimizer.init(jnp.ones(3))
+        >>> ow.learning_rate(state), ow.learning_rate(state, factors=False)
+        (0.125, 0.5)
+        >>> schedule = ow.warmup_cosine(0.5, 10, 100)
+        >>> state = optax.adamw(schedule).init(jnp.ones(3))
+        >>> ow.learning_rate(state, schedule=schedule)
+        0.0
+    """
+    owner = "learning_rate"
+    groups = _rated(owner, opt_state, schedule)
+    known = [group for group in groups if group.rates]
+    if len(known) > 1:
+        raise ValueError(
+            f"{owner}: {len(known)} groups of parameters have a learning rate of their "
+            f"own ({names(known)}). Use optax_warmup.learning_rates, which returns "
+            "all."
+        )
+    hidden = [group for group in groups if group.trains and not group.rates]
+    if hidden:
+        example = f"schedule={{{hidden[0].name!r}: 1e-3}}"
+        raise ValueError(
+            f"{owner}: opt_state shows no learning rate for {names(hidden)}, beside "
+            f"that of {names(known)}. Pass it, as in {example}, or use "
+            "optax_warmup.learning_rates for those that are known."
+        )
+    return _readable(_product(known[0], factors))
+
+
+def learning_rates(
+    opt_state: optax.OptState,
+    *,
+    schedule: ScheduleOrSchedules | None = None,
+    factors: bool = True,
+) -> dict[str, jax.Array | float]:
+    """Returns the learning rates applied in an optimizer's last update, by group.
+
+    A group is what has the same rate and the same factors. Its name is its label in
+    `optax.partition`; labels of nested partitions, or of several in a chain, are joined
+    by "/". Partitions of the same labels are taken to be the same, and masks around two
+    whole optimizers not to overlap. What an
+    `optax.masked` acts on is "masked_" and the place of its state, such as "masked_1"
+    for the second of a chain, and the rest "unmasked_1": a state does not tell which
+    parameters these are. Optimizers side by side in a dictionary go by its keys. A
+    single group of all parameters is "all".
+
+    Args:
+        opt_state: as for `learning_rate`.
+        schedule: as for `learning_rate`.
+        factors: as for `learning_rate`.
+
+    Returns:
+        A dictionary from the name of a group to its rate, as `learning_rate` returns
+        it: with Python floats, ready for JSON or a logger, outside of `jit`. Groups
+        whose rate leaves no trace in the state, such as that of `optax.sgd(0.1)`, are
+        left out unless `schedule` names them; so are frozen ones.
+
+    Raises:
+        TypeError: `schedule` is neither a number nor a schedule.
+        ValueError: as for `learning_rate`, but for several groups.
+
+    Example:
+        >>> import jax.numpy as jnp, optax, optax_warmup as ow
+        >>> optimizer = optax.chain(
+        ...     ow.scale_by_learning_rate(0.5),
+        ...     optax.partition(
+        ...         {"body": optax.identity(), "head": ow.scale_by_warmup(0.25)},
+        ...         {"w": "body", "b": "head"},
+        ...     ),
         ... )
         >>> state = optimizer.init({"w": jnp.ones(3), "b": jnp.ones(())})
-        >>> for path, rate in ow.learning_rates(state).items():
-        ...     print(path, rate)
-        inner_states/body/inner_state 0.5
-        inner_states/head/inner_state 0.25
+        >>> ow.learning_rates(state)
+        {'body': 0.5, 'head': 0.125}
     """
-    types = (ScaleByLearningRateState, AutomaticWarmupState, *_INJECTED)
-    rates = {}
-    for path, node in find(opt_state, types).items():
-        if isinstance(node, ScaleByLearningRateState):
-            rates[path] = bare(node.learning_rate)
-        elif isinstance(node, AutomaticWarmupState):
-            factor = jnp.where(bare(node.factor) > 0, bare(node.factor), 1)
-            inner = learning_rates(node.inner_state)
-            rates |= {
-                f"{path}/inner_state/{place}": factor * r for place, r in inner.items()
-            }
-        elif "learning_rate" in node.hyperparams:
-            rates[path] = bare(node.hyperparams["learning_rate"])
-        else:  # other hyperparameters were injected; the rate may lie inside
-            inner = learning_rates(node.inner_state)
-            rates |= {f"{path}/inner_state/{place}": r for place, r in inner.items()}
-    return rates
+    groups = _rated("learning_rates", opt_state, schedule)
+    return {
+        group.name: _readable(_product(group, factors))
+        for group in groups
+        if group.rates
+    }
+
+
+def applied_rates(
+    opt_state: optax.OptState, schedule: ScheduleOrSchedules | None = None
+) -> dict[str, jax.Array]:
+    """The rates of `learning_rates` as arrays, NaN where a group's is not known.
+
+    For a record, which must be able to wrap any optimizer: it does not raise unless the
+    schedule is at fault.
+    """
+    groups = with_given("learning_rates", groups_of(opt_state), schedule)
+    return {
+        group.name: _product(group, True)
+        if len(group.sources) == len(group.rates) == 1 and not group.undone
+        else jnp.float32(jnp.nan)
+        for group in groups
+        if group.sources or group.may_train
+    }
+
+
+def _rated(
+    owner: str, opt_state: optax.OptState, schedule: ScheduleOrSchedules | None
+) -> list[Group]:
+    """The groups, each with its one rate where it is known; at least one is."""
+    groups = groups_of(opt_state)
+    for group in groups:
+        _require_one_source(owner, group)
+        _require_effect(owner, group)
+    groups = with_given(owner, groups, schedule)
+    uncomputed = [group for group in groups if group.counts]
+    if uncomputed:
+        raise ValueError(
+            f"{owner}: the state of an optax optimizer with a schedule inside, such as "
+            f"optax.adamw(schedule), counts updates but holds no learning rate"
+            f"{of(uncomputed)}. Pass the schedule it was built with, as in {owner}("
+            f"opt_state, schedule={_example(groups, uncomputed)}), or build the "
+            "optimizer with optax_warmup.scale_by_learning_rate(schedule)."
+        )
+    if not any(group.rates for group in groups):
+        raise ValueError(
+            f"{owner}: opt_state holds no learning rate. For an optimizer with a "
+            f"constant one, such as optax.adam(1e-3), pass it: {owner}(opt_state, "
+            f"schedule={_example(groups, groups, '1e-3')}). Or put optax_warmup."
+            "scale_by_learning_rate(schedule) last in the chain, or use "
+            "optax.inject_hyperparams."
+        )
+    return groups
+
+
+def _require_one_source(owner: str, group: Group) -> None:
+    """Refuses two learning rates in a row: which is one, and which a factor?"""
+    if len(group.sources) > 1:
+        raise ValueError(
+            f"{owner}: two learning rates act on the same updates, at "
+            f"{' and '.join(group.sources)} of opt_state. Each descends, so together "
+            "they climb. If one is meant as a factor, use optax_warmup."
+            "scale_by_warmup(factor) for it; an optimizer such as optax.adamw(...) has "
+            "its own learning rate and needs no second. The states of separate "
+            "optimizers are read one by one."
+        )
+
+
+def _require_effect(owner: str, group: Group) -> None:
+    """Refuses a learning rate or a factor that the optimizer divides out again."""
+    if group.undone:
+        raise ValueError(
+            f"{owner}: the scale at {' and '.join(group.undone)} of opt_state stands "
+            f"in front of the optimizer at {' and '.join(group.normalizers)}, whose "
+            "updates do not depend on the size of gradients, so it has no effect. Put "
+            "it behind the optimizer in the chain."
+        )
+
+
+def _product(group: Group, factors: bool) -> jax.Array:
+    (rate,) = group.rates.values()
+    product = jnp.asarray(rate)
+    product = product.astype(jnp.promote_types(product.dtype, jnp.float32))
+    for factor in group.factors.values() if factors else ():
+        product = product * factor
+    return product
+
+
+def _readable(rate: jax.Array) -> jax.Array | float:
+    return rate if _check.is_traced(rate) or rate.ndim else float(rate)
+
+
+def _example(groups: list[Group], lacking: list[Group], value: str = "schedule") -> str:
+    """What to pass as `schedule` for the groups that lack a rate."""
+    if len(groups) == 1:
+        return value
+    return f"{{{', '.join(f'{group.name!r}: {value}' for group in lacking)}}}"
 
 
 def automatic_warmup_of(opt_state: optax.OptState) -> jax.Array:
-    """Factor and coherence of the one automatic warmup in a state, NaN without one."""
-    nodes = list(find(opt_state, AutomaticWarmupState).values())
-    if len(nodes) != 1:
-        return jnp.full(2, jnp.nan, jnp.float32)
-    return jnp.stack([bare(nodes[0].factor), bare(nodes[0].coherence)])
+    """Factor and coherence of the one automatic warmup in a state, NaN without one.
 
-
-_INJECTED = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
-
-
-def learning_rate(opt_state: optax.OptState) -> jax.Array:
-    """The learning rate that an optimizer's last update used.
-
-    Before the first update it is the rate which that one will use.
-
-    Args:
-        opt_state: the state of an optimizer that has `scale_by_learning_rate` or
-            `optax.inject_hyperparams` in it, in any nesting: chain, masked, partition,
-            MultiSteps, or a flax `nnx.Optimizer` itself.
-
-    Returns:
-        The rate, float32, shape () (with the axes of a vmap, if there are any). It
-        stays on the device; `float(...)` fetches it.
-
-    Raises:
-        ValueError: no rate is remembered in the state, or more than one is.
-
-    Example:
-        >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> optimizer = optax.MultiSteps(ow.scale_by_learning_rate(0.5), 4)
-        >>> ow.learning_rate(optimizer.init(jnp.ones(3))).item()
-        0.5
+    Until the record asks for `recorded_scalars` itself.
     """
-    rates = learning_rates(opt_state)
-    if len(rates) == 1:
-        return next(iter(rates.values()))
-    if not rates:
-        raise ValueError(
-            "learning_rate: opt_state remembers no learning rate. Put "
-            "optax_warmup.scale_by_learning_rate(schedule) last in the chain instead "
-            "of a schedule inside the optimizer (optax.adamw(schedule)), or use "
-            "optax.inject_hyperparams."
-        )
-    raise ValueError(
-        f"learning_rate: opt_state remembers {len(rates)} learning rates, at "
-        f"{', '.join(rates)}. Use optax_warmup.learning_rates, which returns all."
-    )
+    scalars = recorded_scalars(opt_state)
+    if "coherence" not in scalars or "warmup_factor" not in scalars:
+        return jnp.full(2, jnp.nan, jnp.float32)
+    return jnp.stack([scalars["warmup_factor"], scalars["coherence"]])

@@ -1,1 +1,1 @@
-"""Transforms: what applies a schedule to an optimizer's updates."""
+"""Transforms: gradient transformations that apply, guard or restart a warmup."""

@@ -1,4 +1,4 @@
-"""What wrappers share: their arguments checked, zeros to begin with, and a choice."""
+"""Shared helpers: argument checks, zero counters, a tree-wise `where`."""
 
 from typing import Any
 
@@ -12,9 +12,10 @@ LARGEST_VALUE = 1e18
 
 
 def require_optimizer(owner: str, inner: Any) -> optax.GradientTransformationExtraArgs:
-    """`inner` as a transform that takes any extra argument."""
+    """`inner` as a transform that takes any extra argument and passes it on."""
     if isinstance(inner, optax.MultiSteps):
-        inner = inner.gradient_transformation()
+        # Its gradient_transformation() does not say that it takes extra arguments.
+        return optax.GradientTransformationExtraArgs(inner.init, inner.update)
     if not isinstance(inner, optax.GradientTransformation):
         raise TypeError(
             f"{owner}: inner must be an optax optimizer such as optax.adam(1e-3), got "
@@ -33,7 +34,7 @@ def require_params(owner: str, params: Any) -> None:
 
 
 def require_value(owner: str, value: ArrayLike | None) -> tuple[jax.Array, jax.Array]:
-    """A loss as a finite float32, and whether it is what was given."""
+    """A loss as a finite float32, and whether it was finite as given."""
     if value is None:
         raise ValueError(
             f"{owner}: update needs the loss, as in optimizer.update(grads, state, "
@@ -51,14 +52,15 @@ def require_value(owner: str, value: ArrayLike | None) -> tuple[jax.Array, jax.A
 
 
 def zeros(count: int, dtype: Any = jnp.int32) -> list[jax.Array]:
-    """Scalars to begin with, each in a buffer of its own: they may be donated."""
+    """Scalar zeros for a new state, each in a buffer of its own so that all can be
+    donated."""
     return [jnp.zeros((), dtype) for _ in range(count)]
 
 
 def chosen(condition: jax.Array, yes: Any, no: Any) -> Any:
-    """The one tree or the other, without a branch.
+    """One tree or the other, without a branch.
 
     It costs nothing where one of them is a constant: XLA fuses the choice into what
-    uses the leaves, as it could not do with a conditional.
+    uses the leaves, which it cannot do with a conditional.
     """
     return jax.tree.map(lambda y, n: jnp.where(condition, y, n), yes, no)

@@ -1,4 +1,4 @@
-"""A warmup without a length: it grows while gradients agree, and holds when not."""
+"""A warmup without a length: it grows while gradients agree, and holds otherwise."""
 
 from typing import Any, NamedTuple
 
@@ -7,45 +7,31 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from optax_warmup import _check, _sample as sample
-from optax_warmup._state.momentum import momentum_decays_of, momentum_of
+from optax_warmup import _check
+from optax_warmup._state.momentum import momentum_of
+from optax_warmup._state.probe import probe
+from optax_warmup._transforms import automatic_rule as rule
 from optax_warmup._transforms.arguments import require_optimizer, require_params
 from optax_warmup._transforms.scale_by_learning_rate import scaled
 
-OWNER = "automatic_warmup"
-
-# Coherence above the threshold at which the factor grows at full pace.
-_WIDTH = 0.1
-# Gradients explode where n grows this much in one update, though they take each other
-# back: where curvature is fixed, as in regression, nothing else would stop them.
-_EXPLOSION = 2.0
-# Updates after which n says something about the one before, and a momentum that is not
-# corrected for its start has come to most of its size.
-_SETTLED = 10
-# Coordinates of a large leaf from which its norms are estimated: m and n from the same.
-# Drawing one costs what reading sixteen in a row does, hence the size of a large leaf.
-_SAMPLES = 2**12
-_LARGE = 2**16
-# Root mean square below which weights count as this large (Adafactor's floor): a model
-# that starts at zero could never take a step of one per cent of itself.
-_SMALLEST_RMS = 1e-3
+_OWNER = "automatic_warmup"
 
 
 class AutomaticWarmupState(NamedTuple):
     """The state of `automatic_warmup`.
 
     Attributes:
-        inner_state: the state of the wrapped optimizer, whole.
+        inner_state: the state of the wrapped optimizer.
         count: updates since the first that was not zero, int32, shape ().
         factor: what the last update was multiplied by, in (0, 1], float32, shape ();
             0 before the first update.
-        following: what the next will be, unless one of the first ten asks for less.
+        following: the factor of the next update; one of the first ten may be smaller.
         coherence: of the last gradients, float32, shape (): above 1 they agree, 1 is
-            noise, below 1 each takes back what the one before did. The factor grows if
-            it is above the threshold.
+            noise, below 1 each undoes the one before. The factor grows while it is
+            above the threshold.
         decay: of each leaf's momentum, float32, shape (leaves,), NaN without one.
-        noise: what the square of each leaf's momentum would be, were its gradients
-            uncorrelated, float32, shape (leaves,).
+        noise: what the squared norm of each leaf's momentum would be if its gradients
+            were uncorrelated, float32, shape (leaves,).
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -61,6 +47,16 @@ class AutomaticWarmupState(NamedTuple):
     decay: jax.Array
     noise: jax.Array
 
+    @property
+    def update_scale(self) -> jax.Array:
+        """What the last update was multiplied by; 1 as long as that is not known."""
+        return jnp.where(self.factor > 0, self.factor, 1)
+
+    @property
+    def recorded(self) -> dict[str, jax.Array]:
+        """Scalars for a diagnostic record."""
+        return {"warmup_factor": self.factor, "coherence": self.coherence}
+
 
 def automatic_warmup(
     inner: optax.GradientTransformation,
@@ -71,7 +67,7 @@ def automatic_warmup(
     power: float = 1.5,
     threshold: float = 0.65,
 ) -> optax.GradientTransformationExtraArgs:
-    """Warms any optimizer with momentum up, for as long as its gradients ask for.
+    """Warms up any momentum optimizer automatically.
 
     updates = factor * inner's updates
     factor(0) = min(1, start * |params| / |inner's updates|)
@@ -80,54 +76,56 @@ def automatic_warmup(
     agreement(t) = clip((c(t) - threshold) / 0.1, 0, 1)
 
     None of the first ten updates moves the parameters by more than `start` of their
-    norm, for which the factor falls where it must. From the first on it grows for as
-    long as successive gradients agree, and holds when they do not. The sign is the
-    coherence c of the gradients that the momentum m averages:
+    norm; the factor is lowered where that takes it. From the first update on it grows
+    while successive gradients agree, and holds while they do not. The sign of that is
+    the coherence c of the gradients that the momentum m averages:
 
     c(t)**2 = |m(t)|**2 / n(t)
     n(t) = b**2 * n(t-1) + |m(t) - b * m(t-1)|**2
 
     where n is what |m|**2 would be if these gradients were uncorrelated. So c is 1 for
-    noise, whatever its size and however sparse; sqrt((1 + b) / (1 - b)) at most, when
-    all gradients are the same; and below 1 when each takes back what the last step did,
-    which is how a rate beyond what the loss surface bears shows. How fast it grows is a
-    matter of the length of the run: what a high rate spoils early is never made up for,
-    and a longer run has the time to be careful. After the first power / growth of the
-    run the factor grows like t**power at most, since a rate that is too high is found
-    out late; but not while gradients hold more signal than noise, where c**2 is above
-    1 / (1 - b). It does not fall with a low coherence, which is normal in the noise
-    that training ends in; but it is halved where n has more than doubled in one update
-    while m turned round: gradients explode.
+    noise, whatever its size and however sparse; at most sqrt((1 + b) / (1 - b)), when
+    all gradients are equal; and below 1 when each undoes the last step, which is how a
+    learning rate too high for the curvature shows up.
 
-    Give it a schedule without a warmup: the peak from the first step on, then whatever
-    decay. A peak that is far too high is not reached: the run then trains at the rate
-    that it bears. `MultiSteps` belongs outside of it, and so does `skip_nonfinite`.
+    The pace is set by the length of the run: what a high rate spoils early is never
+    made up for, and a longer run has the time to be careful. After the first power /
+    growth of the run the factor grows at most like t**power, since a rate that is too
+    high is noticed late; but not while gradients hold more signal than noise, where
+    c**2 is above 1 / (1 - b). A low coherence does not lower the factor, since it is
+    normal in the noise at the end of training. The factor is halved when gradients
+    explode: when n more than doubles in one update while m turns round.
 
-    It needs no memory beyond some numbers a leaf, since the gradients are recovered
-    from the momentum before and after the update; and little time, since of a leaf of
-    more than 65,536 coordinates it looks at a sample of 4,096. Groups of parameters
-    warm up on their own if each is wrapped on its own, inside `optax.partition`.
+    Give it a schedule without a warmup, at its peak from the first step on. A peak that
+    is far too high is not reached, and the run trains at the rate that it can bear. Put
+    `MultiSteps` outside of it, and `skip_nonfinite` too.
+
+    It keeps some numbers for each leaf, as the gradients are recovered from the
+    momentum before and after the update. It takes little time: of a leaf with more than
+    65,536 coordinates it reads a sample of 4,096. Groups of parameters warm up on their
+    own if each is wrapped on its own, inside `optax.partition`. Inside `shard_map` or
+    `pmap` every device must hold all parameters and the mean of the gradients: norms
+    are those of what a device holds.
 
     Args:
-        inner: a complete optimizer, learning rate included, that keeps a momentum:
-            Adam and its relatives, Lion, Muon, SGD with momentum.
-        total_steps: updates in the run, >= 1, those that its schedule counts; inside of
-            `MultiSteps`, not the batches. A rough estimate will do. May be traced.
+        inner: a complete optimizer, learning rate included, with momentum: Adam and its
+            relatives, Lion, Muon, SGD with momentum.
+        total_steps: updates in the run, >= 1, as its schedule counts them; inside of
+            `MultiSteps`, not the batches. A rough estimate is enough. May be traced.
         start: the largest of the first updates, relative to the norm of the parameters,
             > 0.
-        growth: of the logarithm of the factor, were a run at full pace to its end, > 0.
+        growth: of the logarithm of the factor in a whole run at full pace, > 0.
         power: of the number of updates, as which the factor grows at most, > 0.
         threshold: coherence up to which the factor holds, >= 0.
 
     Returns:
-        A transform with state `AutomaticWarmupState`. Updates keep their types; an
+        A transform with state `AutomaticWarmupState`. Updates keep their dtypes; an
         update needs the parameters.
 
     Raises:
-        TypeError: `inner` is not an optimizer, or another argument is not a number.
-        ValueError: an argument is out of its range, or `total_steps` not whole; at
-            `init`, where `inner` keeps no momentum, or a gradient does not reach it at
-            every update.
+        TypeError: `inner` is not an optimizer, or an argument is not a number.
+        ValueError: an argument is out of its range, or `total_steps` is not whole; at
+            `init`, if `inner` has no momentum, or does not take every gradient into it.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -138,15 +136,17 @@ def automatic_warmup(
         >>> round(state.factor.item(), 3), round(updates[0].item(), 3)
         (0.07, -0.007)
 
-    Source: this library; its tests against tuned warmups are in docs/automatic.md.
+    Source: this library; docs/automatic.md compares it with tuned warmups.
     """
-    inner = require_optimizer(OWNER, inner)
-    total_steps = _check.length(OWNER, "total_steps", total_steps, minimum=1)
-    start = _check.number(OWNER, "start", start, above=0)
-    growth = _check.number(OWNER, "growth", growth, above=0)
-    power = _check.number(OWNER, "power", power, above=0)
-    threshold = _check.number(OWNER, "threshold", threshold, minimum=0)
-    full = growth / total_steps
+    inner = require_optimizer(_OWNER, inner)
+    total_steps = _check.length(_OWNER, "total_steps", total_steps, minimum=1)
+    growth = _check.number(_OWNER, "growth", growth, above=0)
+    settings = rule.Settings(
+        start=_check.number(_OWNER, "start", start, above=0),
+        full_pace=growth / total_steps,
+        power=_check.number(_OWNER, "power", power, above=0),
+        threshold=_check.number(_OWNER, "threshold", threshold, minimum=0),
+    )
 
     def init_fn(params: optax.Params) -> AutomaticWarmupState:
         inner_state = inner.init(params)
@@ -167,103 +167,68 @@ def automatic_warmup(
         params: optax.Params | None = None,
         **extra: Any,
     ) -> tuple[optax.Updates, AutomaticWarmupState]:
-        require_params(OWNER, params)
-        before = momentum_of(state.inner_state, params, OWNER)
+        require_params(_OWNER, params)
+        before = momentum_of(state.inner_state, params, _OWNER)
         updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
-        after = momentum_of(inner_state, params, OWNER)
-        # Nothing of this update's size but a sample stands between it and the weights,
-        # so that it is scaled where it is computed: factor(t) asks for c(t-1).
-        small = start * _size(params, _SMALLEST_RMS) / _size(updates)
-        factor = jnp.where(state.following > 0, state.following, small)
-        early = (state.count < _SETTLED) & jnp.isfinite(small)
-        factor = jnp.where(early, jnp.minimum(factor, small), factor)
-        # Until a first update is neither zero nor NaN, there is nothing to scale.
-        factor = jnp.minimum(1, jnp.where(jnp.isfinite(factor), factor, 0))
-        squares, noise = _powers(before, after, state)
-        ratio = jnp.sum(squares) / jnp.sum(noise)
-        finite = jnp.isfinite(ratio)
-        coherence = jnp.where(finite, jnp.sqrt(ratio), state.coherence)
-        agreement = jnp.clip((coherence - threshold) / _WIDTH, 0, 1)
-        agreeing = jnp.sum(squares) > _total(noise / (1 - state.decay))
-        slowing = jnp.minimum(full, power / (state.count + 1))
-        pace = jnp.where(agreeing, full, slowing)
-        growing = 1 + pace * agreement
-        # Where m turns round and grows by `swing` each time, |m|**2 / n is
-        # (1 - b / swing) / (1 + b / swing); after an odd gradient as large it is 1.
-        # Halfway between:
-        swing = jnp.sqrt(jnp.sum(noise) / jnp.sum(state.noise))
-        exploded = (
-            (state.count >= _SETTLED)
-            & (swing**2 > _EXPLOSION)
-            & (jnp.sum(squares) < _total(noise / (1 + state.decay / swing)))
-        )
-        growing = jnp.where(exploded, 0.5, growing)
-        return scaled(updates, factor), AutomaticWarmupState(
-            inner_state,
-            count=jnp.where(factor > 0, optax.safe_increment(state.count), 0),
-            factor=factor,
-            following=factor * jnp.where(finite, growing, 1),
-            coherence=coherence,
-            decay=state.decay,
-            noise=jnp.where(finite, noise, state.noise),
+        after = momentum_of(inner_state, params, _OWNER)
+        # Only a sample of this update is read before it is scaled, so that XLA scales
+        # it where it is computed: factor(t) depends on c(t-1).
+        largest = settings.start * rule.norm(params, rule.SMALLEST_RMS)
+        limit = largest / rule.norm(updates)
+        factor = rule.factor_now(state.following, limit, state.count)
+        powers = rule.powers_of(before, after, state.decay, state.noise)
+        return scaled(updates, factor), _after_update(
+            settings, state._replace(inner_state=inner_state), factor, powers
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _decays(inner: Any, inner_state: Any, params: Any) -> jax.Array:
+def _after_update(
+    settings: rule.Settings,
+    state: AutomaticWarmupState,
+    factor: jax.Array,
+    powers: rule.Powers,
+) -> AutomaticWarmupState:
+    """The state after an update with some factor and momentum.
+
+    An update whose gradients are zero or not finite leaves coherence and noise alone.
+    """
+    ratio = jnp.sum(powers.momentum) / jnp.sum(powers.noise)
+    finite = jnp.isfinite(ratio)
+    coherence = jnp.where(finite, jnp.sqrt(ratio), state.coherence)
+    growing = jnp.where(
+        rule.has_exploded(powers, state.noise, state.decay, state.count),
+        0.5,
+        rule.growth(settings, coherence, powers, state.decay, state.count),
+    )
+    return state._replace(
+        count=jnp.where(factor > 0, optax.safe_increment(state.count), 0),
+        factor=factor,
+        following=factor * jnp.where(finite, growing, 1),
+        coherence=coherence,
+        noise=jnp.where(finite, powers.noise, state.noise),
+    )
+
+
+def _decays(
+    inner: optax.GradientTransformationExtraArgs, inner_state: Any, params: Any
+) -> jax.Array:
     """Each leaf's decay of momentum; refuses an optimizer that shows none."""
-    momentum = momentum_of(inner_state, params, OWNER)
+    momentum = momentum_of(inner_state, params, _OWNER)
     # No leaves: optax.tree.map_params asks what a state looks like around parameters.
     if momentum and not any(m is not None for m in momentum):
         raise ValueError(
-            f"{OWNER}: inner keeps no momentum, by which alone it is seen whether "
+            f"{_OWNER}: inner keeps no momentum, which is needed to see whether "
             "gradients agree. Wrap an optimizer that does, such as optax.adam(1e-3) or "
             "optax.sgd(0.1, momentum=0.9)."
         )
-    decays = momentum_decays_of(inner, params, OWNER)
-    known = [float("nan") if decay is None else decay for decay in decays]
-    if any(decay is not None and not 0 <= decay < 1 for decay in decays):
+    found = probe(inner, params, _OWNER).momentum
+    decays = [float("nan") if decay is None else decay.ratio for decay in found]
+    if any(decay is not None and not 0 <= decay.ratio < 1 for decay in found):
         raise ValueError(
-            f"{OWNER}: the momentum of inner does not follow its gradients (decays "
-            f"{sorted(set(known))}). Put {OWNER} inside of optax.MultiSteps and of "
+            f"{_OWNER}: the momentum of inner does not follow its gradients (decays "
+            f"{sorted(set(decays))}). Put {_OWNER} inside of optax.MultiSteps and of "
             "whatever else withholds gradients, around the optimizer itself."
         )
-    return jnp.asarray(known, jnp.float32)
-
-
-def _powers(
-    before: list[Any], after: list[Any], state: AutomaticWarmupState
-) -> tuple[jax.Array, jax.Array]:
-    """|m|**2 of each leaf, and what it would be for uncorrelated gradients."""
-    power, news = [], []
-    for leaf, (old, new) in enumerate(zip(before, after, strict=True)):
-        if new is None or not new.size:
-            power.append(jnp.zeros(()))
-            news.append(jnp.zeros(()))
-            continue
-        size, old, new = new.size, _drawn(old), _drawn(new)
-        power.append(size * jnp.mean(jnp.square(new)))
-        news.append(size * jnp.mean(jnp.square(new - state.decay[leaf] * old)))
-    remembered = jnp.nan_to_num(jnp.square(state.decay)) * state.noise
-    return jnp.stack(power), remembered + jnp.stack(news)
-
-
-def _total(of_leaves: jax.Array) -> jax.Array:
-    """The sum over the leaves that have a momentum."""
-    return jnp.sum(jnp.nan_to_num(of_leaves))
-
-
-def _size(tree: Any, smallest_rms: float = 0.0) -> jax.Array:
-    """About the norm of all leaves together, at least that of a smallest RMS."""
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size]
-    squares = sum(x.size * jnp.mean(jnp.square(_drawn(x))) for x in leaves)
-    smallest = sum(x.size for x in leaves) * smallest_rms**2
-    return jnp.sqrt(jnp.maximum(squares, smallest))
-
-
-def _drawn(x: Any) -> jax.Array:
-    """A leaf in float32, or a sample of it if it is large."""
-    x = jnp.asarray(x)
-    samples = _SAMPLES if x.size > _LARGE else None
-    return sample.draw(x, samples).astype(jnp.float32)
+    return jnp.asarray(decays, jnp.float32)

@@ -6,64 +6,71 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._state.moments import moments_of, require_own_decays
+from optax_warmup._state.moments import bias_correction, moments_of
+from optax_warmup._state.probe import second_moment_decays
+from optax_warmup._transforms.adam import magnitude, mean, require_adam
 from optax_warmup._transforms.arguments import require_optimizer
-from optax_warmup._transforms.second_moment import (
-    bias_correction,
-    mean,
-    require_adam,
-)
+
+_OWNER = "clip_outliers"
 
 
 def clip_outliers(
-    inner: optax.GradientTransformation, *, theta: float = 5000.0, b2: float = 0.999
+    inner: optax.GradientTransformation,
+    *,
+    theta: float = 5000.0,
+    b2: float | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Clips each coordinate of the gradient by what Adam's second moment knows of it.
+    """Clips each coordinate of the gradient at a multiple of Adam's second moment.
 
-    |g| <= sqrt(theta * max(nu_hat, mean(nu_hat))), with nu_hat before this update and
-    its mean over the parameter
+    |g| <= sqrt(theta * max(nu_hat, mean(nu_hat)))
 
-    Adam divides by the root of a mean that forgets by b2: after one gradient 1e9 times
-    the usual, a coordinate stands still for 33,000 updates at b2 = 0.999, and after one
-    of 1e20, whose square overflows, for ever. Clipped, its updates are back at half of
-    their size or more within
+    with nu_hat before this update, and its mean over the parameter.
+
+    Adam divides by the root of a moving average of squares. After one gradient 1e9
+    times the usual, a coordinate stands still for 33,000 updates at b2 = 0.999; after
+    one of 1e20, whose square overflows, it stands still for good. With clipping, its
+    updates are back at half of their size or more within
 
         log(1 + theta * (1 - b2) * r**2 / 3) / (1 - b2)  updates,
 
     where r >= 1 is the parameter's RMS of sqrt(nu_hat) over the coordinate's own: 981
     for b2 = 0.999, 287 for 0.99, 89 for 0.95 and r = 1, however large the gradient.
 
-    The mean is there for coordinates that are seldom seen, as rows of an embedding:
-    their nu is 0 or has faded, and a bound by it alone would keep them out. And since
-    the bound grows with what it lets through, gradients that become larger for good
-    are held back for a few updates only. In the first update nothing is known: every
-    gradient passes, up to half the root of the largest number of nu's type (9e18 for
-    float32), so that nu stays finite.
+    The mean serves coordinates with rare gradients, such as rows of an embedding: their
+    nu is 0 or has decayed, and a bound by it alone would block them. Since each clipped
+    gradient raises the bound, gradients that grow for good are held back for a few
+    updates only. Before the first update nu is unknown, and gradients are clipped at
+    half the root of the largest number of nu's dtype (9e18 for float32), so that nu
+    stays finite.
 
-    Wrap the transform that the gradient enters as it is meant, such as `scale_by_adam`
-    behind a clipping of the norm.
+    Wrap the transform that should see the gradient, such as `scale_by_adam` after
+    clipping by norm. Inside `shard_map` the mean is that of the part of the parameter
+    that a device holds. Integer gradients are left alone.
 
     Args:
-        inner: a transform with Adam's moments in it, as for `init_second_moment_from_gradient`.
+        inner: a transform that holds Adam's moments, as for
+            `init_second_moment_from_gradient`.
         theta: the largest g**2 / nu_hat, >= 1; 5000 is 71 times the usual gradient.
-        b2: the wrapped Adam's own, in [0, 1).
+        b2: the decay of the wrapped Adam, in [0, 1); None finds it by trying `inner`.
 
     Returns:
-        A transform whose state is that of `inner`, so checkpoints fit either way. An
-        infinite gradient is clipped as any other is, NaN stays NaN: for these there is
-        `skip_nonfinite`.
+        A transform whose state is that of `inner`, so checkpoints of either can be
+        restored into the other. An infinite gradient is clipped; NaN passes through,
+        use `skip_nonfinite` for both.
 
     Raises:
-        TypeError: `inner` is not a gradient transformation, or a number is none.
-        ValueError: a number is out of its range, or b2 is not the optimizer's own
-            (where that can be found out); at `init`, `inner` holds no moments of Adam's
-            kind, or accumulates gradients.
+        TypeError: `inner` is not a gradient transformation, or an argument is not a
+            number.
+        ValueError: an argument is out of its range, or b2 contradicts the optimizer's
+            own; at `init`, if b2 is needed and cannot be found, or `inner` does not
+            hold Adam's moments, or accumulates gradients.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> adam = ow.clip_outliers(optax.scale_by_adam(b2=0.95), b2=0.95)
+        >>> adam = ow.clip_outliers(optax.scale_by_adam(b2=0.95))
         >>> state = adam.init(jnp.ones(2))
         >>> for gradient in [jnp.ones(2), jnp.array([1.0, 3e38])]:
         ...     _, state = adam.update(gradient, state)
@@ -71,17 +78,18 @@ def clip_outliers(
         True
 
     Source: T. Huang et al., "SPAM: Spike-Aware Adam with Momentum Reset for Stable LLM
-    Training", 2025, arXiv:2501.06842 (the bound by nu, and theta); the mean and the
-    first updates are this library's.
+    Training", 2025, arXiv:2501.06842 (the bound by nu, and theta). The mean and the
+    bound before the first update are this library's.
     """
-    owner = "clip_outliers"
-    inner = require_optimizer(owner, inner)
-    theta = float(_check.number(owner, "theta", theta, minimum=1))
-    b2 = float(_check.number(owner, "b2", b2, minimum=0, below=1))
-    require_own_decays(owner, inner, b2=b2)
+    inner = require_optimizer(_OWNER, inner)
+    theta = float(_check.number(_OWNER, "theta", theta, minimum=1))
+    if b2 is not None:
+        b2 = float(_check.number(_OWNER, "b2", b2, minimum=0, below=1))
+    decays_for = second_moment_decays(_OWNER, inner, b2)
 
     def init_fn(params: optax.Params) -> optax.OptState:
-        return require_adam(owner, inner.init(params), params)
+        decays_for(params)
+        return require_adam(_OWNER, inner.init(params), params)
 
     def update_fn(
         updates: optax.Updates,
@@ -89,28 +97,46 @@ def clip_outliers(
         params: optax.Params | None = None,
         **extra: Any,
     ) -> tuple[optax.Updates, optax.OptState]:
-        moments = moments_of(state, updates, owner)
-        scale = theta / bias_correction(b2, moments.count)
+        moments = moments_of(state, updates, _OWNER)
+        assert moments.count is not None  # require_adam refused what does not count
         leaves, structure = jax.tree.flatten(updates)
         clipped = [
-            gradient if nu is None else _clipped(gradient, nu, scale)
-            for gradient, nu in zip(leaves, moments.nu, strict=True)
+            gradient
+            if nu is None
+            else clipped_gradient(
+                gradient, nu, theta / bias_correction(decay, moments.count)
+            )
+            for gradient, nu, decay in zip(
+                leaves, moments.nu, decays_for(updates), strict=True
+            )
         ]
-        updates = jax.tree.unflatten(structure, clipped)
-        return inner.update(updates, state, params, **extra)
+        new_updates, new_state = inner.update(
+            jax.tree.unflatten(structure, clipped), state, params, **extra
+        )
+        return new_updates, new_state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _clipped(gradient: jax.Array, nu: jax.Array, scale: jax.Array) -> jax.Array:
-    wide = jnp.real(nu).astype(jnp.float32)  # optax keeps that of complex ones complex
-    usual = mean(wide)
-    most = math.sqrt(float(jnp.finfo(nu.dtype).max)) / 2
+def clipped_gradient(gradient: ArrayLike, nu: jax.Array, scale: jax.Array) -> jax.Array:
+    """A gradient with |g| <= sqrt(scale * max(nu, mean(nu))), complex ones by size."""
+    g: jax.Array = jnp.asarray(gradient)
+    if not all(jnp.issubdtype(x.dtype, jnp.inexact) for x in (g, nu)):
+        return g  # integers are no parameters to train, though optax.adam takes them
+    size = magnitude(nu)
+    usual = mean(size)
+    # Optax squares a gradient in the gradient's own type.
+    most = math.sqrt(min(_largest(nu.dtype), _largest(g.dtype))) / 2
     # The roots apart: theta times nu could overflow.
-    limit = jnp.sqrt(scale) * jnp.sqrt(jnp.maximum(wide, usual))
+    limit = jnp.sqrt(scale) * jnp.sqrt(jnp.maximum(size, usual))
     limit = jnp.where(usual > 0, jnp.minimum(limit, most), most)
-    if jnp.iscomplexobj(gradient):
-        shrink = jnp.minimum(1, limit / jnp.maximum(jnp.abs(gradient), limit))
-        return gradient * shrink.astype(gradient.dtype)
-    limit = limit.astype(gradient.dtype)
-    return jnp.clip(gradient, -limit, limit)
+    if jnp.iscomplexobj(g):
+        shrink = jnp.minimum(1, limit / jnp.maximum(jnp.abs(g), limit))
+        return g * shrink.astype(g.dtype)
+    limit = limit.astype(g.dtype)
+    return jnp.clip(g, -limit, limit)
+
+
+def _largest(dtype: Any) -> float:
+    """The largest number of a floating-point type."""
+    return float(jnp.finfo(dtype).max)  # type: ignore[no-untyped-call]

@@ -8,8 +8,15 @@ import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._transforms.arguments import LARGEST_VALUE, require_value, zeros
+from optax_warmup._transforms.arguments import (
+    LARGEST_VALUE,
+    chosen,
+    require_value,
+    zeros,
+)
 from optax_warmup._transforms.scale_by_learning_rate import scaled
+
+_OWNER = "reduce_on_plateau"
 
 
 class ReduceOnPlateauState(NamedTuple):
@@ -19,9 +26,10 @@ class ReduceOnPlateauState(NamedTuple):
         count: updates done, int32, shape ().
         scale: what the last update was multiplied by, float32, shape ().
         best_value: the lowest mean loss so far, float32, shape (); 1e18 before one.
-        mean_value: of the losses since the last mean was taken, float32, shape ().
-        samples: how many these are, int32, shape ().
-        stagnant: means in a row that did not improve, int32, shape ().
+        mean_value: running mean of the losses since the last full mean, float32, shape
+            ().
+        samples: the number of these losses, int32, shape ().
+        stagnant: means in a row without an improvement, int32, shape ().
         cooldown_left: means that will not be judged, int32, shape ().
 
     Example:
@@ -38,6 +46,29 @@ class ReduceOnPlateauState(NamedTuple):
     stagnant: jax.Array
     cooldown_left: jax.Array
 
+    @property
+    def update_scale(self) -> jax.Array:
+        """What the last update was multiplied by."""
+        return self.scale
+
+    @property
+    def recorded(self) -> dict[str, jax.Array]:
+        """Scalars for a diagnostic record."""
+        return {"plateau_scale": self.scale}
+
+
+class Settings(NamedTuple):
+    """The checked arguments of `reduce_on_plateau`."""
+
+    factor: float
+    patience: int
+    rtol: float
+    atol: float
+    warmup_steps: int
+    cooldown: int
+    accumulation_size: int
+    min_scale: float
+
 
 def reduce_on_plateau(
     factor: float = 0.1,
@@ -50,27 +81,27 @@ def reduce_on_plateau(
     accumulation_size: int = 1,
     min_scale: float = 0.0,
 ) -> optax.GradientTransformationExtraArgs:
-    """Multiplies updates by a scale that falls each time the loss stops improving.
+    """Scales updates by a factor that falls each time the loss stops improving.
 
     scale = max(min_scale, factor * scale) after `patience` means in a row without
     mean < best - rtol * |best| - atol
 
-    It is `optax.contrib.reduce_on_plateau` with these differences: the relative
-    tolerance asks for a lower loss where losses are negative too (there best * (1 -
-    rtol) lies above best, and every small rise is an improvement); losses of the
-    warmup are not judged; NaN and infinite losses are passed over; and the scale is
-    kept in float32 whatever the parameters' type.
+    It differs from `optax.contrib.reduce_on_plateau` in four ways. The relative
+    tolerance asks for a lower loss where losses are negative too (there best *
+    (1 - rtol) is above best, so that every small rise counts as an improvement). Losses
+    during the warmup are ignored. NaN and infinite losses are ignored. The scale is
+    float32, whatever the dtype of the parameters.
 
     Put it last: optax.chain(optax.adamw(warmup_constant(1e-3, 500)),
-    reduce_on_plateau(warmup_steps=500)). For something to maximize, pass its negative.
+    reduce_on_plateau(warmup_steps=500)). For a value to maximize, pass its negative.
 
     Args:
         factor: in (0, 1).
         patience: means, >= 1.
         rtol: relative tolerance, in [0, 1).
         atol: absolute tolerance, >= 0.
-        warmup_steps: updates whose losses are not looked at, >= 0.
-        cooldown: means after a reduction that are not held against it, >= 0; they may
+        warmup_steps: updates at the start whose losses are ignored, >= 0.
+        cooldown: means after a reduction that do not count as stagnant, >= 0; they may
             still set a new best.
         accumulation_size: losses in a mean, >= 1; 1 for a validation loss, many for the
             losses of batches.
@@ -80,9 +111,9 @@ def reduce_on_plateau(
         A transform with state `ReduceOnPlateauState`, whose update takes `value=loss`.
 
     Raises:
-        TypeError: a number is none.
-        ValueError: a number is out of its range; at `update`, `value` is missing or not
-            one number.
+        TypeError: an argument is not a number.
+        ValueError: an argument is out of its range; at `update`, `value` is missing or
+            not one number.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -93,16 +124,17 @@ def reduce_on_plateau(
         >>> state.scale.item(), updates.tolist()
         (0.5, [0.5, 0.5])
     """
-    owner = "reduce_on_plateau"
-    factor = float(_check.number(owner, "factor", factor, above=0, below=1))
-    patience = int(_check.length(owner, "patience", patience, minimum=1))
-    rtol = float(_check.number(owner, "rtol", rtol, minimum=0, below=1))
-    atol = float(_check.number(owner, "atol", atol, minimum=0))
-    warmup_steps = int(_check.length(owner, "warmup_steps", warmup_steps))
-    cooldown = int(_check.length(owner, "cooldown", cooldown))
-    size = int(_check.length(owner, "accumulation_size", accumulation_size, minimum=1))
-    min_scale = float(
-        _check.number(owner, "min_scale", min_scale, minimum=0, maximum=1)
+    settings = Settings(
+        factor=float(_check.number(_OWNER, "factor", factor, above=0, below=1)),
+        patience=_length("patience", patience, minimum=1),
+        rtol=float(_check.number(_OWNER, "rtol", rtol, minimum=0, below=1)),
+        atol=float(_check.number(_OWNER, "atol", atol, minimum=0)),
+        warmup_steps=_length("warmup_steps", warmup_steps),
+        cooldown=_length("cooldown", cooldown),
+        accumulation_size=_length("accumulation_size", accumulation_size, minimum=1),
+        min_scale=float(
+            _check.number(_OWNER, "min_scale", min_scale, minimum=0, maximum=1)
+        ),
     )
 
     def init_fn(params: Any) -> ReduceOnPlateauState:
@@ -127,29 +159,45 @@ def reduce_on_plateau(
         **extra: Any,
     ) -> tuple[optax.Updates, ReduceOnPlateauState]:
         del params, extra
-        loss, finite = require_value(owner, value)
-        seen = finite & (state.count >= warmup_steps)
-        samples = state.samples + seen
-        step = (loss - state.mean_value) / jnp.maximum(samples, 1)
-        average = state.mean_value + jnp.where(seen, step, 0)
-        full = samples == size
-
-        best = state.best_value
-        improved = average < best - rtol * jnp.abs(best) - atol
-        cooling = state.cooldown_left > 0
-        stagnant = jnp.where(improved | cooling, 0, state.stagnant + 1)
-        reduce = full & (stagnant >= patience)
-        left = jnp.where(reduce, cooldown, jnp.maximum(state.cooldown_left - 1, 0))
-        lower = jnp.maximum(state.scale * factor, min_scale)
-        new = ReduceOnPlateauState(
-            count=optax.safe_increment(state.count),
-            scale=jnp.where(reduce, lower, state.scale),
-            best_value=jnp.where(full & improved, average, best),
-            mean_value=jnp.where(full, 0, average),
-            samples=jnp.where(full, 0, samples),
-            stagnant=jnp.where(full, jnp.where(reduce, 0, stagnant), state.stagnant),
-            cooldown_left=jnp.where(full, left, state.cooldown_left),
-        )
+        loss, finite = require_value(_OWNER, value)
+        counts = finite & (state.count >= settings.warmup_steps)
+        gathered = with_loss(state, loss, counts)
+        full = gathered.samples == settings.accumulation_size
+        new = chosen(full, judged(settings, gathered), gathered)
+        new = new._replace(count=optax.safe_increment(state.count))
         return scaled(updates, new.scale), new
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def with_loss(
+    state: ReduceOnPlateauState, loss: jax.Array, counts: jax.Array
+) -> ReduceOnPlateauState:
+    """The state with a loss in the running mean, unless it does not count."""
+    samples = state.samples + counts
+    step = (loss - state.mean_value) / jnp.maximum(samples, 1)
+    mean_value = state.mean_value + jnp.where(counts, step, 0)
+    return state._replace(samples=samples, mean_value=mean_value)
+
+
+def judged(settings: Settings, state: ReduceOnPlateauState) -> ReduceOnPlateauState:
+    """The state after its full mean was compared with the best one so far."""
+    best = state.best_value
+    improved = state.mean_value < best - settings.rtol * jnp.abs(best) - settings.atol
+    cooling = state.cooldown_left > 0
+    stagnant = jnp.where(improved | cooling, 0, state.stagnant + 1)
+    reduce = stagnant >= settings.patience
+    lower = jnp.maximum(state.scale * settings.factor, settings.min_scale)
+    left = jnp.maximum(state.cooldown_left - 1, 0)
+    return state._replace(
+        scale=jnp.where(reduce, lower, state.scale),
+        best_value=jnp.where(improved, state.mean_value, best),
+        mean_value=jnp.zeros_like(state.mean_value),
+        samples=jnp.zeros_like(state.samples),
+        stagnant=jnp.where(reduce, 0, stagnant),
+        cooldown_left=jnp.where(reduce, settings.cooldown, left),
+    )
+
+
+def _length(name: str, value: int, minimum: int = 0) -> int:
+    return int(_check.length(_OWNER, name, value, minimum=minimum))

@@ -1,4 +1,4 @@
-"""The transform that applies a schedule and remembers the rate it used."""
+"""The transform that applies a learning rate and keeps the value that it used."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -28,22 +28,32 @@ class ScaleByLearningRateState(NamedTuple):
     count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     learning_rate: jax.Array
 
+    @property
+    def update_scale(self) -> jax.Array:
+        """What the last update was multiplied by, but for the sign."""
+        return self.learning_rate
+
+    @property
+    def is_learning_rate(self) -> bool:
+        """That this is the learning rate itself, and not a factor on one."""
+        return True
+
 
 def scale_by_learning_rate(
     learning_rate: optax.ScalarOrSchedule, *, flip_sign: bool = True
 ) -> optax.GradientTransformationExtraArgs:
-    """Multiplies updates by a learning rate, and remembers the rate it used.
+    """Scales updates by a learning rate, and keeps the rate in its state.
 
     updates = -learning_rate(count) * updates
 
-    It stands where `optax.scale_by_learning_rate` does, last in a chain. What its state
-    keeps, `optax_warmup.learning_rate` reads from any nesting: nobody has to compute
-    the rate a second time in order to log it.
+    It takes the place of `optax.scale_by_learning_rate`, last in a chain.
+    `optax_warmup.learning_rate` reads the rate from the state in any nesting, so that
+    nobody has to compute it a second time to log it.
 
     Args:
-        learning_rate: a schedule or a number >= 0. The schedule is asked for the number
-            of completed updates: 0 for the first.
-        flip_sign: whether to descend (the default) or not.
+        learning_rate: a schedule or a number >= 0. The schedule is called with the
+            number of completed updates: 0 for the first.
+        flip_sign: whether to multiply by -1 too, in order to descend.
 
     Returns:
         A transform with state `ScaleByLearningRateState`. Updates keep their types; the
@@ -63,7 +73,7 @@ def scale_by_learning_rate(
         >>> state = optimizer.init(params)
         >>> for _ in range(2):
         ...     updates, state = optimizer.update(jnp.ones(3), state, params)
-        >>> ow.learning_rate(state).item()
+        >>> ow.learning_rate(state)
         0.25
     """
     schedule = as_schedule(learning_rate, "scale_by_learning_rate", "learning_rate")
@@ -74,7 +84,7 @@ def scale_by_learning_rate(
 def scaling(
     schedule: Schedule, sign: int, remember: Callable[[jax.Array, jax.Array], Any]
 ) -> optax.GradientTransformationExtraArgs:
-    """Multiplies updates by sign * schedule(count), and remembers count and value."""
+    """Scales updates by sign * schedule(count), and keeps count and value."""
 
     def init_fn(params: Any) -> Any:
         del params
@@ -93,7 +103,7 @@ def scaling(
 
 
 def scaled(updates: Any, factor: jax.Array) -> Any:
-    """Updates times a number, in their own types."""
+    """Updates times a number, in their own dtypes."""
 
     def times(update: ArrayLike) -> jax.Array:
         update = jnp.asarray(update)

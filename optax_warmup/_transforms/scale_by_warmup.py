@@ -16,40 +16,55 @@ class ScaleByWarmupState(NamedTuple):
     Attributes:
         count: updates done, int32, shape ().
         factor: what the last update was multiplied by, float32, shape (); before the
-            first update, what it will be multiplied by.
+            first update, what that one will be multiplied by.
 
     Example:
         >>> import jax.numpy as jnp, optax_warmup as ow
-        >>> ow.scale_by_warmup(ow.warmup(1.0, 4, offset=1)).init(jnp.ones(3)).factor.item()
+        >>> transform = ow.scale_by_warmup(ow.warmup(1.0, 4, offset=1))
+        >>> transform.init(jnp.ones(3)).factor.item()
         0.25
     """
 
     count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     factor: jax.Array
 
+    @property
+    def update_scale(self) -> jax.Array:
+        """What the last update was multiplied by."""
+        return self.factor
+
+    @property
+    def recorded(self) -> dict[str, jax.Array]:
+        """Scalars for a diagnostic record."""
+        return {"warmup_factor": self.factor}
+
 
 def scale_by_warmup(
     factor: optax.ScalarOrSchedule,
 ) -> optax.GradientTransformationExtraArgs:
-    """Multiplies the updates of any optimizer by a warmup factor.
+    """Scales the updates of any optimizer by a warmup factor.
 
     updates = factor(count) * updates
 
-    It stands last in a chain, behind an optimizer that has its learning rate already,
-    weight decay included: optax.chain(optax.adamw(schedule), scale_by_warmup(factor)). The
-    schedule's clock runs on below the factor, whereas `warmup` puts a ramp in front of
-    it; and the factor has a clock of its own, which `restart_if` can set back. For
-    another warmup for each group of parameters, put it into `optax.partition` or
-    `optax.masked`. It is what `scale_by_learning_rate(factor, flip_sign=False)` does,
-    under a name and a state that do not claim to be the learning rate.
+    Put it last in a chain, after an optimizer with its own learning rate, so that it
+    scales weight decay too: optax.chain(optax.adamw(schedule),
+    scale_by_warmup(factor)). The schedule advances while the factor rises, whereas
+    `warmup` puts a ramp in front of a schedule. The factor has its own count, which
+    `restart_if` can reset. For a different warmup for each group of parameters, put it
+    into `optax.partition` or `optax.masked`.
+
+    It computes the same as `scale_by_learning_rate(factor, flip_sign=False)`, but its
+    state says that this is a factor, so `learning_rate` multiplies by it. A constant
+    factor, such as `scale_by_warmup(0.1)`, is likewise an `optax.scale(0.1)` that the
+    reported learning rate accounts for.
 
     Args:
         factor: a schedule with values in [0, 1], such as `factors.untuned_linear(b2)`,
-            or such a number. It is asked for the number of completed updates.
+            or a number in [0, 1]. It is called with the number of completed updates.
 
     Returns:
-        A transform with state `ScaleByWarmupState`. Updates keep their types; the factor is
-        computed in float32.
+        A transform with state `ScaleByWarmupState`. Updates keep their dtypes; the
+        factor is computed in float32.
 
     Raises:
         TypeError: `factor` is neither a number nor callable.

@@ -13,9 +13,10 @@ class SkipNonfiniteState(NamedTuple):
     """The state of `skip_nonfinite`.
 
     Attributes:
-        inner_state: the state of the wrapped optimizer, whole.
+        inner_state: the state of the wrapped optimizer.
         skipped: steps skipped so far, int32, shape ().
-        skipped_in_a_row: steps skipped since the last that was not, int32, shape ().
+        skipped_in_a_row: steps skipped since the last one that was not, int32, shape
+            ().
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -27,27 +28,36 @@ class SkipNonfiniteState(NamedTuple):
     skipped: jax.Array
     skipped_in_a_row: jax.Array
 
+    @property
+    def recorded(self) -> dict[str, jax.Array]:
+        """Scalars for a diagnostic record."""
+        return {"skipped": self.skipped}
+
 
 def skip_nonfinite(
     inner: optax.GradientTransformation | optax.MultiSteps,
 ) -> optax.GradientTransformationExtraArgs:
-    """Skips every step whose gradient is not finite, as if it had not been.
+    """Skips every step with a gradient that is not finite, as if it never happened.
 
     A NaN or an infinity anywhere in the gradient gives updates of zero and leaves the
     whole state of `inner` as it was, to the last bit: moments, counts, schedules. It
-    never gives up, unlike `optax.apply_if_finite`, which after some bad steps lets the
-    next one through and so ruins all parameters for good. Stopping is yours: look at
-    `skipped_in_a_row` whenever you log.
+    never gives up, unlike `optax.apply_if_finite`, which lets a bad gradient through
+    after some bad steps in a row and so ruins all parameters for good. Whether to stop
+    is up to you: watch `skipped_in_a_row` when you log.
 
-    With gradient accumulation it belongs outside, `skip_nonfinite(optax.MultiSteps(...,
-    4))`: the bad gradient never reaches the sum, and the next good one takes its place.
-    Inside it would be too late, since the sum stays NaN.
+    With gradient accumulation put it outside, `skip_nonfinite(optax.MultiSteps(...,
+    4))`: then the bad gradient never reaches the sum, and the next good one takes its
+    place. Inside it is too late, since the sum stays NaN.
 
-    Under `jit` every process sees the same whole gradient. Inside `shard_map` or `pmap`
-    average the gradients first, or one replica skips what another does not.
+    The gradient is checked, not the update. In float16 the eps of `optax.adam` rounds
+    to 0, and a gradient of 0 gives an update of 0 / 0: pass a larger eps, such as 1e-4,
+    or keep float32 parameters.
+
+    Under `jit` every process sees the same global gradient. Inside `shard_map` or
+    `pmap` average the gradients first, or one replica skips what another does not.
 
     Args:
-        inner: any optimizer, in which all that is to be protected lies.
+        inner: the whole optimizer to protect.
 
     Returns:
         A transform with state `SkipNonfiniteState`.
@@ -78,10 +88,11 @@ def skip_nonfinite(
             return inner.update(updates, state.inner_state, params, **extra)
 
         def skip() -> Any:
-            nothing = jax.tree.map(
-                lambda u: jnp.zeros(u.shape, u.dtype), jax.eval_shape(update)[0]
+            new_updates, new_state = jax.eval_shape(update)
+            return (
+                jax.tree.map(jnp.zeros_like, new_updates),
+                jax.tree.map(_typed_as, state.inner_state, new_state),
             )
-            return nothing, state.inner_state
 
         leaves = jax.tree.leaves(updates)
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in leaves]))
@@ -95,3 +106,23 @@ def skip_nonfinite(
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _typed_as(old: Any, new: jax.ShapeDtypeStruct) -> Any:
+    """A leaf of the state in the type that it has after an update.
+
+    Both branches must give the same. Adam's moments of bfloat16 parameters are float32
+    after an update by float32 gradients; on a mesh with explicit axes they take the
+    gradients' sharding; inside `shard_map` they vary over the axes that these do.
+    """
+    if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
+        return old
+    zero = jnp.zeros_like(new)
+    old = jnp.asarray(old, new.dtype)
+    place = jax.typeof(zero).sharding
+    explicit = jax.sharding.AxisType.Explicit in place.mesh.axis_types
+    if explicit and jax.typeof(old).sharding.spec != place.spec:
+        old = jax.sharding.reshard(old, place)  # type: ignore[no-untyped-call]
+    if jax.typeof(old) != jax.typeof(zero):
+        old = jnp.where(False, zero, old)  # XLA leaves nothing of it
+    return old

@@ -1,4 +1,4 @@
-"""Learning rates that the curvature allows: thresholds, and a search on a line."""
+"""Learning rates that the curvature allows: thresholds, and a line search."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ def stability_threshold(
     averaged: bool = True,
     nesterov: bool = False,
 ) -> ArrayLike:
-    """The sharpness beyond which training is unstable at a learning rate.
+    """Returns the sharpness above which training is unstable at a learning rate.
 
     With eta = learning_rate and b = momentum, for a quadratic loss:
     averaged momentum, as in Adam (m <- b m + (1 - b) g):  (2 + 2 b) / ((1 - b) eta)
@@ -26,14 +26,15 @@ def stability_threshold(
     the same with Nesterov's step:                         (2 + 2 b) / ((1 + 2 b) eta)
     no momentum:                                           2 / eta
 
-    Compare it with `sharpness`: with that of the preconditioned Hessian for Adam. With
-    small batches training swings well below the edge, so far below is no proof.
+    Compare it with `sharpness`, for Adam with that of the preconditioned Hessian. With
+    small batches training can oscillate well below the threshold, so a low sharpness
+    does not prove that the rate is harmless.
 
     Args:
         learning_rate: > 0; may be traced or an array.
         momentum: b (b1 of Adam), in [0, 1); may be traced or an array.
-        averaged: whether the momentum is an average, as Adam's is, or a sum.
-        nesterov: whether a sum takes Nesterov's step; an average does not.
+        averaged: whether the momentum is an average, as in Adam, or a sum.
+        nesterov: whether a sum takes Nesterov's step; only with averaged=False.
 
     Returns:
         The threshold, of the arguments' shape.
@@ -69,8 +70,8 @@ class CriticalRate(NamedTuple):
     """What `critical_learning_rate` found.
 
     Attributes:
-        critical: the rate from which on a step along the update would raise the loss;
-            `largest` where none up to it does; 0 where the smallest does. Shape ().
+        critical: the rate above which a step along the update raises the loss;
+            `largest` if no rate up to that does; 0 if the smallest does. Shape ().
         best: of the rates that were tried, the one with the lowest loss. Shape ().
         loss: the loss before the step. Shape ().
 
@@ -96,35 +97,36 @@ def critical_learning_rate(
     largest: float = 1e3,
     refinements: int = 8,
 ) -> CriticalRate:
-    """The rate from which on a step along an update raises the loss.
+    """Returns the learning rate above which a step along an update raises the loss.
 
-    It takes forward passes only. The rate doubles from `smallest` until
+    It needs forward passes only. The rate doubles from `smallest` until
     loss(params + rate * updates) exceeds loss(params), and is then found by bisection.
-    The rates that are useful in training lie below it, for Adam far below; `best` is
-    the better guide there.
+    Useful rates for training lie below it, for Adam far below; `best` is the better
+    guide there.
 
     Args:
         loss_fn: maps parameters to a loss of shape (), on data of your choice.
-        params: where to start, a tree of floating arrays.
+        params: the point to start from, a tree of floating-point arrays.
         updates: a tree like it, pointing downhill: what the optimizer would add at a
             learning rate of 1.
         smallest: the first rate, > 0.
-        largest: the search ends there, > smallest.
-        refinements: bisections, >= 0; each halves the error, of at most a factor of 2
-            before.
+        largest: where the search ends, > smallest.
+        refinements: bisections, >= 0; each halves the error, which is at most a factor
+            of 2 before them.
 
     Returns:
         A `CriticalRate`.
 
     Raises:
-        TypeError: a number is none.
-        ValueError: a number is out of its range.
+        TypeError: an argument is not a number.
+        ValueError: an argument is out of its range.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax_warmup as ow
         >>> loss = lambda p: jnp.sum(p**2)
         >>> params = jnp.ones(3)
-        >>> found = ow.curvature.critical_learning_rate(loss, params, -jax.grad(loss)(params))
+        >>> downhill = -jax.grad(loss)(params)
+        >>> found = ow.curvature.critical_learning_rate(loss, params, downhill)
         >>> round(found.critical.item(), 2)  # gradient descent: 2 / sharpness
         1.0
 
@@ -135,7 +137,48 @@ def critical_learning_rate(
     smallest = float(_check.number(owner, "smallest", smallest, above=0))
     largest = float(_check.number(owner, "largest", largest, above=smallest))
     refinements = int(_check.length(owner, "refinements", refinements))
+    loss_at = _loss_on_line(loss_fn, params, updates)
     before = loss_fn(params)
+    bracket = doubled(loss_at, before, smallest, largest)
+    bracket = bisected(loss_at, before, bracket, refinements)
+    critical = (bracket.low + bracket.high) / 2
+    critical = jnp.where(bracket.never, largest, critical)
+    critical = jnp.where(bracket.at_once, 0, critical)
+    return CriticalRate(critical, bracket.best, before)
+
+
+class Bracket(NamedTuple):
+    """Where the critical rate lies, and the best of the rates that were tried.
+
+    Attributes:
+        low: a rate that does not raise the loss.
+        high: a larger one that does, unless `never`.
+        best: the rate with the lowest loss so far.
+        best_loss: that loss.
+        never: whether no rate up to the largest raised the loss.
+        at_once: whether the smallest did.
+    """
+
+    low: jax.Array
+    high: jax.Array
+    best: jax.Array
+    best_loss: jax.Array
+    never: jax.Array
+    at_once: jax.Array
+
+    def tried(self, rate: jax.Array, loss: jax.Array) -> "Bracket":
+        """The same, with a rate whose loss is known."""
+        better = loss < self.best_loss
+        return self._replace(
+            best=jnp.where(better, rate, self.best),
+            best_loss=jnp.where(better, loss, self.best_loss),
+        )
+
+
+def _loss_on_line(
+    loss_fn: Callable[[Any], jax.Array], params: Any, updates: Any
+) -> Callable[[jax.Array], jax.Array]:
+    """The loss after a step along the updates, as a function of the rate."""
 
     def loss_at(rate: jax.Array) -> jax.Array:
         moved = jax.tree.map(
@@ -143,39 +186,52 @@ def critical_learning_rate(
         )
         return loss_fn(moved)
 
-    def better(best: Any, rate: jax.Array, loss: jax.Array) -> Any:
-        return jax.tree.map(
-            lambda old, new: jnp.where(loss < best[1], new, old), best, (rate, loss)
-        )
+    return loss_at
 
-    def below(loss: jax.Array) -> jax.Array:
-        return loss <= before  # a NaN is above
 
-    def grow(carry: Any) -> Any:
-        rate, _, best = carry
-        loss = loss_at(2 * rate)
-        return 2 * rate, loss, better(best, 2 * rate, loss)
+def doubled(
+    loss_at: Callable[[jax.Array], jax.Array],
+    before: jax.Array,
+    smallest: float,
+    largest: float,
+) -> Bracket:
+    """Doubles the rate until the loss exceeds that before; a NaN exceeds it too."""
+
+    def grow(carry: tuple[Bracket, jax.Array]) -> tuple[Bracket, jax.Array]:
+        bracket, _ = carry
+        rate = 2 * bracket.high
+        loss = loss_at(rate)
+        return bracket._replace(low=bracket.high, high=rate).tried(rate, loss), loss
+
+    def may_grow(carry: tuple[Bracket, jax.Array]) -> jax.Array:
+        bracket, loss = carry
+        return (loss <= before) & (2 * bracket.high <= largest)
 
     first = jnp.float32(smallest)
     loss = loss_at(first)
-    start = (first, loss, better((jnp.float32(0), before), first, loss))
-    rate, loss, best = jax.lax.while_loop(
-        lambda carry: below(carry[1]) & (2 * carry[0] <= largest), grow, start
-    )
+    zero, no = jnp.zeros_like(first), jnp.zeros((), bool)
+    start = Bracket(zero, first, zero, before, no, ~(loss <= before))
+    bracket, loss = jax.lax.while_loop(may_grow, grow, (start.tried(first, loss), loss))
+    return bracket._replace(never=loss <= before)
 
-    def bisect(carry: Any, _: None) -> tuple[Any, None]:
-        low, high, best = carry
-        middle = (low + high) / 2
+
+def bisected(
+    loss_at: Callable[[jax.Array], jax.Array],
+    before: jax.Array,
+    bracket: Bracket,
+    refinements: int,
+) -> Bracket:
+    """Halves the bracket some times."""
+
+    def bisect(bracket: Bracket, _: None) -> tuple[Bracket, None]:
+        middle = (bracket.low + bracket.high) / 2
         loss = loss_at(middle)
-        low = jnp.where(below(loss), middle, low)
-        high = jnp.where(below(loss), high, middle)
-        return (low, high, better(best, middle, loss)), None
+        below = loss <= before
+        bracket = bracket.tried(middle, loss)
+        return bracket._replace(
+            low=jnp.where(below, middle, bracket.low),
+            high=jnp.where(below, bracket.high, middle),
+        ), None
 
-    low = jnp.where(rate > first, rate / 2, 0)
-    (low, high, best), _ = jax.lax.scan(
-        bisect, (low, rate, best), None, length=refinements
-    )
-    never = below(loss)
-    at_once = (rate == first) & ~never
-    critical = jnp.where(never, largest, jnp.where(at_once, 0, (low + high) / 2))
-    return CriticalRate(critical, best[0], before)
+    bracket, _ = jax.lax.scan(bisect, bracket, None, length=refinements)
+    return bracket

@@ -1,4 +1,4 @@
-"""The largest eigenvalue of the Hessian, as plain descent or as Adam sees it."""
+"""The largest eigenvalue of the Hessian, plain or preconditioned by Adam."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
-from optax_warmup._state.moments import moments_of
+from optax_warmup._state.moments import bias_correction, moments_of
 
 _OWNER = "sharpness"
 
@@ -18,15 +18,16 @@ class Sharpness(NamedTuple):
 
     Attributes:
         value: the largest eigenvalue, float32, shape ().
-        residual: |S v - value v| for the eigenvector v of length 1, as a share of
-            `value`: 0 where it has converged. Shape ().
+        residual: |S v - value v| for the unit eigenvector v, relative to `value`: 0 if
+            the iteration has converged. Shape ().
         vector: that eigenvector, a tree like the parameters. Pass it as `start` next
-            time, and a few iterations will do.
+            time, and a few iterations are enough.
 
     Example:
         >>> import jax.numpy as jnp, optax_warmup as ow
         >>> loss = lambda p: 3 * p[0] ** 2 + p[1] ** 2
-        >>> round(ow.curvature.sharpness(loss, jnp.ones(2), iterations=2).value.item(), 4)
+        >>> found = ow.curvature.sharpness(loss, jnp.ones(2), iterations=2)
+        >>> round(found.value.item(), 4)
         6.0
     """
 
@@ -47,34 +48,34 @@ def sharpness(
     start: Any = None,
     seed: int = 0,
 ) -> Sharpness:
-    """The curvature that limits the rate: the top eigenvalue of P^-1/2 H P^-1/2.
+    """Returns the curvature that limits the learning rate.
 
-    H is the Hessian of the loss. Without an optimizer's state P = 1. With that of an
-    Adam after n updates P = (1 - b1**n) (sqrt(nu / (1 - b2**n)) + eps), which Adam
-    divides its first moment by. Training is stable while it stays below
-    `stability_threshold`.
+    That is the largest eigenvalue of P^-1/2 H P^-1/2, where H is the Hessian of the
+    loss. Without an optimizer's state P = 1. With the state of Adam after n updates
+    P = (1 - b1**n) (sqrt(nu / (1 - b2**n)) + eps), by which Adam divides its first
+    moment. Training is stable while the curvature stays below `stability_threshold`.
 
-    The symmetric form is used: that of P^-1 H has the same eigenvalues, but converges
-    badly. One iteration of Lanczos' method costs about three gradients, and all of them
-    keep one copy of the parameters each. It is meant to be called now and then, outside
-    of the training step; jit it with its loss for repeated use.
+    P^-1 H has the same eigenvalues, but the symmetric form converges better. One
+    iteration of Lanczos' method costs about three gradients, and each iteration keeps
+    one copy of the parameters in memory. Call it now and then, outside of the training
+    step; jit it together with its loss for repeated use.
 
     Args:
         loss_fn: maps parameters to a loss of shape (), on data of your choice.
-        params: where to look, a tree of floating arrays.
-        opt_state: the state of an optimizer with Adam's moments in it, in any nesting.
-        b1, b2, eps: the optimizer's own; they are not in its state.
+        params: the point at which to measure, a tree of floating-point arrays.
+        opt_state: the state of an optimizer that holds Adam's moments, in any nesting.
+        b1, b2, eps: those of the optimizer; they are not in its state.
         iterations: of Lanczos' method, >= 1; at most the number of parameters is used.
-        start: a tree like `params` to start from; else a random one.
+        start: a tree like `params` to start from; None draws a random one.
         seed: of the random start.
 
     Returns:
-        A `Sharpness`. `residual` says how far it has converged.
+        A `Sharpness`. `residual` tells how far it has converged.
 
     Raises:
-        TypeError: a number is none.
-        ValueError: a number is out of its range, or the state holds no Adam moments, or
-            has none for some parameter.
+        TypeError: an argument is not a number.
+        ValueError: an argument is out of its range, or the state holds no Adam moments,
+            or none for some parameter.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -112,18 +113,19 @@ def _inverse_root(params: Any, opt_state: Any, b1: float, b2: float, eps: float)
     b1 = float(_check.number(_OWNER, "b1", b1, minimum=0, below=1))
     b2 = float(_check.number(_OWNER, "b2", b2, minimum=0, below=1))
     eps = float(_check.number(_OWNER, "eps", eps, minimum=0))
-    adam = moments_of(opt_state, params)
+    adam = moments_of(opt_state, params, _OWNER)
     if any(nu is None for nu in adam.nu):
         raise ValueError(
             f"{_OWNER}: opt_state has no second moment for some parameters. Pass the "
             f"part of the parameters that Adam trains, and a loss of it."
         )
-    count = jnp.float32(1) if adam.count is None else adam.count.astype(jnp.float32)
-    averaged = any(mu is not None for mu in adam.mu)  # rmsprop's gradients are not
-    first = 1 - b1**count if averaged else 1.0
-    second = 1 - b2**count if adam.corrected else 1.0
+    first, second = jnp.float32(1), jnp.float32(1)
+    if adam.count is not None:
+        second = bias_correction(b2, adam.count)
+        if any(mu is not None for mu in adam.mu):  # rmsprop does not average gradients
+            first = bias_correction(b1, adam.count)
 
-    def root(nu: jax.Array) -> jax.Array:
+    def root(nu: Any) -> jax.Array:
         denominator = jnp.sqrt(nu.astype(jnp.float32) / second) + eps
         return jax.lax.rsqrt(first * denominator)
 
@@ -131,7 +133,7 @@ def _inverse_root(params: Any, opt_state: Any, b1: float, b2: float, eps: float)
 
 
 def _lanczos(apply: Callable[[Any], Any], start: Any, iterations: int) -> Sharpness:
-    """Lanczos' method, fully reorthogonalised, and twice: rounding loses nothing."""
+    """Lanczos' method, fully reorthogonalised twice, which undoes rounding."""
     basis = jax.tree.map(
         lambda x: jnp.zeros((iterations, *x.shape), jnp.float32), start
     )
@@ -143,7 +145,7 @@ def _lanczos(apply: Callable[[Any], Any], start: Any, iterations: int) -> Sharpn
         alpha = _dot(vector, product)
         product = _without(basis, _without(basis, product))
         beta = jnp.sqrt(_dot(product, product))
-        # An invariant subspace was found: what is left is noise, and counts as nothing.
+        # In an invariant subspace only rounding noise is left; it counts as zero.
         alive = beta > 1e-6 * jnp.maximum(jnp.abs(alpha), previous)
         scale = jnp.where(alive, 1 / jnp.where(alive, beta, 1), 0)
         vector = jax.tree.map(lambda x: x * scale, product)

@@ -113,9 +113,7 @@ def as_shape(x: ShapeLike, owner: str = "shape", name: str = "shape") -> Shape:
             f"shapes.power(2), got {x!r}."
         )
     try:
-        # (Wrapped: JAX 0.10 crashes where a NumPy ufunc itself is traced.)
-        argument = jax.ShapeDtypeStruct((), jnp.result_type(float))
-        out = jax.eval_shape(lambda progress: x(progress), argument)
+        out = _check.traced_once(x, jnp.result_type(float))
         with jax.ensure_compile_time_eval():
             ends = [np.asarray(x(jnp.asarray(end, float))) for end in (0.0, 1.0)]
     except Exception as error:

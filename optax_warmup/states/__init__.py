@@ -1,14 +1,24 @@
-"""The states that the transforms keep, for type annotations and for `isinstance`."""
+"""The states of the transforms, for type annotations and for `isinstance`.
+
+A state is a NamedTuple. A state of your own can take part in what is reported by two
+properties: `update_scale`, an array, is what the last update was multiplied by, and
+`learning_rate` multiplies by it (or starts from it, where a third property,
+`is_learning_rate`, is True); `recorded` is a dictionary of scalars for a diagnostic
+record.
+"""
 
 from optax_warmup._record.record_moments import RecordMomentsState as RecordMomentsState
 from optax_warmup._transforms.automatic_warmup import (
     AutomaticWarmupState as AutomaticWarmupState,
 )
+from optax_warmup._transforms.clip_update_rms import (
+    ClipUpdateRmsState as ClipUpdateRmsState,
+)
 from optax_warmup._transforms.reduce_on_plateau import (
     ReduceOnPlateauState as ReduceOnPlateauState,
 )
-from optax_warmup._transforms.restart import (
-    RestartIfState as RestartIfState,
+from optax_warmup._transforms.restart_if import RestartIfState as RestartIfState
+from optax_warmup._transforms.restart_on_spike import (
     RestartOnSpikeState as RestartOnSpikeState,
 )
 from optax_warmup._transforms.scale_by_learning_rate import (
@@ -16,9 +26,6 @@ from optax_warmup._transforms.scale_by_learning_rate import (
 )
 from optax_warmup._transforms.scale_by_warmup import (
     ScaleByWarmupState as ScaleByWarmupState,
-)
-from optax_warmup._transforms.second_moment import (
-    ClipUpdateRmsState as ClipUpdateRmsState,
 )
 from optax_warmup._transforms.skip_nonfinite import (
     SkipNonfiniteState as SkipNonfiniteState,

@@ -11,8 +11,11 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import optax_warmup as ow
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
-from test_transforms_modes import TRANSFORMS  # noqa: E402
+sys.path[:0] = [
+    str(Path(__file__).parent.parent),
+    str(Path(__file__).parent.parent / "support"),
+]
+from test_transform_modes import TRANSFORMS  # noqa: E402
 
 MESH = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
 PARAMS = {"w": jnp.linspace(0.5, 2.0, 64).reshape(16, 4), "b": jnp.ones(8)}

@@ -85,12 +85,22 @@ CASES = {
     ),
     "warmup_linear": Case(
         lambda m, n: m.warmup_linear(
-            n.v1, n.n0, n.n0 + n.n1, init_value=n.v0, end_value=n.v2, offset=n.k
+            n.v1,
+            n.n0,
+            n.n0 + n.n1 + 1,
+            init_value=n.v0,
+            end_value=n.v2,
+            offset=n.k,
         )
     ),
     "warmup_cosine": Case(
         lambda m, n: m.warmup_cosine(
-            n.v1, n.n0, n.n0 + n.n1, init_value=n.v0, end_value=n.v2, offset=n.k
+            n.v1,
+            n.n0,
+            n.n0 + n.n1 + 1,
+            init_value=n.v0,
+            end_value=n.v2,
+            offset=n.k,
         )
     ),
     "warmup_inverse_sqrt": Case(

@@ -214,7 +214,9 @@ PRESETS = {
         monotone=True,
     ),
     "lr_range_test": curve(
-        lambda m, n: m.lr_range_test(n.x, n.x * n.r, n.n0), bounded=True, monotone=True
+        lambda m, n: m.lr_range_test(n.x, n.x * n.r, n.n0 + 1),
+        bounded=True,
+        monotone=True,
     ),
     "infinite": Case(
         lambda m, n: m.infinite(
@@ -247,7 +249,7 @@ PRESETS = {
     ),
     "warmup_cosine_decay_schedule": Case(
         lambda m, n: m.compat.optax.warmup_cosine_decay_schedule(
-            n.v0, n.v1, n.n0, n.n0 + n.n1, n.v2, 1.5 * n.e
+            n.v0, n.v1, n.n0, n.n0 + n.n1 + 1, n.v2, 1.5 * n.e
         )
     ),
     "warmup_exponential_decay_schedule": Case(
@@ -257,7 +259,11 @@ PRESETS = {
     ),
     "get_scheduler": Case(
         lambda m, n: m.compat.transformers.get_scheduler(
-            "polynomial", n.v0, n.n0, n.n0 + n.n1, {"lr_end": n.v1, "power": n.e}
+            "polynomial",
+            n.v0,
+            n.n0,
+            n.n0 + n.n1 + 1,
+            {"lr_end": n.v1, "power": n.e},
         )
     ),
 }

@@ -154,8 +154,8 @@ ROWS = (
         "HF polynomial lr_end=.1 p=2",
         "get_polynomial_decay_schedule_with_warmup(optimizer, 5, 20, lr_end=0.1, "
         "power=2)",
-        "compat.transformers.get_scheduler("
-        '"polynomial", 1, 5, 20, {"lr_end": 0.1, "power": 2})',
+        'compat.transformers.get_scheduler("polynomial", 1, 5, 20, '
+        '{"lr_end": 0.1, "power": 2})',
         "or warmup(transition(1, 0.1, 15, shapes.polynomial(2)), 5)",
     ),
     Row(
@@ -167,15 +167,15 @@ ROWS = (
     Row(
         "HF inverse_sqrt ts=8",
         "get_inverse_sqrt_schedule(optimizer, 5, timescale=8)",
-        "compat.transformers.get_scheduler("
-        '"inverse_sqrt", 1, 5, None, {"timescale": 8})',
+        'compat.transformers.get_scheduler("inverse_sqrt", 1, 5, None, '
+        '{"timescale": 8})',
         "or warmup_inverse_sqrt(1, 5, timescale=8)",
     ),
     Row(
         "HF cosine_with_min_lr .1",
         "get_cosine_with_min_lr_schedule_with_warmup(optimizer, 5, 20, min_lr=0.1)",
-        "compat.transformers.get_scheduler("
-        '"cosine_with_min_lr", 1, 5, 20, {"min_lr": 0.1})',
+        'compat.transformers.get_scheduler("cosine_with_min_lr", 1, 5, 20, '
+        '{"min_lr": 0.1})',
         "or warmup_cosine(1, 5, 20, end_value=0.1); theirs rises again past update 20",
         until=21,
     ),
@@ -183,8 +183,8 @@ ROWS = (
         "HF cosine_warmup_with_min_lr .1 warmup_lr_rate=None",
         "get_cosine_with_min_lr_schedule_with_warmup_lr_rate(optimizer, 5, 20, "
         "min_lr=0.1)",
-        "compat.transformers.get_scheduler("
-        '"cosine_warmup_with_min_lr", 1, 5, 20, {"min_lr": 0.1})',
+        'compat.transformers.get_scheduler("cosine_warmup_with_min_lr", 1, 5, '
+        '20, {"min_lr": 0.1})',
         "or advance(warmup_cosine(1, 5, 20, end_value=0.1), 1); theirs rises again "
         "past update 19",
         until=20,

@@ -51,8 +51,8 @@ MORE = (
     ),
     (
         "HF cosine_with_restarts, 2 cycles",
-        "compat.transformers.get_scheduler("
-        '"cosine_with_restarts", 1, 4, 10, {"num_cycles": 2})',
+        'compat.transformers.get_scheduler("cosine_with_restarts", 1, 4, 10, '
+        '{"num_cycles": 2})',
         _table("0 .250 .500 .750 1 .750 .250 1 .750 .250 0 0 0"),
         _PRINTED,
     ),

@@ -127,8 +127,8 @@ def train(schedule: optax.Schedule, steps: int) -> Mapping[str, jax.Array]:
     for index in range(steps):
         params, state, loss = step(params, state, data(index))
         losses.append(loss)
-    rate: jax.Array = ow.learning_rate(state)
-    rates: dict[str, jax.Array] = ow.learning_rates(state)
+    rate: jax.Array | float = ow.learning_rate(state)
+    rates: dict[str, jax.Array | float] = ow.learning_rates(state)
     print(f"rate {float(rate):.1e} of {len(rates)}, should be {schedule(steps - 1)}")
 
     history: ow.diagnostics.MomentHistory = ow.read_moments(state)

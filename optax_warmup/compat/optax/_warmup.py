@@ -56,7 +56,7 @@ def warmup_cosine_decay_schedule(
     init_value: Rate,
     peak_value: Rate,
     warmup_steps: Length,
-    decay_steps: Length,
+    decay_steps: PositiveLength,
     end_value: Rate = 0.0,
     exponent: PositiveRate = 1.0,
 ) -> Schedule:

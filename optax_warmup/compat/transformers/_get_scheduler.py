@@ -244,7 +244,7 @@ def _decay(num_warmup_steps: Any, num_training_steps: Any) -> Any:
     return _check.difference(
         _OWNER,
         "num_training_steps",
-        _check.length(_OWNER, "num_training_steps", num_training_steps),
+        _check.length(_OWNER, "num_training_steps", num_training_steps, minimum=1),
         "num_warmup_steps",
         _check.length(_OWNER, "num_warmup_steps", num_warmup_steps),
     )

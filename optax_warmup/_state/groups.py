@@ -1,0 +1,163 @@
+"""Groups of parameters whose updates are scaled alike, and what scales them."""
+
+import itertools
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+
+
+@dataclass(frozen=True)
+class Label:
+    """One side of a place at which parameters part.
+
+    Attributes:
+        kind: "partition", "mask" or "container" (of several optimizers).
+        place: which one. Partitions with the same labels count as one and the same.
+        name: of this side, for people.
+        inside: False for the parameters that a mask leaves out.
+    """
+
+    kind: str
+    place: Hashable
+    name: str
+    inside: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parameters that share all scales, and these by the paths of their states.
+
+    Attributes:
+        labels: which parameters they are; empty for all.
+        rates: learning rates that states hold.
+        counts: of optax's schedules, whose values no state holds.
+        factors: what multiplies a learning rate.
+        normalizers: transforms whose output does not depend on the scale of their
+            input, as Adam's.
+        undone: scales in front of one, which have no effect.
+        trains: whether an optimizer of a partition stands for them, though perhaps
+            nothing shows its rate.
+    """
+
+    labels: tuple[Label, ...] = ()
+    rates: dict[str, jax.Array] = field(default_factory=dict)
+    counts: dict[str, jax.Array] = field(default_factory=dict)
+    factors: dict[str, jax.Array] = field(default_factory=dict)
+    normalizers: tuple[str, ...] = ()
+    undone: tuple[str, ...] = ()
+    trains: bool = False
+
+    @property
+    def sources(self) -> list[str]:
+        """The paths of what sets a learning rate; a sound group has one at most."""
+        return [*self.rates, *self.counts]
+
+    @property
+    def name(self) -> str:
+        """The labels, without those of masks that leave the group out, if it can be."""
+        inside = [label.name for label in self.labels if label.inside]
+        return "/".join(inside or [label.name for label in self.labels]) or "all"
+
+    @property
+    def may_train(self) -> bool:
+        """Whether without a visible rate these are trained, and not left out."""
+        return self.trains or not self.labels
+
+    @property
+    def anywhere(self) -> "Group":
+        """The same, in no order with others."""
+        return replace(self, normalizers=())
+
+    def under(self, label: Label, *, trains: bool = False) -> "Group":
+        """The same on one side of a place at which parameters part."""
+        if label.kind == "partition":  # the partitions below are those of this side
+            below = tuple(
+                replace(x, place=(label, x.place)) if x.kind == "partition" else x
+                for x in self.labels
+            )
+        else:
+            below = self.labels
+        return replace(self, labels=(label, *below), trains=self.trains or trains)
+
+
+def join(some: list[Group], others: list[Group]) -> list[Group]:
+    """The groups on which two transforms act in turn, with the scales of both."""
+    return [
+        Group(
+            labels=tuple(dict.fromkeys((*one.labels, *other.labels))),
+            rates=one.rates | other.rates,
+            counts=one.counts | other.counts,
+            factors=one.factors | other.factors,
+            normalizers=one.normalizers + other.normalizers,
+            undone=(*one.undone, *other.undone, *_undone(one, other)),
+            trains=one.trains or other.trains,
+        )
+        for one, other in itertools.product(some, others)
+        if _overlap(one, other)
+    ]
+
+
+def _undone(one: Group, other: Group) -> list[str]:
+    return [*one.sources, *one.factors] if other.normalizers else []
+
+
+def _overlap(one: Group, other: Group) -> bool:
+    """Whether parameters can be in both: not under two labels of one partition."""
+    sides = {label.place: label for label in one.labels}
+    return all(sides.get(label.place, label) == label for label in other.labels)
+
+
+def merged(groups: list[Group]) -> list[Group]:
+    """The groups without the partitions and masks that make no difference to scales.
+
+    Where no learning rate is known a partition stays: its labels are the names by which
+    a rate can be given.
+    """
+    for place in {label.place: None for group in groups for label in group.labels}:
+        groups = _without(place, groups)
+    return groups
+
+
+def _without(place: Hashable, groups: list[Group]) -> list[Group]:
+    kept: dict[Any, Group] = {}
+    for group in groups:
+        part = [label for label in group.labels if label.place == place]
+        if part and part[0].kind != "mask" and not group.sources:
+            return groups
+        labels = tuple(label for label in group.labels if label.place != place)
+        first = kept.setdefault(labels, replace(group, labels=labels))
+        if (first.sources, *first.factors) != (group.sources, *group.factors):
+            return groups
+    return list(kept.values())
+
+
+def possible(groups: Iterable[Group]) -> list[Group]:
+    """The groups without those in which the rates of two masks meet.
+
+    Masks around two whole optimizers do not overlap, or these parameters would be
+    trained by both, one on the other's updates.
+    """
+    return [group for group in groups if not _two_masks(group)]
+
+
+def _two_masks(group: Group) -> bool:
+    masks = [label for label in group.labels if label.kind == "mask" and label.inside]
+    around = [
+        {m.place for m in masks if path.startswith(f"{m.place}/" if m.place else "")}
+        for path in group.sources
+    ]
+    return len(around) > 1 and not any(
+        one <= other for one, other in itertools.permutations(around, 2)
+    )
+
+
+def names(groups: list[Group]) -> str:
+    """Their names, for a message."""
+    return ", ".join(group.name for group in groups)
+
+
+def of(groups: list[Group]) -> str:
+    """ "of" and their names for a message; nothing where they are all parameters."""
+    return f" of {names(groups)}" if any(group.labels for group in groups) else ""

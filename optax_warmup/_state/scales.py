@@ -1,0 +1,136 @@
+"""Walking through an optimizer's state as updates do: chains multiply, masks part.
+
+No list of wrappers is needed: whatever holds the states of other transforms is passed
+through.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import optax
+
+from optax_warmup._state.declared import declared, declares
+from optax_warmup._state.find import bare, children
+from optax_warmup._state.groups import Group, Label, join, merged, possible
+
+_INJECTED = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
+# States of optax's that hold what they multiply by, and in which field.
+_FACTORS = {
+    optax.contrib.ReduceLROnPlateauState: "scale",
+    optax.ScaleByBacktrackingLinesearchState: "learning_rate",
+    optax.ScaleByZoomLinesearchState: "learning_rate",
+}
+# Optimizers that give the same direction for gradients of any size: what scales their
+# input has no effect.
+_NORMALIZERS = (
+    optax.ScaleByAdamState,
+    optax.ScaleByAmsgradState,
+    optax.ScaleByBeliefState,
+    optax.ScaleByRmsState,
+    optax.ScaleByLionState,
+    optax.contrib.MuonState,
+)
+_READ = (
+    *_INJECTED,
+    *_FACTORS,
+    optax.ScaleByScheduleState,
+    optax.PartitionState,
+    optax.MaskedState,
+    *_NORMALIZERS,
+)
+
+
+def groups_of(opt_state: optax.OptState) -> list[Group]:
+    """The groups of parameters that an optimizer's state scales differently."""
+    return merged(possible(_walk(opt_state, "")))
+
+
+def _walk(node: Any, path: str) -> list[Group]:
+    if isinstance(node, _NORMALIZERS):
+        return [Group(normalizers=(path,))]
+    if declares(node, "update_scale"):
+        scale = {path: declared(node, "update_scale")}
+        is_rate = getattr(node, "is_learning_rate", False)
+        own = Group(rates=scale) if is_rate else Group(factors=scale)
+        return join(_below(node, path), [own])
+    if isinstance(node, optax.ScaleByScheduleState):
+        return [Group(counts={path: bare(node.count)})]
+    if type(node) in _FACTORS:
+        return [Group(factors={path: bare(getattr(node, _FACTORS[type(node)]))})]
+    if isinstance(node, _INJECTED):
+        return _injected(node, path)
+    if isinstance(node, optax.PartitionState):
+        return _partition(node, path)
+    if isinstance(node, optax.MaskedState):
+        return _masked(node, path)
+    return _below(node, path)
+
+
+def _is_read(node: Any) -> bool:
+    return isinstance(node, tuple) and (
+        isinstance(node, _READ) or declares(node, "update_scale")
+    )
+
+
+def _below(node: Any, path: str) -> list[Group]:
+    """What is below: scales of a chain multiply, optimizers in a container do not."""
+    parts = {
+        name: _walk(child, _under(path, name))
+        for name, child in children(node).items()
+        if any(map(_is_read, jax.tree.leaves(child, is_leaf=_is_read)))
+    }
+    optimizers = [
+        name for name, groups in parts.items() if any(g.sources for g in groups)
+    ]
+    if type(node) is tuple or len(parts) < 2:
+        return functools.reduce(join, parts.values(), [Group()])
+    if isinstance(node, tuple) or len(optimizers) < 2:
+        # Fields, or keys of a named chain, which JAX sorts: they are in no order.
+        unordered = ([group.anywhere for group in part] for part in parts.values())
+        return functools.reduce(join, unordered, [Group()])
+    place = ("container", path)
+    return [
+        group.under(Label("container", place, name))
+        for name in optimizers
+        for group in parts[name]
+    ]
+
+
+def _injected(node: Any, path: str) -> list[Group]:
+    """The injected rate, unless a state below remembers what became of it."""
+    groups = _walk(node.inner_state, _under(path, "inner_state"))
+    if "learning_rate" not in node.hyperparams or any(g.sources for g in groups):
+        return groups
+    return join(groups, [Group(rates={path: bare(node.hyperparams["learning_rate"])})])
+
+
+def _partition(node: Any, path: str) -> list[Group]:
+    parts = children(node.inner_states)
+    place = frozenset(parts)
+    groups = []
+    for name, child in parts.items():
+        under, inner = _under(path, f"inner_states/{name}"), child
+        if isinstance(child, optax.MaskedState):
+            under, inner = _under(under, "inner_state"), child.inner_state
+        # A bare EmptyState is that of set_to_zero and of identity.
+        trains = not isinstance(inner, optax.EmptyState)
+        groups += [
+            group.under(Label("partition", place, name), trains=trains)
+            for group in _walk(inner, under)
+        ]
+    return groups
+
+
+def _masked(node: Any, path: str) -> list[Group]:
+    name = f"masked_{path}" if path else "masked"
+    inside = _walk(node.inner_state, _under(path, "inner_state"))
+    outside = Label("mask", path, f"un{name}", inside=False)
+    return [
+        *(group.under(Label("mask", path, name)) for group in inside),
+        Group().under(outside),
+    ]
+
+
+def _under(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
