@@ -15,9 +15,7 @@ SIZE, STEPS, SCALE = 20_000, 400, 0.03
 
 def trained(b1, b2, seed=0):
     """Adam on independent Gaussian gradients of one size."""
-    optimizer = ow.record_moments(
-        optax.adam(1e-3, b1=b1, b2=b2), b1=b1, b2=b2, gradients=True
-    )
+    optimizer = ow.record_moments(optax.adam(1e-3, b1=b1, b2=b2), samples=4096)
     params = {"w": jnp.zeros(SIZE)}
 
     def step(state, key):
@@ -54,7 +52,7 @@ def test_noise_has_the_statistics_of_noise(b1, b2):
 
     # g / sqrt(nu_hat) is 1 throughout, a little less as nu_hat contains g itself
     assert (np.abs(statistics["normalized_gradient_rms"] - 1) < 0.06).all()
-    np.testing.assert_allclose(statistics["gradient_to_nu_ratio"], 1, atol=0.06)
+    np.testing.assert_allclose(statistics["gradient_to_nu_ratio"], 1, atol=0.1)
 
     # independent gradients do not know the step before
     assert 2800 < history.sampled[0] <= 4096
@@ -83,10 +81,10 @@ def test_the_reference_values_of_effective_samples():
         np.testing.assert_allclose(history.relative_error[row], deviation, rtol=5e-3)
 
 
-def test_a_jump_of_the_gradient_shows_in_the_lag_as_it_should():
+def test_a_jump_of_the_gradient_shows_in_the_normalized_gradient_as_it_should():
     """After k times larger gradients: k / sqrt(1 + (1 - b2) (k**2 - 1))."""
     b2, k = 0.95, 10.0
-    optimizer = ow.record_moments(optax.adam(1e-3, b2=b2), b2=b2, gradients=True)
+    optimizer = ow.record_moments(optax.adam(1e-3, b2=b2))
     params = {"w": jnp.zeros(100)}
     grads, state = {"w": jnp.ones(100)}, optimizer.init(params)
     update = quickly(optimizer.update)

@@ -42,7 +42,7 @@ def adam():
 
 
 def recorder(inner=None, **options):
-    usual = {"b1": B1, "b2": B2, "eps": EPS, "gradients": True, "parameters": True}
+    usual = {"b1": B1, "b2": B2, "eps": EPS}
     return ow.record_moments(inner or adam(), **usual | options)
 
 
@@ -86,7 +86,6 @@ def oracle(grads, params=PARAMS):
                 "drift": np.log2(nu_hat.mean() / mean_before[k]),
                 "gradient_rms": np.sqrt((g**2).mean()),
                 "gradient_norm": np.linalg.norm(g),
-                "gradient_nonfinite": 0.0,
                 "normalized_gradient_rms": np.sqrt(
                     (g**2 / np.maximum(nu_hat, EPS**2)).mean()
                 ),
@@ -100,6 +99,8 @@ def oracle(grads, params=PARAMS):
             row[k]["update_to_weight"] = (
                 rate * row[k]["update_rms"] / row[k]["parameter_rms"]
             )
+            row[k]["applied_rate"], row[k]["applied_decay"] = rate, 0.0
+            row[k]["update_explained"] = 1.0
             previous[k], mean_before[k] = direction, nu_hat.mean()
         rows.append(row)
     return rows
@@ -115,8 +116,9 @@ def test_statistics_equal_the_oracle():
     assert set(history.statistics) == set(expected[0]["w"])
     for name, values in history.statistics.items():
         wanted = [[row[group][name] for group in "bw"] for row in expected]
-        # a change of a logarithm, and moments recovered from later ones, cancel
-        atol = {"drift": 2e-6, "alignment": 1e-4, "angular_update": 1e-7}.get(name, 0)
+        # differences: of logarithms, and of what rate and decay explain
+        atol = {"drift": 2e-6, "alignment": 1e-5, "angular_update": 1e-7}
+        atol = (atol | {"applied_decay": 2e-5, "applied_rate": 2e-6}).get(name, 0)
         np.testing.assert_allclose(values, wanted, rtol=1e-5, atol=atol, err_msg=name)
     n = history.steps + 1
     np.testing.assert_allclose(history.bias_correction, 1 - B2**n)
@@ -140,7 +142,9 @@ def test_overall_is_the_group_of_everything():
     merged = ow.read_moments(run(recorder(groups=lambda path: "all"), grads))
     assert merged.groups == ("all",)
     for name, values in history.overall.items():
-        np.testing.assert_allclose(values, merged.statistics[name][:, 0], rtol=1e-5)
+        np.testing.assert_allclose(
+            values, merged.statistics[name][:, 0], rtol=1e-5, atol=1e-8, err_msg=name
+        )
 
 
 @pytest.mark.parametrize("bits", [3, 5])
@@ -178,6 +182,31 @@ def test_updates_and_the_inner_state_are_those_of_the_wrapped_optimizer():
         got, state = update(g, state, params)
         chex.assert_trees_all_equal(got, wanted)
         chex.assert_trees_all_equal(state.inner_state, plain_state)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_large_parameters_train_bit_for_bit_as_without_a_record(dtype):
+    """Large arrays are made to wait for the measurement; their numbers stay."""
+    params = {"w": jnp.linspace(-1, 1, 160 * 128, dtype=dtype).reshape(160, 128)}
+    inner = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-2, B1, B2))
+    decays = {"b1": B1, "b2": B2}
+
+    def trained(optimizer):
+        @jax.jit
+        def step(params, state, key):
+            noise = jax.random.normal(key, (160, 128), dtype)
+            updates, state = optimizer.update({"w": noise}, state, params)
+            return optax.apply_updates(params, updates), state
+
+        now, state = params, optimizer.init(params)
+        for number in range(36):  # the last ones not recorded
+            now, state = step(now, state, jax.random.key(number))
+        return now, state
+
+    wanted, plain_state = trained(inner)
+    got, state = trained(ow.record_moments(inner, **decays))
+    chex.assert_trees_all_equal(got, wanted)
+    chex.assert_trees_all_equal(state.inner_state, plain_state)
 
 
 def test_state_has_one_structure_and_a_step_traces_once():
@@ -278,7 +307,6 @@ def test_a_nan_gradient_is_a_value_in_the_record():
     assert np.isfinite(lag[:, 0]).all()
     counted = history.statistics["nonfinite"].tolist()
     assert counted == [[0, 0], [0, 0], [0, 1], [0, 1]]
-    assert history.statistics["gradient_nonfinite"][:, 1].tolist() == [0, 0, 1, 0]
 
 
 def test_a_resumed_run_continues_the_record():
@@ -373,10 +401,7 @@ def test_rmsprop_has_no_first_moment_and_no_correction():
         )
     dominated = (nu < EPS).mean()
     assert history.statistics["eps_dominated"][-1, 1] == pytest.approx(dominated)
-    without = recorder(optax.rmsprop(0.1, decay=B2, eps=EPS), gradients=False)
-    history = ow.read_moments(run(without, grads))
-    assert np.isnan(history.statistics["update_rms"]).all()
-    assert np.isfinite(history.statistics["nu_hat_rms"]).all()
+    np.testing.assert_allclose(history.learning_rate, 0.1, rtol=1e-4)
 
 
 def test_rmsprop_with_a_bias_correction():
@@ -407,19 +432,11 @@ def test_rmsprop_with_a_bias_correction():
         recorder(optax.partition(parts, {"w": "w", "b": "b"})).init(as_arrays(PARAMS))
 
 
-def test_what_was_not_recorded_is_named():
-    state = run(recorder(gradients=False, parameters=False), gradients(2))
-    history = ow.read_moments(state)
-    with pytest.raises(KeyError, match=r"lag was not recorded.*gradients=True"):
-        history.overall["normalized_gradient_rms"]
-    with pytest.raises(KeyError, match=r"update_to_weight .*parameters=True"):
-        history.statistics["update_to_weight"]
+def test_a_statistic_that_does_not_exist_is_named():
+    history = ow.read_moments(run(recorder(), gradients(2)))
     with pytest.raises(KeyError, match=r"there is no laag; recorded are .*nu_hat_rms"):
         history.statistics["laag"]
-    assert (
-        "normalized_gradient_rms" not in history.overall
-        and history.overall.get("normalized_gradient_rms") is None
-    )
+    assert "laag" not in history.overall and history.overall.get("laag") is None
 
 
 def test_the_record_knows_the_dtype_of_nu():
@@ -515,21 +532,20 @@ def test_recording_is_switched_from_outside():
     np.testing.assert_array_equal(ow.read_moments(state).steps, [0, 3])
 
 
-def test_the_histogram_counts_the_sampled_coordinates():
+def test_the_histogram_counts_coordinates():
     params = {"w": jnp.zeros((64, 64)), "b": jnp.zeros(5)}
     grads = {"w": jnp.full((64, 64), 0.25), "b": jnp.array([1e-30, 0, 1e-3, 2.0, 1e4])}
-    optimizer = ow.record_moments(optax.adam(1e-3, b2=0.5), b2=0.5, samples=100)
+    optimizer = ow.record_moments(optax.adam(1e-3, b2=0.5), samples=100)
     _, state = optimizer.update(grads, optimizer.init(params), params)
     history = ow.read_moments(state)
-    assert history.groups == ("b", "w")
-    of_b, of_w = history.histogram[0]
-    # nu = g**2 / 2 = 2**-5, in the bin from 2**-6 to 2**-4
-    index = list(history.histogram_edges).index(-6)
-    assert of_w[index] == of_w.sum() == len(range(0, 64 * 64, 41))
-    assert of_b.sum() == 5 and of_b[0] == 2 and of_b[-1] == 1
-    assert ow.record_moments(optax.adam(1e-3), histogram=False).init(
-        params
-    ).histogram.shape == (449, 2, 0)
+    (counts,) = history.histogram
+    # nu = g**2 / 2 = 2**-5, in the bin from 2**-6 to 2**-4: all that the sample of w
+    # stands for
+    assert counts[list(history.histogram_edges).index(-6)] == 64 * 64
+    assert counts.sum() == 64 * 64 + 5 and counts[0] == 2 and counts[-1] == 1
+    without = ow.record_moments(optax.adam(1e-3), histogram=False)
+    assert without.init(params).histogram is None
+    assert ow.read_moments(without.init(params)).histogram.shape == (0, 0)
 
 
 def test_a_sample_runs_through_all_rows_and_columns():
@@ -560,24 +576,27 @@ def test_what_is_sampled_stands_for_the_whole():
     expected = oracle(grads, params)
     for name, values in whole.statistics.items():
         wanted = [[row[group][name] for group in "bw"] for row in expected]
-        atol = {"drift": 3e-6, "alignment": 5e-3, "angular_update": 1e-7}.get(name, 0)
+        atol = {"drift": 3e-6, "alignment": 1e-4, "angular_update": 1e-7}
+        atol = (atol | {"applied_decay": 2e-5, "applied_rate": 2e-6}).get(name, 0)
         np.testing.assert_allclose(values, wanted, rtol=3e-5, atol=atol, err_msg=name)
         sampled = history.statistics[name]
-        np.testing.assert_allclose(sampled[:, 0], values[:, 0], rtol=1e-5)
-        exact = {
+        np.testing.assert_allclose(sampled[:, 0], values[:, 0], rtol=1e-5, atol=2e-5)
+        estimated = {
             "denominator",
             "update_rms",
             "eps_dominated",
             "normalized_gradient_rms",
             "alignment",
         }
-        exact |= {"update_to_weight", "angular_update"}
-        if name in exact:
+        estimated |= {"update_to_weight", "angular_update", "gradient_to_nu_ratio"}
+        estimated |= {"parameter_rms", "gradient_rms", "gradient_norm"}
+        if name.startswith("gradient"):  # a few coordinates make most of it
+            np.testing.assert_allclose(sampled, values, rtol=0.4)
+        elif name in estimated:
             np.testing.assert_allclose(sampled, values, rtol=0.05, atol=0.03)
         else:
-            np.testing.assert_allclose(sampled, values, rtol=1e-5, atol=1e-5)
-    counted = history.histogram[0, 1].sum()
-    assert counted == sample.count(256 * 192, 1024) and counted > 900
+            np.testing.assert_allclose(sampled, values, rtol=1e-5, atol=3e-5)
+    assert abs(history.histogram[0].sum() - (256 * 192 + 5)) <= 1
 
 
 def test_groups_without_moments_are_nan_and_shown():
@@ -675,15 +694,19 @@ def test_inside_an_nnx_optimizer():
     )
 
 
-def test_options_leave_out_what_they_name():
-    optimizer = recorder(gradients=False, parameters=False)
+def test_an_update_without_parameters_records_all_but_those():
+    optimizer = recorder()
     state = optimizer.init(as_arrays(PARAMS))
-    _, state = optimizer.update(as_arrays(PARAMS), state)  # needs no params
+    for g in gradients(2):
+        _, state = optimizer.update(as_arrays(g), state)
     history = ow.read_moments(state)
-    assert not {"normalized_gradient_rms", "alignment", "update_to_weight"} & set(
-        history.statistics
-    )
-    assert {"nu_hat_rms", "update_rms", "eps_dominated"} <= set(history.statistics)
+    whole = ow.read_moments(run(recorder(), gradients(2)))
+    for name, values in history.statistics.items():
+        if name in ("parameter_rms", "update_to_weight", "angular_update"):
+            assert np.isnan(values).all()
+        else:
+            wanted = whole.statistics[name]
+            np.testing.assert_allclose(values, wanted, rtol=1e-5, atol=2e-5)
 
 
 def test_saved_and_loaded(tmp_path):
@@ -733,15 +756,65 @@ def test_bad_numbers_are_refused(options, message):
 
 
 @pytest.mark.parametrize(("name", "value"), [("b1", 0.8), ("b2", 0.999)])
-def test_the_decays_must_be_the_optimizers_own(name, value):
+def test_decays_that_contradict_the_optimizer_are_refused(name, value):
     clipped = optax.chain(optax.clip_by_global_norm(1e-3), adam())
     for inner in (adam(), clipped, optax.apply_if_finite(adam(), 5)):
         with pytest.raises(ValueError, match=f"{name} must be .* got {value} where it"):
             recorder(inner, **{name: value})
     with pytest.raises(ValueError, match="b2 must be .* got 0.9 where it uses 0.95"):
         ow.record_moments(optax.rmsprop(0.1, decay=B2), b2=0.9)
-    lazy = optax.partition({"a": adam()}, {"w": "a", "b": "a"})
-    recorder(lazy, **{name: value})  # made for other parameters: cannot be tried
+    parts = optax.partition({"a": adam()}, {"w": "a", "b": "a"})
+    late = recorder(parts, **{name: value})  # made for these parameters alone
+    with pytest.raises(ValueError, match=f"{name} must be .* got {value} where it"):
+        late.init(as_arrays(PARAMS))
+
+
+@pytest.mark.parametrize("b2", [0.95, 0.999, 1 - 1 / 3000])
+def test_decays_are_found_where_the_optimizer_shows_them(b2):
+    inner = optax.adam(0.1, 0.8, b2)
+    both = optax.partition({"a": inner}, {"w": "a", "b": "a"})
+    for optimizer in (inner, both, optax.apply_if_finite(inner, 3)):
+        history = ow.read_moments(run(ow.record_moments(optimizer), gradients(2)))
+        assert history.b1 == 0.8
+        np.testing.assert_allclose(1 - history.b2, 1 - b2, rtol=1e-3)
+        assert b2 == 1 - 1 / 3000 or history.b2 == b2
+
+
+def test_decays_that_do_not_show_are_asked_for():
+    params = as_arrays(PARAMS)
+    for inner in (optax.yogi(0.1), optax.adabelief(0.1)):
+        with pytest.raises(ValueError, match=r"b2 is needed, .* Pass b2= with"):
+            ow.record_moments(inner).init(params)
+    coarse = optax.adam(0.1, mu_dtype=jnp.bfloat16)
+    with pytest.raises(ValueError, match=r"b1 is needed.*too coarse to show it"):
+        ow.record_moments(coarse).init(params)
+    kept_back = ow.record_moments(optax.MultiSteps(optax.adam(0.1), 4))
+    with pytest.raises(ValueError, match="b1 is needed"):
+        kept_back.init(params)
+
+
+def rounded_nu(inner):
+    """Adam whose second moments are kept in bfloat16."""
+
+    def coarse(state):
+        return optax.tree.set(state, nu=optax.tree.cast(state.nu, jnp.bfloat16))
+
+    def update(updates, state, params=None):
+        updates, state = inner.update(updates, state, params)
+        return updates, coarse(state)
+
+    return optax.GradientTransformation(lambda p: coarse(inner.init(p)), update)
+
+
+def test_coarse_second_moments_neither_show_b2_nor_contradict_it():
+    """0.95 shows as 0.953125 in bfloat16."""
+    inner = rounded_nu(optax.scale_by_adam(b2=0.95))
+    history = ow.read_moments(run(ow.record_moments(inner, b2=0.95), gradients(5)))
+    assert history.b2 == 0.95 and history.dtypes == ("bfloat16", "bfloat16")
+    with pytest.raises(ValueError, match=r"b2 is needed.*about 0\.953"):
+        run(ow.record_moments(inner), gradients(1))
+    with pytest.raises(ValueError, match=r"b2 must be .* got 0\.9 where"):
+        ow.record_moments(inner, b2=0.9)
 
 
 def test_bad_optimizers_are_refused():
@@ -753,9 +826,10 @@ def test_bad_optimizers_are_refused():
     twice = optax.chain(optax.scale_by_adam(), optax.scale_by_adam())
     with pytest.raises(ValueError, match="moments of the same parameter"):
         recorder(twice).init(params)
-    optimizer = recorder()
-    with pytest.raises(ValueError, match=r"update needs params.*parameters=False"):
-        optimizer.update(params, optimizer.init(params))
+    with pytest.raises(ValueError, match="parameter 'b' has dtype int32"):
+        recorder().init({"w": jnp.ones(2), "b": jnp.ones(2, jnp.int32)})
+    with pytest.raises(TypeError, match="groups must be a function"):
+        recorder(groups={"w": "all"})
 
 
 def test_a_state_without_one_record_is_refused():

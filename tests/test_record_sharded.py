@@ -29,7 +29,7 @@ def finish(process):
     return output
 
 
-def test_four_devices_record_what_one_does_with_two_collectives_at_most():
+def test_four_devices_record_what_one_does_with_three_collectives_at_most():
     assert finish(start("record_sharded.py", devices=4)).endswith("ok\n")
 
 

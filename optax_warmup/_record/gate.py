@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 
 
 def measured_if(
     due: jax.Array, measure: Callable[..., Any], old: Any, *operands: Any
 ) -> Any:
-    """measure(*operands) where `due`, else `old`, of the same structure.
+    """measure(*operands) where `due`, else `old`, of the same structure; None: zeros.
 
     Three things keep the step that is not due free:
     - the branch not taken returns an operand; zeros built there would let XLA turn the
@@ -20,6 +21,9 @@ def measured_if(
     - no derivative flows through a record, and a custom batching rule has none.
     """
     old, operands = jax.lax.stop_gradient((old, operands))
+    measure, shape, operands = _without_closure(measure, operands)
+    if old is None:
+        old = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
 
     @jax.custom_batching.custom_vmap
     def gated(due: jax.Array, old: Any, operands: Any) -> Any:
@@ -49,3 +53,62 @@ def measured_if(
         return rows, jax.tree.map(lambda _: True, rows)
 
     return gated(due, old, operands)
+
+
+def _without_closure(
+    measure: Callable[..., Any], operands: tuple[Any, ...]
+) -> tuple[Callable[..., Any], Any, tuple[Any, ...]]:
+    """The same measurement with all that it closes over among its operands.
+
+    And the shapes of its result.
+
+    A custom batching rule must be told of every traced value, and an optimizer may
+    close over some: the rates of a sweep, for example.
+    """
+    traced, shape = jax.make_jaxpr(measure, return_shape=True)(*operands)
+    structure = jax.tree.structure(shape)
+    jaxpr = _needed(traced.jaxpr)
+
+    def explicit(consts: list[Any], *operands: Any) -> Any:
+        closed = jax.extend.core.ClosedJaxpr(jaxpr, consts)
+        values = jax.extend.core.jaxpr_as_fun(closed)(*jax.tree.leaves(operands))
+        return jax.tree.unflatten(structure, values)
+
+    return explicit, shape, (jax.lax.stop_gradient(traced.consts), *operands)
+
+
+def _needed(jaxpr: jax.extend.core.Jaxpr) -> jax.extend.core.Jaxpr:
+    """The operations that the result needs: XLA would find them as well, but later."""
+    needed = {id(var) for var in jaxpr.outvars}
+    kept = []
+    for equation in reversed(jaxpr.eqns):
+        if any(id(var) in needed for var in equation.outvars):
+            needed |= {id(var) for var in equation.invars}
+            kept.append(equation)
+    shorter: jax.extend.core.Jaxpr
+    shorter = jaxpr.replace(eqns=kept[::-1])  # type: ignore[no-untyped-call]
+    return shorter
+
+
+_LARGE = 2**14  # coordinates; a copy of fewer costs nothing
+
+
+def after(first: jax.Array, tree: Any) -> Any:
+    """`tree`, bit for bit, for computations that must come after that of `first`.
+
+    Where something reads an array that an update overwrites in place, XLA copies the
+    array unless the data say which comes first; a barrier does not (XLA:CPU drops it
+    too early). So the array is made to depend on `first`, by a comparison that always
+    holds, which XLA cannot know: there are no fewer than 0 leading zeros in a number.
+    """
+    if not first.size:
+        return tree
+    number = jnp.ravel(first)[0].real.astype(jnp.float32)
+    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(number), jnp.int32)
+    holds = jnp.minimum(jax.lax.clz(bits), 0) == 0
+
+    def tied(x: Any) -> Any:
+        large = jnp.size(x) >= _LARGE and jnp.issubdtype(x.dtype, jnp.inexact)
+        return jnp.where(holds, x, jnp.zeros_like(x)) if large else x
+
+    return jax.tree.map(tied, tree)

@@ -1,6 +1,5 @@
 """The wrapper that keeps a record of Adam's moments in the optimizer's state."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,13 +8,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_warmup import _check, _sample as sample
-from optax_warmup._record import layout as layouts, moments, slots
-from optax_warmup._record.gate import measured_if
-from optax_warmup._record.layout import Layout
+from optax_warmup._record import moments, slots
+from optax_warmup._record.blocks import Blocks
+from optax_warmup._record.decays import Decays
+from optax_warmup._record.gate import after, measured_if
+from optax_warmup._record.layout import BINS, Layout
+from optax_warmup._record.options import OWNER, Options
+from optax_warmup._state.declared import recorded_scalars
+from optax_warmup._state.find import bare, find
 from optax_warmup._state.moments import Moments, moments_of
-from optax_warmup._state.probe import require_own_decays
-from optax_warmup._state.rate import applied_rates, automatic_warmup_of
+from optax_warmup._state.rate import applied_rates
 from optax_warmup._transforms.arguments import require_optimizer
 
 
@@ -28,60 +30,66 @@ class RecordMomentsState(NamedTuple):
     Attributes:
         inner_state: the state of the wrapped optimizer, whole.
         layout: what the axes and the sums mean, as JSON; uint8, shape (bytes,).
-        updates: updates seen by the wrapper, int32, shape ().
+        updates: updates of the moments so far, int32, shape (). They are not counted
+            again from 0 when the wrapped optimizer is reset.
         steps: the step of each row, -1 where it is empty, int32, shape (rows + 1,).
-        learning_rate: the rate used at that step, NaN where none was remembered,
-            float32, shape (rows + 1,).
-        warmup: the factor and the coherence of `automatic_warmup`, NaN without one,
-            float32, shape (rows + 1, 2).
+        counts: Adam's own count after that step, int32, shape (rows + 1,). Where it is
+            less than in the row before, the moments were reset in between.
+        learning_rate: the rate that the states tell, NaN where none does or several
+            do, float32, shape (rows + 1,).
+        scalars: what the states declare, such as the factor of a warmup: a dictionary
+            of float32 arrays, shape (rows + 1,).
         sums: the sums over each group's coordinates, float32, shape
             (rows + 1, groups, columns).
-        histogram: counts of sampled coordinates of nu in bins of two octaves, int32,
-            shape (rows + 1, groups, 32), or (rows + 1, groups, 0) where it is off.
+        histogram: about how many coordinates have nu in each bin of two octaves,
+            float32, shape (rows + 1, 32); None where it is off.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
         >>> state = ow.record_moments(optax.adam(1e-3)).init({"w": jnp.ones(3)})
         >>> state.sums.shape
-        (449, 1, 6)
+        (449, 1, 16)
     """
 
     inner_state: optax.OptState
     layout: jax.Array
     updates: jax.Array
     steps: jax.Array
+    counts: jax.Array
     learning_rate: jax.Array
-    warmup: jax.Array
+    scalars: dict[str, jax.Array]
     sums: jax.Array
-    histogram: jax.Array
+    histogram: jax.Array | None
 
 
 def record_moments(
     inner: optax.GradientTransformation | optax.MultiSteps,
     *,
-    b1: float = 0.9,
-    b2: float = 0.999,
+    b1: float | None = None,
+    b2: float | None = None,
     eps: float = 1e-8,
-    gradients: bool = False,
-    parameters: bool = False,
     groups: Callable[[str], str] | None = None,
     steps: Sequence[int] | None = None,
     also: Sequence[int] = (),
-    samples: int | None = 4096,
+    samples: int | None = 1024,
     histogram: bool = True,
     axis_name: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Wraps an optimizer and records how its Adam moments warm up.
 
-    The updates are the wrapped optimizer's own, bit for bit. Recorded are every step
-    below 32 and then 16 steps an octave, in a table of fixed size inside the state; a
-    step that is not recorded only passes a branch by. Nothing is fetched from the
-    device: `read_moments` does that whenever you like.
+    The updates are the wrapped optimizer's own, bit for bit. Every step below 32 is
+    recorded and then 16 steps an octave, in a table of fixed size inside the state. A
+    step that is not recorded costs two branches that are not taken; one that is
+    recorded computes the update twice, once for a sample of the coordinates. Nothing is
+    fetched from the device: `read_moments` does that whenever you like.
 
     With nu_hat = nu / (1 - b2**n) and mu_hat = mu / (1 - b1**n) after n updates, each
-    group's record holds sums of nu and mu**2 and the largest nu, and, from a sample of
-    each parameter, sums of (mu_hat / (sqrt(nu_hat) + eps))**2 and sqrt(nu_hat) + eps,
-    the count of sqrt(nu_hat) < eps, and a histogram of log2(nu).
+    group's record holds sums of nu and mu**2 and the largest nu, and from a sample of
+    each parameter how Adam's direction mu_hat / (sqrt(nu_hat) + eps), the parameters,
+    the final updates, and the gradients compare. The gradients are those that entered
+    the moments, recovered as (mu(n) - b1 * mu(n-1)) / (1 - b1). So clipping and
+    accumulation may stand inside of this wrapper or outside. The rate that was applied
+    is measured from the final updates, whatever part of the optimizer scaled them.
 
     Recording can be left out of a step from outside: `optimizer.update(grads, state,
     params, record=False)` with Python's False compiles a step without any of it; with
@@ -89,25 +97,22 @@ def record_moments(
 
     Args:
         inner: any optimizer with Adam's moments in it (adam, adamw, nadam, amsgrad,
-            radam, yogi, lamb, adabelief, rmsprop), in any nesting. For
-            `update_to_weight`, let it remember its rate: `scale_by_learning_rate`.
-        b1, b2, eps: the wrapped optimizer's own, in [0, 1), [0, 1) and >= 0; they are
-            not in its state. The defaults are those of `optax.adam`. For rmsprop, b2
-            is its `decay`, and b1 is not used.
-        gradients: whether to record the gradients too: how they compare with nu_hat
-            and with the step before. They are those that reach this wrapper; wrap
-            `scale_by_adam` alone to see them after clipping. They must then outlive
-            their part of the update at every step.
-        parameters: whether to record the size of the parameters too; `update` then
-            needs its `params`, whose old values must outlive the update at every step.
+            radam, yogi, lamb, adabelief, rmsprop), in any nesting.
+        b1, b2: the wrapped optimizer's own, in [0, 1). By default they are found by
+            trying the optimizer on one number. Pass them where an error asks for them:
+            moments in few bits (`mu_dtype=jnp.bfloat16`) and some optimizers (yogi,
+            adabelief) do not show them. For rmsprop, b2 is its `decay`.
+        eps: the wrapped optimizer's own, >= 0. It cannot be found.
         groups: maps a parameter's path, such as "layers/0/kernel", to the name of its
-            group; by default each parameter is a group.
+            group. By default each parameter is a group, and where that would take more
+            than 1 MB, neighbours are merged; `lambda path: path` merges none.
         steps: the steps to record instead, whole numbers >= 0.
         also: steps to record beside the usual ones, such as that at which the warmup
             ends; each adds a row.
-        samples: coordinates of each parameter, about, in the statistics that would be
-            slow to take of all (see docs/diagnostics.md); None takes all.
-        histogram: whether to record one.
+        samples: coordinates of each parameter, at most, in the statistics that would
+            be slow to take of all (see docs/diagnostics.md). None takes all: exact,
+            but expensive in time and in memory.
+        histogram: whether to record a histogram of log2(nu) over all parameters.
         axis_name: inside `shard_map` or `pmap`, the axis over which all moments are
             sharded; the state must have been made outside, from whole parameters.
 
@@ -115,64 +120,49 @@ def record_moments(
         A transform with state `RecordMomentsState`.
 
     Raises:
-        TypeError: `inner` is not a gradient transformation, or a number is none.
-        ValueError: a number is out of its range, or b1 or b2 is not the optimizer's own
-            (where that can be found out); at `init`, the optimizer holds no
-            Adam moments, or two of its parts hold moments of the same parameter; at
-            `update`, `params` is missing.
+        TypeError: `inner` is not a gradient transformation, or an argument is not a
+            number.
+        ValueError: a number is out of its range, or b1 or b2 contradicts what the
+            optimizer shows, or it shows none and none was given; at `init`, the
+            optimizer holds no Adam moments, or two of its parts hold moments of the
+            same parameter.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> optimizer = ow.record_moments(optax.adam(1e-3, b2=0.99), b2=0.99)
+        >>> optimizer = ow.record_moments(optax.adam(1e-3, b2=0.99))
         >>> params = {"w": jnp.ones(3)}
         >>> state = optimizer.init(params)
         >>> for _ in range(4):
         ...     updates, state = optimizer.update(params, state, params)
-        >>> ow.read_moments(state).effective_sample_size.round(2).tolist()
+        >>> history = ow.read_moments(state)
+        >>> history.effective_sample_size.round(2).tolist()
         [1.0, 2.0, 3.0, 4.0]
+        >>> history.learning_rate.round(6).tolist()
+        [0.001, 0.001, 0.001, 0.001]
 
     Source: D. P. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization", 2015,
     arXiv:1412.6980, algorithm 1 (the moments).
     """
-    inner = require_optimizer(_OWNER, inner)
-    columns: tuple[str, ...] = layouts.FROM_MOMENTS
-    columns += layouts.FROM_GRADIENTS if gradients else ()
-    columns += layouts.FROM_PARAMETERS if parameters else ()
-    listed, beside = _listed(steps, also)
-    layout_of = partial(
-        _layout,
-        groups,
-        columns=columns,
-        b1=float(_check.number(_OWNER, "b1", b1, minimum=0, below=1)),
-        b2=float(_check.number(_OWNER, "b2", b2, minimum=0, below=1)),
-        eps=float(_check.number(_OWNER, "eps", eps, minimum=0)),
-        bits=_BITS,
-        steps=listed,
-        also=beside,
-        samples=None
-        if samples is None
-        else int(_check.length(_OWNER, "samples", samples, minimum=1)),
-        histogram=bool(histogram),
+    inner = require_optimizer(OWNER, inner)
+    options = Options.checked(
+        eps=eps,
+        groups=groups,
+        steps=steps,
+        also=also,
+        samples=samples,
+        histogram=histogram,
+        axis_name=axis_name,
     )
+    decays = Decays(inner, b1=b1, b2=b2)
 
-    require_own_decays(_OWNER, inner, b1=b1, b2=b2)
+    def layout_of(tree: Any, adam: Moments) -> Layout:
+        averaged = any(mu is not None for mu in adam.mu)
+        return Layout.of(options, decays.for_params(tree, averaged), tree, adam)
 
     def init_fn(params: optax.Params) -> RecordMomentsState:
         inner_state = inner.init(params)
-        layout = layout_of(params, moments_of(inner_state, params, _OWNER))
-        rows = slots.slot_count(layout.bits, layout.steps, layout.also) + 1
-        size = len(layout.groups)
-        bins = layouts.BINS if layout.histogram else 0
-        return RecordMomentsState(
-            inner_state,
-            layout.encode(),
-            updates=jnp.zeros((), jnp.int32),
-            steps=jnp.full(rows, -1, jnp.int32),
-            learning_rate=jnp.full(rows, jnp.nan, jnp.float32),
-            warmup=jnp.full((rows, 2), jnp.nan, jnp.float32),
-            sums=jnp.zeros((rows, size, len(columns)), jnp.float32),
-            histogram=jnp.zeros((rows, size, bins), jnp.int32),
-        )
+        layout = layout_of(params, moments_of(inner_state, params, OWNER))
+        return _empty(layout, inner_state)
 
     def update_fn(
         updates: optax.Updates,
@@ -182,139 +172,126 @@ def record_moments(
         record: bool | jax.Array = True,
         **extra: Any,
     ) -> tuple[optax.Updates, RecordMomentsState]:
-        if parameters and params is None:
-            raise ValueError(
-                f"{_OWNER}: update needs params, as in optimizer.update(grads, state, "
-                f"params); or build it with record_moments(..., parameters=False)."
-            )
-        new_updates, inner_state = inner.update(
-            updates, state.inner_state, params, **extra
-        )
-        new = state._replace(
-            inner_state=inner_state, updates=optax.safe_increment(state.updates)
-        )
+        adam = moments_of(state.inner_state, updates, OWNER)
+        done = _progress(state.inner_state, adam)
+        clock = _clock(state, done)
         if record is False:
-            return new_updates, new
-        adam = moments_of(inner_state, updates, _OWNER)
+            updates, inner_state = inner.update(
+                updates, state.inner_state, params, **extra
+            )
+            new = moments_of(inner_state, updates, OWNER)
+            moved = _moved(done, _progress(inner_state, new))
+            return updates, state._replace(
+                inner_state=inner_state, updates=_next(clock, moved)
+            )
         layout = layout_of(updates, adam)
-        count, due, row = _place(layout, state, adam, updates)
+        blocks = Blocks.of(layout, adam.nu)
+        due, row = slots.slot(clock, layout.bits, layout.steps, layout.also)
         due &= record
-        row = jnp.where(due, row, state.steps.shape[0] - 1)
+
+        def before(
+            updates: optax.Updates, inner_state: optax.OptState, params: Any
+        ) -> moments.Sample:
+            final, _ = inner.update(updates, inner_state, params, **extra)
+            adam = moments_of(inner_state, updates, OWNER)
+            return moments.before(blocks, adam, final, params)
+
+        # What this update overwrites is read first, and only then does it begin.
+        operands = (updates, state.inner_state, params)
+        sample = measured_if(due, before, None, *operands)
+        inner_state = after(sample["nu"], state.inner_state)
+        new_updates, inner_state = inner.update(updates, inner_state, params, **extra)
+
+        new = moments_of(inner_state, updates, OWNER)
+        moved = _moved(done, _progress(inner_state, new))
+        due &= moved
+        count = clock + 1 if new.count is None else new.count
         sums, histogram = measured_if(
             due,
-            partial(moments.measure, layout, axis_name),
-            (state.sums[-1], state.histogram[-1]),
-            _zero(state),
+            partial(moments.after, layout, blocks, axis_name),
+            jax.tree.map(lambda table: table[-1], (state.sums, state.histogram)),
             count,
-            adam.mu,
-            adam.nu,
-            jax.tree.leaves(updates) if gradients else None,
-            jax.tree.leaves(params) if parameters else None,
+            sample,
+            new,
         )
-        return new_updates, new._replace(
-            steps=_write(state.steps, jnp.where(due, count - 1, -1), row),
-            learning_rate=_write(state.learning_rate, _rate(inner_state), row),
-            warmup=_write(state.warmup, automatic_warmup_of(inner_state), row),
-            sums=_write(state.sums, sums, row),
-            histogram=_write(state.histogram, histogram, row),
+        new_rows = {
+            "steps": jnp.where(due, clock, -1),
+            "counts": count,
+            "learning_rate": _rate(inner_state),
+            "scalars": recorded_scalars(inner_state),
+            "sums": sums,
+            "histogram": histogram,
+        }
+        row = jnp.where(due, row, state.steps.shape[0] - 1)
+        tables = {
+            name: jax.tree.map(partial(_write, row), getattr(state, name), value)
+            for name, value in new_rows.items()
+        }
+        return new_updates, RecordMomentsState(
+            inner_state, state.layout, updates=_next(clock, moved), **tables
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-_OWNER = "record_moments"
-_BITS = 5  # 448 rows cover every step of an int32; 128 of them the first 2000
+def _empty(layout: Layout, inner_state: optax.OptState) -> RecordMomentsState:
+    """A record without rows."""
+    rows, size = layout.rows, len(layout.groups)
+    return RecordMomentsState(
+        inner_state,
+        layout.encode(),
+        updates=jnp.zeros((), jnp.int32),
+        steps=jnp.full(rows, -1, jnp.int32),
+        counts=jnp.zeros(rows, jnp.int32),
+        learning_rate=jnp.full(rows, jnp.nan, jnp.float32),
+        scalars={
+            name: jnp.full(rows, jnp.nan, jnp.float32)
+            for name in recorded_scalars(inner_state)
+        },
+        sums=jnp.zeros((rows, size, len(layout.columns)), jnp.float32),
+        histogram=jnp.zeros((rows, BINS), jnp.float32) if layout.histogram else None,
+    )
 
 
-def _place(
-    layout: Layout, state: RecordMomentsState, adam: Moments, tree: Any
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Adam's count after this update, whether the update is due, and its row."""
-    before: Any
-    if adam.count is None:  # rmsprop does not count
-        count, before = state.updates + 1, state.updates
-    else:
-        count, before = adam.count, moments_of(state.inner_state, tree, _OWNER).count
-    due, row = slots.slot(count - 1, layout.bits, layout.steps, layout.also)
-    # Under gradient accumulation Adam may stand still: that step was recorded before.
-    return count, due & (count > before), row
+def _progress(inner_state: optax.OptState, adam: Moments) -> jax.Array | None:
+    """How many updates the moments have seen, None where no state tells."""
+    if adam.count is not None:
+        return adam.count
+    # rmsprop does not count, but what accumulates its gradients does
+    around = find(inner_state, optax.MultiStepsState).values()
+    return next((bare(node.gradient_step) for node in around), None)
 
 
-def _zero(state: RecordMomentsState) -> jax.Array:
-    """A zero that XLA takes for data: nothing but itself is written to the scratch."""
-    return jnp.sum(state.sums[-1])
+def _clock(state: RecordMomentsState, done: jax.Array | None) -> jax.Array:
+    """Updates of the moments before this one, int32.
+
+    The record counts for itself, as Adam begins again from 0 when it is reset. A record
+    that is put around an optimizer that has already trained begins where that one is.
+    """
+    return state.updates if done is None else jnp.maximum(state.updates, done)
 
 
-def _write(table: jax.Array, row: jax.Array, index: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_update_index_in_dim(table, row, index, 0)
+def _moved(before: jax.Array | None, after: jax.Array | None) -> jax.Array:
+    """Whether the moments have seen a gradient, or were reset, in this update.
+
+    Under gradient accumulation they stand still for a while. (A reset right after the
+    first update looks like that, too: the count is 1 before and after.)
+    """
+    if before is None or after is None:
+        return jnp.ones((), bool)
+    return jnp.not_equal(before, after)
+
+
+def _next(clock: jax.Array, moved: jax.Array) -> jax.Array:
+    return jnp.asarray(jnp.where(moved, optax.safe_increment(clock), clock))
+
+
+def _write(index: jax.Array, table: jax.Array, row: jax.Array) -> jax.Array:
+    row = jnp.asarray(row, table.dtype)
+    return jnp.asarray(jax.lax.dynamic_update_index_in_dim(table, row, index, 0))
 
 
 def _rate(inner_state: optax.OptState) -> jax.Array:
     """The one rate the optimizer remembers, NaN where there is none or several."""
     rates = list(applied_rates(inner_state).values())
-    return jnp.float32(rates[0]) if len(rates) == 1 else jnp.float32(jnp.nan)
-
-
-def _listed(
-    steps: Sequence[int] | None, also: Sequence[int]
-) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
-    """Both lists in order, without what is recorded anyway."""
-    more = {int(_check.length(_OWNER, "also", step)) for step in also}
-    if steps is None:
-        unusual = {step for step in more if not slots.usual(step, _BITS)}
-        return None, tuple(sorted(unusual))
-    listed = more | {int(_check.length(_OWNER, "steps", step)) for step in steps}
-    if not listed:
-        raise ValueError(f"{_OWNER}: steps must not be empty; None records the usual.")
-    return tuple(sorted(listed)), ()
-
-
-def _layout(
-    groups: Callable[[str], str] | None,
-    tree: Any,
-    adam: Moments,
-    *,
-    b1: float,
-    samples: int | None,
-    **fields: Any,
-) -> Layout:
-    """The layout for parameters, or updates, of some tree."""
-    paths = _paths(tree)
-    labels = [str(groups(path)) for path in paths] if groups else paths
-    names = tuple(dict.fromkeys(labels))
-    leaf_groups = tuple(names.index(label) for label in labels)
-    sizes, sampled = [0] * len(names), [0] * len(names)
-    dtypes: list[list[jnp.dtype]] = [[] for _ in names]
-    for group, v in zip(leaf_groups, adam.nu, strict=True):
-        if v is not None:
-            sizes[group] += math.prod(v.shape)
-            sampled[group] += sample.count(math.prod(v.shape), samples)
-            dtypes[group].append(v.dtype)
-    averaged = any(m is not None for m in adam.mu)
-    return Layout(
-        groups=names,
-        sizes=tuple(sizes),
-        sampled=tuple(sampled),
-        dtypes=tuple(_least_precise(some) for some in dtypes),
-        leaf_groups=leaf_groups,
-        b1=b1 if averaged else 0.0,
-        corrected=adam.corrected,
-        averaged=averaged,
-        samples=samples,
-        **fields,
-    )
-
-
-def _least_precise(dtypes: list[jnp.dtype]) -> str:
-    return str(max(dtypes, key=lambda d: float(jnp.finfo(d).eps))) if dtypes else ""
-
-
-def _paths(tree: Any) -> list[str]:
-    """The path of each leaf; flax's variables do not show the key they add."""
-    paths = [
-        jax.tree_util.keystr(path, simple=True, separator="/") or "parameters"
-        for path, _ in jax.tree_util.tree_leaves_with_path(tree)
-    ]
-    if all(path.endswith("/value") for path in paths):
-        return [path.removesuffix("/value") for path in paths]
-    return paths
+    return jnp.asarray(rates[0] if len(rates) == 1 else jnp.nan, jnp.float32)

@@ -19,7 +19,8 @@ def slot_count(
     """How many steps of an int32 are recorded."""
     if steps is not None:
         return len(steps)
-    return (31 - bits) * 2 ** (bits - 1) + 2**bits + len(also)
+    octave: int = 2 ** (bits - 1)
+    return (31 - bits) * octave + 2 * octave + len(also)
 
 
 def slot(

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
-from optax_warmup._state.declared import recorded_scalars
 from optax_warmup._state.given_schedule import ScheduleOrSchedules, with_given
 from optax_warmup._state.groups import Group, names, of
 from optax_warmup._state.scales import groups_of
@@ -229,14 +228,3 @@ def _example(groups: list[Group], lacking: list[Group], value: str = "schedule")
     if len(groups) == 1:
         return value
     return f"{{{', '.join(f'{group.name!r}: {value}' for group in lacking)}}}"
-
-
-def automatic_warmup_of(opt_state: optax.OptState) -> jax.Array:
-    """Factor and coherence of the one automatic warmup in a state, NaN without one.
-
-    Until the record asks for `recorded_scalars` itself.
-    """
-    scalars = recorded_scalars(opt_state)
-    if "coherence" not in scalars or "warmup_factor" not in scalars:
-        return jnp.full(2, jnp.nan, jnp.float32)
-    return jnp.stack([scalars["warmup_factor"], scalars["coherence"]])

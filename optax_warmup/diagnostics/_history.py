@@ -14,62 +14,54 @@ from optax_warmup.diagnostics import _history_file, _table
 
 
 class Statistics(dict[str, np.ndarray]):
-    """Arrays by name; the error about one that is missing says how to record it."""
+    """Arrays by name; the error about one that is missing lists those there are."""
 
     def __missing__(self, name: str) -> np.ndarray:
-        for option, names in _OPTIONAL.items():
-            if name in names:
-                raise KeyError(
-                    f"{name} was not recorded: build the optimizer with "
-                    f"record_moments(..., {option}=True)."
-                )
         raise KeyError(f"there is no {name}; recorded are {', '.join(sorted(self))}.")
-
-
-_OPTIONAL = {
-    "gradients": (
-        *("gradient_rms", "gradient_norm", "gradient_nonfinite"),
-        *("normalized_gradient_rms", "gradient_to_nu_ratio", "alignment"),
-    ),
-    "parameters": ("parameter_rms", "update_to_weight", "angular_update"),
-}
 
 
 @dataclass(frozen=True, eq=False)
 class MomentHistory:
     """How Adam's moments warmed up: one row a recorded step, oldest first.
 
-    T recorded steps and G parameter groups; n = step + 1 updates, u = mu_hat /
+    T recorded steps and G parameter groups; n updates of the moments, u = mu_hat /
     (sqrt(nu_hat) + eps), Adam's step before the rate.
 
     Attributes:
         steps: indices of the recorded updates, 0 for the first, int64, shape (T,).
+        counts: Adam's own count n of updates after each, int64, shape (T,). It is
+            steps + 1 until the moments are reset; see `resets`.
         groups: the names of the parameter groups, G of them.
         sizes: the coordinates with a second moment in each group, int64, shape (G,).
         sampled: of those, the ones in the sampled statistics. (G,).
         dtypes: the dtype of nu in each group, "" where it has none.
-        learning_rate: the rate each update used, NaN where none was remembered.
-            float64, shape (T,).
-        warmup_factor, coherence: what `automatic_warmup` multiplied each update by, and
-            the agreement of the gradients that it went by; NaN without one. (T,).
+        learning_rate: the rate that each update applied, over all groups. float64,
+            shape (T,). It is what the optimizer's states tell where that is one number
+            and agrees with the updates, else what was measured of these; NaN where
+            neither is known. Each group's own is `statistics["applied_rate"]`.
+        warmup_factor, coherence: what `automatic_warmup` or another warmup in the
+            optimizer multiplied each update by, and the agreement of the gradients that
+            the automatic one went by; NaN without one. Shape (T,).
+        scalars: whatever else the optimizer's states declare, by name, shapes (T,).
         effective_sample_size: how many gradients nu_hat is worth,
             (1 + b2) / (1 - b2) * (1 - b2**n) / (1 + b2**n). Shape (T,).
-        relative_error: sqrt(2 / effective_sample_size), the standard error of nu_hat as a
-            share of it, for Gaussian gradients. Shape (T,).
+        relative_error: sqrt(2 / effective_sample_size), the standard error of nu_hat as
+            a share of it, for Gaussian gradients. Shape (T,).
         bias_correction: 1 - b2**n, the share of nu that is not still the zero it
             started from. Shape (T,).
         noise_rms: what `update_rms` would be in nothing but noise,
             sqrt((1 - b1) / (1 + b1) * (1 + b1**n) / (1 - b1**n)); for rmsprop, which
             corrects no bias, 1 / sqrt(1 - b2**n). Shape (T,).
         statistics: float64 arrays of shape (T, G), NaN where a group has no moments;
-            docs/diagnostics.md has the list. Always: `nu_hat_rms`, `nu_hat_max`,
-            `update_rms`, `snr`, `denominator`, `eps_dominated`, `nonfinite`, `drift`.
-            With gradients: `gradient_rms`, `gradient_norm`, `gradient_nonfinite`,
-            `normalized_gradient_rms`, `gradient_to_nu_ratio`, `alignment`. With parameters: `parameter_rms`,
-            `update_to_weight`, `angular_update`.
+            docs/diagnostics.md has the list. Of the moments: `nu_hat_rms`,
+            `nu_hat_max`, `update_rms`, `snr`, `denominator`, `eps_dominated`,
+            `nonfinite`, `drift`. Of the gradients that entered them: `gradient_rms`,
+            `gradient_norm`, `normalized_gradient_rms`, `gradient_to_nu_ratio`,
+            `alignment`. Of the final updates: `applied_rate`, `applied_decay`,
+            `update_explained`, `parameter_rms`, `update_to_weight`, `angular_update`.
         overall: the same over all groups, arrays of shape (T,).
-        histogram: counts of sampled coordinates by log2(nu), int64, shape (T, G, bins),
-            with no bins where it was left out.
+        histogram: about how many coordinates have log2(nu) in each bin, int64, shape
+            (T, bins), with no bins where it was left out.
         histogram_edges: the exponents of 2 between the bins, shape (bins + 1,); the
             first and the last bin take all that is smaller, or larger.
         sharpness_steps, sharpness: what `read_moments` was given, shapes (S,).
@@ -92,6 +84,7 @@ class MomentHistory:
     """
 
     steps: np.ndarray
+    counts: np.ndarray
     groups: tuple[str, ...]
     sizes: np.ndarray
     sampled: np.ndarray
@@ -114,6 +107,7 @@ class MomentHistory:
     eps: float
     corrected: bool = True
     meta: Mapping[str, str] = field(default_factory=dict)
+    scalars: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return _table.table(self)
@@ -122,11 +116,20 @@ class MomentHistory:
         """Returns the last recorded step in one line, for a progress bar or a log."""
         return _table.line(self)
 
+    @property
+    def resets(self) -> np.ndarray:
+        """The recorded steps before which the moments were reset, int64."""
+        done = np.diff(self.counts) != np.diff(self.steps)
+        steps: np.ndarray = self.steps[1:][done]
+        return steps
+
     def by_step(self) -> dict[str, np.ndarray]:
-        """What has one number a step, by name; an automatic warmup if there was one."""
-        without = np.isnan(self.warmup_factor).all()
-        skipped = ("warmup_factor", "coherence") if without else ()
-        return {name: getattr(self, name) for name in _BY_STEP if name not in skipped}
+        """What has one number a step, by name; of a warmup only if there was one."""
+        numbers = {name: getattr(self, name) for name in _BY_STEP}
+        for name in ("warmup_factor", "coherence"):
+            if np.isnan(numbers[name]).all():
+                del numbers[name]
+        return numbers | dict(self.scalars)
 
     def tidy(self) -> dict[str, np.ndarray]:
         """Returns every number as a row of a long table, for `pandas.DataFrame`.
@@ -174,6 +177,7 @@ class MomentHistory:
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {f"statistics/{name}": x for name, x in self.statistics.items()}
         arrays |= {f"overall/{name}": x for name, x in self.overall.items()}
+        arrays |= {f"scalars/{name}": x for name, x in self.scalars.items()}
         return _history_file.write(file_path, meta, arrays)
 
 
@@ -200,7 +204,7 @@ _BY_STEP = (
     "noise_rms",
 )
 _ARRAYS = (
-    *("steps", "sizes", "sampled", "histogram", "histogram_edges"),
+    *("steps", "counts", "sizes", "sampled", "histogram", "histogram_edges"),
     *("sharpness_steps", "sharpness", *_BY_STEP),
 )
 
@@ -237,6 +241,7 @@ def load_moments(path: str | Path) -> MomentHistory:
         history = MomentHistory(
             statistics=Statistics(_under(arrays, "statistics/")),
             overall=Statistics(_under(arrays, "overall/")),
+            scalars=_under(arrays, "scalars/"),
             meta=meta["meta"],
             **fields,
         )
@@ -256,7 +261,8 @@ def _require_one_length(history: MomentHistory) -> None:
     shapes: dict[str, tuple[int, ...]] = {"sizes": (groups,), "sampled": (groups,)}
     shapes |= {f"statistics/{name}": (rows, groups) for name in history.statistics}
     shapes |= {f"overall/{name}": (rows,) for name in history.overall}
-    shapes |= dict.fromkeys(_BY_STEP, (rows,))
+    shapes |= {f"scalars/{name}": (rows,) for name in history.scalars}
+    shapes |= dict.fromkeys(("counts", *_BY_STEP), (rows,))
     shapes["sharpness"] = history.sharpness_steps.shape
     for name, shape in shapes.items():
         where, _, key = name.partition("/")

@@ -1,6 +1,6 @@
 """Reading a record on the host: statistics in float64, from the device's raw sums."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ from optax_warmup.diagnostics import _history_file as _file
 from optax_warmup.diagnostics._history import MomentHistory, Statistics
 from optax_warmup.diagnostics._statistics import (
     effective_sample_size,
+    learning_rate,
     noise_rms,
     statistics,
 )
@@ -55,19 +56,25 @@ def read_moments(
         )
     (state,) = found.values()
     measured = _by_step(sharpness or {})
-    record = jax.device_get([bare(getattr(state, name)) for name in _RECORDED])
-    if record[0].ndim != 1:
+    tables = {name: getattr(state, name) for name in _TABLES}
+    scalars = {f"{_SCALAR}{name}": x for name, x in state.scalars.items()}
+    tables = jax.device_get({n: bare(x) for n, x in (tables | scalars).items()})
+    if state.histogram is not None:
+        tables["histogram"] = jax.device_get(bare(state.histogram))
+    steps = tables["steps"]
+    if steps.ndim != 1:
         raise ValueError(
-            f"read_moments: the record has axes of a vmap, {record[0].shape[:-1]}. "
+            f"read_moments: the record has axes of a vmap, {steps.shape[:-1]}. "
             "Read one replica: read_moments(jax.tree.map(lambda x: x[i], opt_state))."
         )
-    rows = np.flatnonzero(record[0][:-1] >= 0)
-    rows = rows[np.argsort(record[0][rows])]
+    rows = np.flatnonzero(steps[:-1] >= 0)
+    rows = rows[np.argsort(steps[rows])]
     layout = Layout.decode(jax.device_get(bare(state.layout)))
-    return _history(layout, [table[rows] for table in record], *measured)
+    return _history(layout, {n: table[rows] for n, table in tables.items()}, *measured)
 
 
-_RECORDED = ("steps", "learning_rate", "warmup", "sums", "histogram")
+_TABLES = ("steps", "counts", "learning_rate", "sums")
+_SCALAR = "scalars/"
 
 
 def _by_step(values: Mapping[int, ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
@@ -85,41 +92,48 @@ def _by_step(values: Mapping[int, ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
 
 def _history(
     layout: Layout,
-    record: Sequence[np.ndarray],
+    tables: dict[str, np.ndarray],
     sharpness_steps: np.ndarray,
     sharpness: np.ndarray,
 ) -> MomentHistory:
     """The history of the rows of a record, in the order of their steps."""
-    steps, rate, warmup, sums, histogram = record
-    steps, count = steps.astype(np.int64), steps + 1.0
-    rate, sums = rate.astype(np.float64), sums.astype(np.float64)
+    steps = tables["steps"].astype(np.int64)
+    counts = tables["counts"].astype(np.int64)
+    sums = tables["sums"].astype(np.float64)
+    n = counts.astype(np.float64)
     sizes = np.array(layout.sizes, np.int64)
     columns = dict(zip(layout.columns, np.moveaxis(sums, -1, 0), strict=True))
-    totals = {
-        name: x.max(axis=1) if name.endswith("_max") else x.sum(axis=1)
-        for name, x in columns.items()
+    totals = {name: _total(name, x, sizes) for name, x in columns.items()}
+    overall = statistics(layout, steps, n, totals, sizes.sum())
+    scalars = {
+        name.removeprefix(_SCALAR): table.astype(np.float64)
+        for name, table in tables.items()
+        if name.startswith(_SCALAR)
     }
-    samples = effective_sample_size(layout.b2, count)
-    bias = 1 - layout.b2**count
+    samples = effective_sample_size(layout.b2, n)
+    bias = 1 - layout.b2**n
+    histogram = tables.get("histogram", np.zeros((len(steps), 0)))
     bins = histogram.shape[-1]
     return MomentHistory(
         steps=steps,
+        counts=counts,
         groups=tuple(layout.groups),
         sizes=sizes,
         sampled=np.array(layout.sampled, np.int64),
         dtypes=tuple(layout.dtypes),
-        learning_rate=rate,
-        warmup_factor=warmup[:, 0].astype(np.float64),
-        coherence=warmup[:, 1].astype(np.float64),
+        learning_rate=learning_rate(
+            tables["learning_rate"].astype(np.float64), overall
+        ),
+        warmup_factor=scalars.pop("warmup_factor", np.full(len(steps), np.nan)),
+        coherence=scalars.pop("coherence", np.full(len(steps), np.nan)),
+        scalars=scalars,
         effective_sample_size=samples,
         relative_error=np.sqrt(2 / samples),
         bias_correction=bias,
-        noise_rms=noise_rms(layout.b1, count) if layout.corrected else bias**-0.5,
-        statistics=Statistics(
-            statistics(layout, count[:, None], rate[:, None], columns, sizes)
-        ),
-        overall=Statistics(statistics(layout, count, rate, totals, sizes.sum())),
-        histogram=histogram.astype(np.int64),
+        noise_rms=noise_rms(layout.b1, n) if layout.corrected else bias**-0.5,
+        statistics=Statistics(statistics(layout, steps, n[:, None], columns, sizes)),
+        overall=Statistics(overall),
+        histogram=np.rint(histogram).astype(np.int64),
         histogram_edges=LOWEST_EXPONENT + 2 * np.arange(bins + 1 if bins else 0),
         sharpness_steps=sharpness_steps,
         sharpness=sharpness,
@@ -129,3 +143,9 @@ def _history(
         corrected=layout.corrected,
         meta=_file.versions(),
     )
+
+
+def _total(name: str, column: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """A column over all groups that have second moments."""
+    total = np.max if name.endswith("_max") else np.sum
+    return np.asarray(total(column[:, sizes > 0], axis=1, initial=0.0))

@@ -14,7 +14,8 @@ def effective_sample_size(b2: float, count: np.ndarray) -> np.ndarray:
     b2**k, k < count.
     """
     power = b2**count
-    return (1 + b2) / (1 - b2) * (1 - power) / (1 + power)
+    size: np.ndarray = (1 + b2) / (1 - b2) * (1 - power) / (1 + power)
+    return size
 
 
 def noise_rms(b1: float, count: np.ndarray) -> np.ndarray:
@@ -22,26 +23,27 @@ def noise_rms(b1: float, count: np.ndarray) -> np.ndarray:
 
     The same count of independent gradients, for the first moment, under its root.
     """
-    return 1 / np.sqrt(effective_sample_size(b1, count))
+    rms: np.ndarray = 1 / np.sqrt(effective_sample_size(b1, count))
+    return rms
 
 
 def statistics(
     layout: Layout,
+    steps: np.ndarray,
     count: np.ndarray,
-    rate: np.ndarray,
     sums: dict[str, np.ndarray],
     size: Any,
 ) -> dict[str, np.ndarray]:
     """Statistics of groups from their sums; NaN where a group has no coordinates.
 
-    `count` and `rate` have shape (T, 1) beside sums of shape (T, G) and sizes (G,).
+    `count`, Adam's own, has shape (T, 1) beside sums of shape (T, G) and sizes (G,).
     """
     correction = 1 - layout.b2**count if layout.corrected else np.ones_like(count)
     momentum = 1 - layout.b1**count if layout.averaged else np.ones_like(count)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = {name: x / np.where(size > 0, size, np.nan) for name, x in sums.items()}
         nu_hat = mean["nu"] / correction
-        result = {
+        return {
             "nu_hat_rms": np.sqrt(nu_hat),
             "nu_hat_max": np.sqrt(sums["nu_max"] / correction) + 0 * mean["nu"],
             "update_rms": np.sqrt(mean["direction_squared"]),
@@ -49,48 +51,98 @@ def statistics(
             "denominator": mean["denominator"],
             "eps_dominated": mean["eps_dominated"],
             "nonfinite": (~np.isfinite(sums["nu"])).astype(float),
-            "drift": _drift(nu_hat, count),
+            "drift": _drift(nu_hat, steps),
+            **_of_gradients(layout, mean, nu_hat, size),
+            **_of_updates(mean),
         }
-        if "gradient_squared" in mean:
-            result |= {
-                "gradient_rms": np.sqrt(mean["gradient_squared"]),
-                "gradient_norm": np.sqrt(sums["gradient_squared"]),
-                "gradient_nonfinite": (~np.isfinite(sums["gradient_squared"])).astype(
-                    float
-                ),
-                "normalized_gradient_rms": np.sqrt(mean["normalized_gradient_squared"]),
-                "gradient_to_nu_ratio": mean["gradient_squared"] / nu_hat,
-                # rmsprop keeps no mean of which the step before could be known
-                "alignment": np.clip(
-                    sums["gradient_times_previous"]
-                    / np.sqrt(sums["gradient_squared"] * sums["previous_squared"]),
-                    -1,
-                    1,
-                )
-                * (1 if layout.averaged else np.nan),
-            }
-        if "parameter_squared" in mean:
-            result |= _of_parameters(mean, rate)
-    return result
 
 
-def _drift(nu_hat: np.ndarray, count: np.ndarray) -> np.ndarray:
+def _drift(nu_hat: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """The change of log2(nu_hat) for each update since the last recorded one."""
-    changes = np.diff(np.log2(nu_hat), axis=0) / np.diff(count, axis=0)
+    between = np.diff(steps).reshape(-1, *[1] * (nu_hat.ndim - 1))
+    changes = np.diff(np.log2(nu_hat), axis=0) / between
     return np.concatenate([np.full_like(nu_hat[:1], np.nan), changes])
 
 
-def _of_parameters(
-    mean: dict[str, np.ndarray], rate: np.ndarray
+def _of_gradients(
+    layout: Layout, mean: dict[str, np.ndarray], nu_hat: np.ndarray, size: Any
 ) -> dict[str, np.ndarray]:
-    """How far the update turns the weights; weight decay is not in it."""
-    weights = np.sqrt(mean["parameter_squared"])
-    update = rate * np.sqrt(mean["direction_squared"])
-    along = -rate * mean["parameter_times_direction"] / weights
+    """The gradients that entered the moments; NaN where these are too coarse."""
+    # Few coordinates hold most of the sum of squares, and a sample may miss them. They
+    # do so in nu as well, of which the whole sum is known.
+    seen = mean["gradient_squared"] + (0 if layout.recovered else np.nan)
+    ratio = np.where(seen == 0, 0, seen / mean["sampled_nu"])
+    square = ratio * mean["nu"]
+    normalized = mean["normalized_gradient_squared"] + 0 * seen
+    lengths = np.sqrt(seen * mean["previous_squared"])
+    cosine = mean["gradient_times_previous"] / lengths
+    # rmsprop keeps no mean of which the step before could be known
+    known = 1 if layout.averaged else np.nan
+    return {
+        "gradient_rms": np.sqrt(square),
+        "gradient_norm": np.sqrt(square * size),
+        "normalized_gradient_rms": np.sqrt(normalized),
+        "gradient_to_nu_ratio": square / nu_hat,
+        "alignment": np.clip(cosine, -1, 1) * known,
+    }
+
+
+# What a sum of products may be off by in float32, as a share of its greatest value.
+_ROUNDING = 1e-4
+# The share of an update's square that rate and decay must explain for the rate to mean
+# something, and to be trusted more than what the states tell.
+_EXPLAINED = 0.5
+_CERTAIN = 0.99
+
+
+def _of_updates(mean: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What was applied to the weights: u = -rate * direction - decay * p.
+
+    Both are those of least squares over a group's sample.
+    """
+    d2, p2 = mean["direction_squared"], mean["parameter_squared"]
+    u2, pd = mean["update_squared"], mean["parameter_times_direction"]
+    ud, up = mean["update_times_direction"], mean["update_times_parameter"]
+    determinant = d2 * p2 - pd**2
+    # Without parameters, with parameters of 0, and where they are parallel to the
+    # direction (a single number), there is no decay to tell apart.
+    apart = determinant > _ROUNDING * d2 * p2
+    rate = np.where(apart, (up * pd - ud * p2) / determinant, -ud / d2)
+    decay = np.where(apart, (ud * pd - up * d2) / determinant, 0.0)
+    explained = -(rate * ud + np.where(apart, decay * up, 0))
+    unclear = ~(explained >= _EXPLAINED * u2) | ~np.isfinite(u2)
+    rate, decay = (np.where(unclear, np.nan, x) for x in (rate, decay))
+    # The updates of a bare scale_by_adam are the direction: the rate comes later.
+    bare = np.abs(rate + 1) < 1e-3
+    update = np.where(bare, np.nan, np.sqrt(u2))
+    weights = np.sqrt(p2)
+    along = up / weights
     # arctan2, as arccos knows no angle below 3e-4 in the float32 of the sums.
     across = np.sqrt(np.maximum(update**2 - along**2, 0))
     return {
+        "applied_rate": rate,
+        "applied_decay": decay,
+        "update_explained": np.where((u2 == 0) & (d2 > 0), 1, explained / u2),
         "parameter_rms": weights,
         "update_to_weight": update / weights,
         "angular_update": np.arctan2(across, weights + along),
     }
+
+
+def learning_rate(told: np.ndarray, overall: dict[str, np.ndarray]) -> np.ndarray:
+    """The rate of each row: what the states tell unless something else was applied.
+
+    Where both agree, what the states tell is exact. Where the updates are certainly a
+    multiple of Adam's direction and tell another rate, a part of the optimizer scales
+    them without saying so. They are no multiple of it where Adam looks ahead, as nadam
+    (whose first update alone is one), or where groups have rates of their own.
+    """
+    applied, explained = overall["applied_rate"], overall["update_explained"]
+    applied = np.where(np.abs(applied + 1) < 1e-3, np.nan, applied)  # a bare Adam
+    if not len(told):
+        return told
+    with np.errstate(invalid="ignore"):
+        agree = np.abs(applied - told) <= 0.01 * np.abs(told)
+        multiple = explained > _CERTAIN
+        certain = multiple & (multiple.mean() > 0.5) & ~np.isnan(applied)
+    return np.where(np.isnan(told) | (certain & ~agree), applied, told)

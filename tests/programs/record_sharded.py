@@ -1,5 +1,6 @@
 """The record on four virtual devices: run by tests/test_record_sharded.py."""
 
+import collections
 import re
 
 import jax
@@ -18,6 +19,10 @@ PARAMS = {f"w{i}": jnp.full((16, 8), 0.1 + i) for i in range(5)} | {"b": jnp.one
 PARAMS |= {"rows": jnp.full((128, 96), 0.1), "columns": jnp.full((96, 128), 0.1)}
 SPECS = {name: P("data") if x.ndim == 2 else P() for name, x in PARAMS.items()}
 SPECS["columns"] = P(None, "data")
+# Rate and decay are solved for; nothing in these parameters tells them well apart.
+ATOL = collections.defaultdict(
+    lambda: 1e-5, applied_decay=1e-4, applied_rate=1e-5, update_explained=1e-4
+)
 
 
 def gradients(step):
@@ -38,9 +43,9 @@ def assert_same(got, wanted):
     assert got.steps.tolist() == wanted.steps.tolist() == list(range(STEPS))
     for name, values in wanted.statistics.items():
         np.testing.assert_allclose(
-            got.statistics[name], values, rtol=1e-5, atol=1e-5, err_msg=name
+            got.statistics[name], values, rtol=1e-5, atol=ATOL[name], err_msg=name
         )
-    np.testing.assert_array_equal(got.histogram, wanted.histogram)
+    assert np.abs(got.histogram - wanted.histogram).max() <= 1
 
 
 def fully_sharded(optimizer, wanted):
@@ -65,7 +70,8 @@ def fully_sharded(optimizer, wanted):
     for name in collectives.split():
         assert f" {name}(" not in entry and f" {name}-start(" not in entry, name
     inside = re.findall(r" (all-\w+|collective-\w+|reduce-scatter)(?:-start)?\(", text)
-    assert inside == ["all-reduce"] * len(inside) and 1 <= len(inside) <= 2, inside
+    # of the sample before the update, of the sums and of the maxima after it
+    assert inside == ["all-reduce"] * len(inside) and 1 <= len(inside) <= 3, inside
     # Of the matrices larger than SAMPLES only the sample travels.
     for line in text.splitlines():
         if " all-reduce(" in line:
@@ -77,9 +83,7 @@ def fully_sharded(optimizer, wanted):
 def by_hand(wanted):
     """Inside shard_map, with the name of the axis."""
     params = {name: x for name, x in PARAMS.items() if name.startswith("w")}
-    optimizer = ow.record_moments(
-        adam(), gradients=True, parameters=True, axis_name="data"
-    )
+    optimizer = ow.record_moments(adam(), axis_name="data")
     state = optimizer.init(params)
     specs = optax.tree.map_params(
         optimizer,
@@ -105,20 +109,59 @@ def by_hand(wanted):
     for name, values in wanted.statistics.items():
         of_matrices = values[:, [wanted.groups.index(g) for g in history.groups]]
         np.testing.assert_allclose(
-            history.statistics[name], of_matrices, rtol=1e-5, atol=1e-5, err_msg=name
+            history.statistics[name],
+            of_matrices,
+            rtol=1e-5,
+            atol=ATOL[name],
+            err_msg=name,
         )
-    assert (history.histogram.sum(axis=-1) == 16 * 8).all()
+    counted = history.histogram.sum(axis=-1)
+    np.testing.assert_array_equal(counted, len(params) * 16 * 8)
+
+
+def explicit(wanted, specs):
+    """The default axes of `jax.make_mesh`: the type of an array says where it lies."""
+    with jax.set_mesh(jax.make_mesh((4,), ("data",))):
+
+        def placed(tree):
+            return {name: jax.device_put(x, specs[name]) for name, x in tree.items()}
+
+        params = placed(PARAMS)
+        optimizer = ow.record_moments(adam(), samples=SAMPLES)
+        update, state = jax.jit(optimizer.update), optimizer.init(params)
+        for step in range(STEPS):
+            updates, state = update(placed(gradients(step)), state, params)
+        for name, x in params.items():
+            assert updates[name].sharding.is_equivalent_to(x.sharding, x.ndim), name
+        assert_same(ow.read_moments(state), wanted)
+
+
+def replicas(wanted):
+    """pmap: each device has all, and a record of its own."""
+    optimizer = ow.record_moments(adam(), samples=SAMPLES)
+
+    def everywhere(tree):
+        return jax.tree.map(lambda x: jnp.stack([jnp.asarray(x)] * 4), tree)
+
+    params, state = everywhere(PARAMS), everywhere(optimizer.init(PARAMS))
+    update = jax.pmap(optimizer.update, axis_name="data")
+    for step in range(STEPS):
+        _, state = update(everywhere(gradients(step)), state, params)
+    assert_same(ow.read_moments(jax.tree.map(lambda x: x[3], state)), wanted)
 
 
 def main():
     assert jax.device_count() == 4
-    optimizer = ow.record_moments(
-        adam(), gradients=True, parameters=True, samples=SAMPLES
-    )
+    optimizer = ow.record_moments(adam(), samples=SAMPLES)
     update = jax.jit(optimizer.update)
     wanted = train(optimizer, PARAMS, optimizer.init(PARAMS), update)
     fully_sharded(optimizer, wanted)
     by_hand(wanted)
+    rows = {name: P("data") for name in PARAMS}
+    last = {n: P(*[None] * (x.ndim - 1), "data") for n, x in PARAMS.items()}
+    for specs in (rows, last, SPECS, dict.fromkeys(PARAMS, P())):
+        explicit(wanted, specs)
+    replicas(wanted)
     print("ok")
 
 

@@ -23,7 +23,7 @@ def main(port, process):
     everywhere = NamedSharding(mesh, P())
     whole = np.arange(24, dtype=np.float32).reshape(8, 3) / 10
     params = jax.make_array_from_callback(whole.shape, rows, lambda i: whole[i])
-    optimizer = ow.record_moments(optax.adam(1e-3), gradients=True)
+    optimizer = ow.record_moments(optax.adam(1e-3))
     places = optax.tree.map_params(
         optimizer,
         lambda _, place: place,
