@@ -109,7 +109,6 @@ def train(schedule: optax.Schedule, steps: int) -> Mapping[str, jax.Array]:
             ow.scale_by_learning_rate(schedule),
         ),
         b2=0.999,
-        gradients=True,
         groups=lambda path: path.split("/")[0],
     )
     params = start()
