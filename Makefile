@@ -1,4 +1,4 @@
-# `make demo` runs the main job; `make test` checks everything. Each makes what it needs.
+# `make demo` runs the main job, `make test` the tests. Each makes what it needs.
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.13 python,\
   $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
@@ -9,13 +9,16 @@ BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help demo test lint quality compare bench-gpu clean
+.PHONY: help demo test test-all test-fast lint quality compare bench-gpu clean
 
 help:
 	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes);"
 	@echo "            ARGS=--automatic-warmup compares no warmup with automatic warmup"
-	@echo "make test   run every test (about 12 minutes on two cores)"
-	@echo "make lint   ruff and mypy"
+	@echo "make test       run the tests, without the slow ones (under 5 minutes on two cores)"
+	@echo "make test-all   run every test (about 10 minutes on two cores)"
+	@echo "make test-fast  run those that take no long programs, while you edit (under a minute)"
+	@echo "                ARGS=tests/test_modes.py, ARGS='-k warmup' choose among them"
+	@echo "make lint       ruff and mypy (half a minute)"
 	@echo "make quality    compare warmup methods over peak rates and tasks (hours; may be stopped, goes on)"
 	@echo "make compare    compare schedules on digits and CartPole (6 CPU minutes; may be stopped, goes on)"
 	@echo "make bench-gpu  every GPU measurement, with the packages that this machine has (8 minutes)"
@@ -41,8 +44,15 @@ demo: $(VENV)/.examples
 	@$(BIN)/python -m examples.transformer.demo $(ARGS)
 
 test: $(VENV)/.dev
-	@echo "==> Running the tests"
+	@echo "==> Running the tests that are not slow"
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.dev
+	@echo "==> Running every test"
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m "not slow and not train" $(ARGS)
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .

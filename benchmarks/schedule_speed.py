@@ -120,8 +120,9 @@ def at_once(schedule: optax.Schedule) -> Callable[[], jax.Array]:
 
 def operations(schedule: optax.Schedule) -> int:
     """Operations in the compiled program, without parameters and constants."""
-    text = jax.jit(lambda step: schedule(step)).lower(jnp.int32(3)).compile().as_text()
-    found = re.findall(r"^\s+(?:ROOT )?\S+ = \S+ ([\w-]+)\(", text, re.M)
+    program = jax.jit(lambda step: schedule(step)).lower(jnp.int32(3)).compile()
+    pattern = r"^\s+(?:ROOT )?\S+ = \S+ ([\w-]+)\("
+    found = re.findall(pattern, program.as_text() or "", re.M)
     return len([name for name in found if name not in ("parameter", "constant")])
 
 

@@ -160,7 +160,7 @@ def _calls(compiled: jax.stages.Compiled) -> list[float]:
 
 def _ready(arrays: Any) -> Any:
     """Waits for the arrays of a tree."""
-    return jax.block_until_ready(arrays)  # type: ignore[no-untyped-call]
+    return jax.block_until_ready(arrays)
 
 
 def _count(x: float | None) -> float | None:

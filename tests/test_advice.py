@@ -12,6 +12,7 @@ import optax
 import pytest
 import trainings
 import write_explanations
+from selection import parametrize
 
 import optax_warmup as ow
 from optax_warmup.diagnostics._explanations import EXPLANATIONS
@@ -36,7 +37,7 @@ def codes(training):
     }
 
 
-@pytest.mark.parametrize("kind", trainings.HEALTHY)
+@parametrize("kind", trainings.HEALTHY, quick=3)
 def test_healthy_runs_get_notes_at_most(kind):
     history, losses = trainings.healthy(kind)
     for given in (losses, None):

@@ -18,6 +18,7 @@ import optax
 import pytest
 from compiled import quickly
 from flax import nnx
+from selection import parametrize
 
 import optax_warmup as ow
 
@@ -228,7 +229,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@parametrize("name", CASES, quick=2)
 def test_the_reported_rate_is_the_applied_rate(name):
     optimizer, wanted, names, schedule = CASES[name]
 

@@ -8,6 +8,7 @@ import pytest
 from compiled import quickly
 from flax import nnx
 from matplotlib import pyplot
+from selection import parametrize
 
 import optax_warmup as ow
 
@@ -193,7 +194,7 @@ INNERS = {
 }
 
 
-@pytest.mark.parametrize("name", INNERS)
+@parametrize("name", INNERS, quick=4)
 def test_any_optimizer_with_momentum(name):
     """Coherence is the gradients', whatever becomes of them before the momentum."""
     params = {"w": jnp.ones((30, 20)), "b": jnp.zeros(4)}

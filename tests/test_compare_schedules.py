@@ -11,6 +11,8 @@ import pytest
 from benchmarks import compare_schedules as compared
 from examples.evaluation import Run
 
+pytestmark = pytest.mark.train
+
 STEPS = 10
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from compiled import quickly
+from selection import parametrize
 
 import optax_warmup as ow
 
@@ -181,7 +182,7 @@ def test_retime_does_not_jump_and_ends_where_the_schedule_does():
     assert at_once(60_000) == schedule(100_000)
 
 
-@pytest.mark.parametrize(
+@parametrize(
     "schedule",
     [
         ow.switch(OLD, NEW, 40, steps=20),
@@ -189,6 +190,7 @@ def test_retime_does_not_jump_and_ends_where_the_schedule_does():
         ow.rewarm(OLD, 40, 10),
         ow.retime(OLD, 100, 150, begin=40),
     ],
+    quick=2,
 )
 def test_they_are_values(schedule):
     steps = np.arange(200)

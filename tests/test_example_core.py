@@ -9,6 +9,8 @@ import sys
 import pytest
 from transformer_runs import ROOT
 
+pytestmark = pytest.mark.train
+
 TRANSFORMER = ROOT / "examples" / "transformer"
 CORE = sorted((TRANSFORMER / "core").glob("*.py"))
 MODEL = ("model.py", "attention.py", "sharding.py", "config.py", "settings.py")
@@ -92,11 +94,12 @@ def test_the_model_needs_no_more_than_its_own_settings():
     ("names", "program", "printed"),
     [
         (MODEL, USE_THE_MODEL, "()\n"),
-        (
+        pytest.param(
             [path.name for path in CORE],
             USE_ALL,
             "update 1\nevaluation 2\nupdate 2\ncheckpoint 3\nupdate 3\n"
             "evaluation 4\ncheckpoint 4\n",
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["model", "all"],

@@ -11,6 +11,8 @@ from examples.images import __main__ as command, data, model, recipes, training
 from examples.images.recipes import Setting
 from examples.images.training import Size
 
+pytestmark = pytest.mark.train
+
 TINY = Size(width=8, layers=1, heads=2, batch_size=16, total_steps=8, eval_every=4)
 
 

@@ -9,6 +9,8 @@ from transformer_runs import ROOT, finish, start
 import optax_warmup as ow
 from examples import quickstart
 
+pytestmark = pytest.mark.train
+
 
 def test_the_quickstart_learns_and_logs_the_rate_of_its_schedule():
     code, out, errors = finish(

@@ -18,6 +18,8 @@ from examples.reinforcement.environment import EnvState, Outcome
 from examples.reinforcement.ppo import Batch, Size
 from examples.reinforcement.variants import WAYS, Setting
 
+pytestmark = pytest.mark.train
+
 TINY = Size(width=4, environments=2, rollout=8, iterations=2, epochs=2, minibatches=2)
 
 

@@ -42,6 +42,8 @@ from examples.transformer.run.presets import PRESETS
 from examples.transformer.run.result import load_result
 from examples.transformer.run.run_folder import RunFolder
 
+pytestmark = pytest.mark.train
+
 
 @pytest.fixture(scope="module", autouse=True)
 def programs(tmp_path_factory):
@@ -94,6 +96,7 @@ def test_a_run_leaves_a_whole_folder(text, tmp_path, quiet):
     assert schedule(2) == pytest.approx(0.005)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run(text, tmp_path, quiet):
     first, second, other = (
         run(TINY, tmp_path / name, quiet, data=text, seed=seed)
@@ -140,6 +143,7 @@ def test_a_loss_that_is_no_number_is_a_result(text, tmp_path, quiet):
         json.loads(line, parse_constant=pytest.fail)
 
 
+@pytest.mark.slow
 def test_bfloat16_and_untied_embedding_train(text, tmp_path, quiet):
     result = run(
         TINY, tmp_path / "run", quiet, data=text,

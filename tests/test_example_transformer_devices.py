@@ -29,6 +29,8 @@ from examples.transformer.core import sharding
 from examples.transformer.core.settings import InputError
 from examples.transformer.run.result import load_result
 
+pytestmark = pytest.mark.train
+
 TOLERANCE = 1e-5  # of losses, rates, norms and the record, over 12 updates
 EVERY = ["--checkpoint-every", "4"]
 PROGRAMS = ROOT / "tests" / "programs"
@@ -47,6 +49,7 @@ def alone(text, tmp_path_factory):
         yield run(TINY.replace(checkpoint_every=4), folder, data=text)
 
 
+@pytest.mark.slow
 def test_four_devices_train_as_one_does_and_one_takes_over(alone, text, tmp_path):
     command = [*TRAIN, *OPTIONS, *EVERY, "--data", text, "--fsdp", "2", "--run-dir"]
     code, _, errors = finish(start([*command, str(tmp_path / "four")], devices=4))
@@ -71,6 +74,7 @@ def test_fsdp_gathers_one_layer_at_a_time(text):
     assert (code, out) == (0, "ok\n"), errors
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does_through_a_kill_9(alone, text, tmp_path):
     program = [sys.executable, str(PROGRAMS / "train_in_pairs.py")]
     options = [*OPTIONS, *EVERY, "--data", text, "--run-dir", str(tmp_path / "run")]
@@ -112,9 +116,10 @@ def test_two_processes_train_as_one_does_through_a_kill_9(alone, text, tmp_path)
             "different configurations: .*"
             "warmup_steps is 6 on process 1 and 4 on process 0",
         ),
-        (
+        pytest.param(
             ([], ["--data", "no/such/text"]),
             "process 1: data='no/such/text' does not exist",
+            marks=pytest.mark.slow,
         ),
     ],
 )

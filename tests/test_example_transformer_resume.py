@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from selection import parametrize
 from transformer_runs import (
     OPTIONS,
     ROOT,
@@ -29,6 +30,8 @@ from examples.transformer.run.checkpoint import Checkpoints
 from examples.transformer.run.plan import make_plan
 from examples.transformer.run.result import load_result
 from examples.transformer.run.run_folder import RunFolder
+
+pytestmark = pytest.mark.train
 
 EVERY = 2
 CONFIG = TINY.replace(checkpoint_every=EVERY)
@@ -81,7 +84,7 @@ def final_state(folder, config):
         return checkpoints.restore(checkpoints.latest(), plan.state)
 
 
-@pytest.mark.parametrize("step", [0, 3, 10])
+@parametrize("step", [0, 3, 10], quick=[3])
 def test_resume_is_exact_bit_for_bit(step, whole, text, tmp_path):
     """Before any checkpoint, in the warmup (4 updates), and in the decay."""
     interrupted(tmp_path / "run", step, data=text)
@@ -117,6 +120,7 @@ def test_kill_9_during_a_save(programs, whole, text, tmp_path):
     assert left == {"10", "12"}
 
 
+@pytest.mark.slow
 def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(
     programs, whole, text, tmp_path
 ):
@@ -142,7 +146,7 @@ def test_a_disk_without_room_for_the_checkpoints_stops_before_training(text, tmp
 # Another run.
 
 
-@pytest.mark.parametrize(
+@parametrize(
     ("changes", "message"),
     [
         ({"warmup_steps": 6}, "rate of the next update was 0.005 and is 0.003333"),
@@ -152,6 +156,7 @@ def test_a_disk_without_room_for_the_checkpoints_stops_before_training(text, tmp
         ({"heldout_fraction": 0.1}, "heldout_fraction was 0.05"),
         ({"data": None}, "corpus_sha256 was"),
     ],
+    quick=5,
 )
 def test_a_changed_run_does_not_go_on_by_itself(changes, message, text, tmp_path):
     interrupted(tmp_path / "run", 3, data=text)
@@ -183,13 +188,14 @@ def test_an_edited_schedule_is_noticed_under_the_same_settings(
         resumed(tmp_path / "run", data=text)
 
 
-@pytest.mark.parametrize(
+@parametrize(
     ("changes", "message"),
     [
         ({"width": 32}, "another model or optimizer: width was 16 and is 32"),
         ({"layers": 2}, "layers was 1 and is 2"),
         ({"scan_layers": True}, "scan_layers was False and is True"),
     ],
+    quick=3,
 )
 def test_a_checkpoint_of_another_model_is_refused(changes, message, text, tmp_path):
     interrupted(tmp_path / "run", 3, data=text)
@@ -198,6 +204,7 @@ def test_a_checkpoint_of_another_model_is_refused(changes, message, text, tmp_pa
             resumed(tmp_path / "run", data=text, accept_changes=accept, **changes)
 
 
+@pytest.mark.slow
 def test_a_finished_run_stays_finished_or_is_trained_longer(whole, text, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole.folder, folder)

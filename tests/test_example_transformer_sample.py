@@ -5,6 +5,7 @@ import jax.monitoring
 import numpy as np
 import pytest
 from flax import nnx
+from selection import parametrize
 from transformer_runs import TINY, assert_same_training, compile_once, run, write_text
 
 from examples.transformer.core.generate import make_generate
@@ -13,6 +14,8 @@ from examples.transformer.core.sharding import make_mesh
 from examples.transformer.core.train_step import init_params
 from examples.transformer.run import sample
 from examples.transformer.run.result import load_result
+
+pytestmark = pytest.mark.train
 
 PROMPT = "the qu"
 
@@ -34,7 +37,7 @@ def sampler(finished):
     return sample.load_sampler(finished)
 
 
-@pytest.mark.parametrize("scan_layers", [False, True])
+@parametrize("scan_layers", [True, False], quick=[True])
 def test_the_cache_changes_nothing(scan_layers):
     """The likeliest bytes are those of the whole model, run anew for each byte."""
     config = TINY.replace(layers=2, scan_layers=scan_layers)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from compiled import quickly
 from flax import nnx
+from selection import parametrize
 from transformer_runs import TINY, compile_once, quiet, run, write_text
 
 from examples.transformer.core import attention, loader
@@ -27,6 +28,8 @@ from examples.transformer.core.train_step import (
 from examples.transformer.run import throughput
 from examples.transformer.run.plan import make_plan
 from examples.transformer.run.presets import PRESETS
+
+pytestmark = pytest.mark.train
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +61,14 @@ def plain():
     return loss_and_gradient(TINY.replace(layers=2))
 
 
-@pytest.mark.parametrize(
+@parametrize(
     "changes",
     [
+        {"scan_layers": True, "remat": True, "loss_chunks": 2},
         {"scan_layers": True},
         {"remat": True, "loss_chunks": 4},
-        {"scan_layers": True, "remat": True, "loss_chunks": 2},
     ],
+    quick=3,
     ids=lambda changes: "_".join(changes),
 )
 def test_scan_remat_and_chunks_change_no_gradient(changes, plain):

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 from compiled import quickly
+from selection import parametrize
 
 import optax_warmup as ow
 
@@ -89,14 +90,14 @@ def check(name, params, grads):
         ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@parametrize("kind", KINDS, quick=5)
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_what_adam_takes_every_wrapper_takes(name, kind):
     params, *grads = KINDS[kind]
     check(name, params, *(grads or [params]))
 
 
-@pytest.mark.parametrize("name", WRAPPERS)
+@parametrize("name", WRAPPERS, quick=3)
 def test_float64(name):
     with jax.enable_x64(True):
         wide = {"w": array(jnp.float64), "e": jnp.zeros((0, 2))}

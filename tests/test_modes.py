@@ -1,7 +1,6 @@
 """One schedule, one number: eager, jitted, vmapped, scanned, differentiated, in x64."""
 
 import contextlib
-import functools
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -13,46 +12,17 @@ import optax
 import oracle
 import pytest
 from cases import CASES, MAX_STEP, draw, example
+from compiled import quickly
+from selection import KINDS, few_of_the_cases, parametrize
 
 import optax_warmup as ow
 
 STEPS = [0, 1, 2, 9, 10, 11, 29, 30, 31, 44, 45, 46, 1000, 2**24, 2**24 + 1, MAX_STEP]
 
-
-def kinds():
-    """Cases that have every class of schedule and shape among them, each as few as it
-    takes: the rest are functions that compose these, other programs of the same parts.
-    """
-    seen, chosen = set(), []
-    for name, case in CASES.items():
-        found, waiting = set(), [case.build(ow, example())]
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, ow.Schedule | ow.shapes.Shape):
-                found.add(type(node))
-                waiting += vars(node).values()
-            elif isinstance(node, list | tuple):
-                waiting += node
-        chosen += [name] if found - seen else []
-        seen |= found
-    return chosen
-
-
-KINDS = kinds()
-# Of the rest, those that compute with the numbers they are given.
-COMPUTING = ["warmup_offset", "warmup_inverse_sqrt", "noam", "wsd", "one_cycle"]
-COMPUTING += ["triangular", "restarts_growing", "tri_stage", "multistep", "power_law"]
-COMPUTING += ["factors.untuned_linear", "factors.exponential", "factors.radam", "spike"]
-COMPUTING += ["lr_range_test", "warmup_exponential_decay_schedule", "get_scheduler"]
-TRACEABLE = [name for name in {*KINDS, *COMPUTING} if CASES[name].traceable]
+TRACEABLE = [name for name in CASES if CASES[name].traceable]
 every_case = pytest.mark.parametrize("name", CASES)
-every_kind = pytest.mark.parametrize("name", KINDS)
-# Where what is looked at does not depend on how well a program is optimized.
-quickly_compiled = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
 few_cases = pytest.mark.parametrize("name", ["warmup_cosine", "piecewise", "cycle"])
-traceable_case = pytest.mark.parametrize("name", sorted(TRACEABLE))
+traceable_case = parametrize("name", TRACEABLE, quick=KINDS)
 
 
 def build(name, **changes):
@@ -84,12 +54,12 @@ def eager_jitted_and_scanned(name, agree):
     agree(scanned, expected)
 
 
-@every_kind
+@few_of_the_cases
 def test_eager_jitted_and_scanned_agree_but_for_the_last_bit(name):
     eager_jitted_and_scanned(name, as_good_as_same)
 
 
-@every_kind
+@few_of_the_cases
 def test_they_agree_to_the_last_bit_where_that_is_asked_for(name):
     with ow.bit_exact():
         eager_jitted_and_scanned(name, same)
@@ -203,7 +173,7 @@ def test_strict_promotion_changes_no_value(name):
             same(schedule(step), value)
 
 
-@every_kind
+@few_of_the_cases
 def test_x64_is_float64(name):
     numbers, case = example(), CASES[name]
     with jax.enable_x64(True):
@@ -232,7 +202,7 @@ def test_traced_numbers_give_what_known_ones_give(name):
         rows.append(SimpleNamespace(**{**vars(example()), "n0": length}))
     steps = jnp.array(STEPS)
 
-    @quickly_compiled
+    @quickly
     @jax.vmap
     def evaluate(numbers):
         return CASES[name].build(ow, SimpleNamespace(**numbers))(steps)
@@ -248,7 +218,7 @@ def test_traced_numbers_give_what_known_ones_give(name):
 def test_gradients_are_finite_in_every_branch(name):
     """With respect to every number, lengths too, at and around every joint."""
 
-    @quickly_compiled
+    @quickly
     def slopes(numbers, steps):
         def value(numbers, step):
             return CASES[name].build(ow, SimpleNamespace(**numbers))(step)

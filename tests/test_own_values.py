@@ -159,6 +159,37 @@ def test_it_goes_into_a_configuration_where_its_class_is_handed_in():
     )
 
 
+def test_a_field_may_be_annotated_with_the_class_itself():
+    """So that a type checker knows what it has: the rest is as with ScheduleLike."""
+
+    class either(ow.Schedule):
+        first: ow.Schedule
+        then: ow.Schedule | None = None
+        shape: ow.shapes.Shape = ow.shapes.linear
+
+        def value_at(self, clock):
+            return self.first.value_at(clock) * self.shape(jnp.float32(0.5))
+
+    schedule = either(sawtooth(1.0, 4), then=2, shape=jnp.sqrt)
+    assert schedule.then == ow.constant(2) and schedule(2) == 0.5 * jnp.sqrt(0.5)
+    assert ow.stretch(schedule, 3).first == sawtooth(1.0, 12)
+    with pytest.raises(TypeError, match="either: first must be a schedule, got"):
+        either(ow.shapes.linear)
+    with pytest.raises(TypeError, match="either: shape must be a function of progress"):
+        either(1.0, shape=1.0)
+
+
+def test_a_class_of_schedules_is_no_kind():
+    class held(ow.Schedule):
+        first: sawtooth
+
+        def value_at(self, clock):
+            return self.first.value_at(clock)
+
+    with pytest.raises(TypeError, match="held.first: .* does not say what the field"):
+        held(sawtooth(1.0, 4))
+
+
 def test_a_field_must_say_what_it_holds():
     class vague(ow.Schedule):
         peak: float

@@ -9,6 +9,7 @@ import optax
 import pytest
 from parity_table import ROWS, numbers
 from parity_variants import MORE
+from selection import parametrize
 from write_migration import PAGE, migration_page
 
 import optax_warmup as ow
@@ -29,7 +30,7 @@ def assert_same(schedule, wanted, tolerance=1e-6):
     np.testing.assert_array_less(np.abs(values - wanted) / scale, tolerance)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
+@parametrize("row", ROWS, quick=3, ids=lambda row: row.key)
 def test_parity(row):
     wanted = NUMBERS[row.key][: row.until]
     assert len(wanted) >= 20
@@ -66,7 +67,7 @@ def test_until_is_where_the_peer_leaves_its_range():
         assert abs(ours[row.until] - numbers[row.until]) > 1e-3, row.key
 
 
-@pytest.mark.parametrize("case", MORE, ids=lambda case: case[0])
+@parametrize("case", MORE, quick=3, ids=lambda case: case[0])
 def test_more_curves(case):
     """From tables of three decimals, or from the formula, in the values' own digits."""
     _, ours, wanted, tolerance = case
@@ -74,7 +75,7 @@ def test_more_curves(case):
     np.testing.assert_allclose(values, wanted, atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize("row", ROWS[::7], ids=lambda row: row.key)
+@parametrize("row", ROWS[::7], quick=3, ids=lambda row: row.key)
 def test_rows_are_values(row):
     schedule = evaluate(row.ours)
     assert evaluate(repr(schedule)) == schedule

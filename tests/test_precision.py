@@ -5,8 +5,8 @@ import functools
 import jax
 import numpy as np
 import oracle
-import pytest
 from cases import CASES, MAX_STEP, draw, steps
+from selection import KINDS, few_of_the_cases, parametrize
 
 import optax_warmup as ow
 
@@ -40,6 +40,12 @@ def run(name):
     return numbers, when, np.asarray(values), np.array(wanted)
 
 
+def promising(promise):
+    """The cases that promise it."""
+    members = [name for name in CASES if getattr(CASES[name], promise)]
+    return parametrize("name", members, quick=KINDS)
+
+
 def report(name, bad, when, values, wanted):
     """What a failure shows: the first few bad configurations as code."""
     numbers, *_ = run(name)
@@ -52,7 +58,7 @@ def report(name, bad, when, values, wanted):
     return f"{bad.sum()} of {bad.size}:\n" + "\n".join(lines)
 
 
-@pytest.mark.parametrize("name", CASES)
+@few_of_the_cases
 def test_relative_error(name):
     _, when, values, wanted = run(name)
     assert values.dtype == (np.int32 if CASES[name].whole else np.float32)
@@ -61,7 +67,7 @@ def test_relative_error(name):
     assert not bad.any(), report(name, bad, when, values, wanted)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].exact])
+@promising("exact")
 def test_ends_are_exact(name):
     numbers, when, values, wanted = run(name)
     given = np.array([[n.v0, n.v1, n.v2, n.v3] for n in numbers])
@@ -71,7 +77,7 @@ def test_ends_are_exact(name):
     assert not bad.any(), report(name, bad, when, values, wanted)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].bounded])
+@promising("bounded")
 def test_never_outside_its_bounds(name):
     numbers, when, values, wanted = run(name)
     given = np.array([[n.v0, n.v1, n.v2, n.v3] for n in numbers])
@@ -85,7 +91,7 @@ def test_never_outside_its_bounds(name):
     assert not bad.any(), report(name, bad, when, values, wanted)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].monotone])
+@promising("monotone")
 def test_monotone_where_it_should_be(name):
     _, when, values, wanted = run(name)
     ours, theirs = np.diff(values, axis=1), np.diff(wanted, axis=1)

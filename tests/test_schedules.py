@@ -9,6 +9,7 @@ import oracle
 import pytest
 from cases import CASES, MAX_STEP, draw, example, steps
 from hypothesis import given, settings, strategies as st
+from selection import few_of_the_cases
 
 import optax_warmup as ow
 
@@ -81,7 +82,7 @@ def test_single_calls_are_as_exact_as_stacked_ones(name, seed):
         assert error <= max(CASES[name].tolerance * abs(wanted), 2e-38), (ours, step)
 
 
-@every_case
+@few_of_the_cases
 def test_before_the_start_and_past_the_last_step(name):
     """Before the start it counts as the start, past 2**31 - 1 the value holds."""
     schedule = CASES[name].build(ow, example())
@@ -144,7 +145,7 @@ def test_steps_out_of_range_inside_jax_and_in_arrays(name):
         assert jax.jit(schedule)(jnp.uint64(2**64 - 1)) == schedule(MAX_STEP)
 
 
-@every_case
+@few_of_the_cases
 def test_fractional_steps_lie_between(name):
     schedule = CASES[name].build(ow, example())
     whole = np.array([0, 1, 5, 6, 10, 30, 44, 45, 1000])

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import oracle_transforms as oracle
 import pytest
+from selection import parametrize
 
 import optax_warmup as ow
 
@@ -312,7 +313,7 @@ clips = pytest.mark.parametrize("name", ["clip_update_rms", "clip_outliers"])
 
 
 @clips
-@pytest.mark.parametrize("b2", [0.9, 0.95, 0.999, 0.9999, 0.99999])
+@parametrize("b2", [0.9, 0.95, 0.999, 0.9999, 0.99999], quick=3)
 def test_b2_is_found(name, b2):
     """Exactly, so the updates are those with the number written out."""
     wrap, inner = getattr(ow, name), optax.scale_by_adam(b2=b2)

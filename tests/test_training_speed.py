@@ -16,6 +16,8 @@ from benchmarks.training_speed import __main__ as training_speed, with_jax, with
 from benchmarks.training_speed.measure import Spent, take_turns
 from examples.transformer.core.train_step import init_params
 
+pytestmark = pytest.mark.train
+
 ROOT = Path(__file__).parents[1]
 TINY = with_jax.TINY
 
@@ -80,6 +82,7 @@ def test_the_example_trains_from_the_middle_of_its_run():
     )
 
 
+@pytest.mark.slow
 def test_flax_trains_the_same_model_to_the_same_loss():
     batches = training_speed.make_batches(TINY)[:1]
     flax = with_jax.FlaxLoop(TINY, batches)
@@ -201,6 +204,7 @@ def test_the_parts_of_the_command_exist_and_fit_into_eight_minutes():
     assert gpu.TOTAL_SECONDS < 8 * 60
 
 
+@pytest.mark.slow
 def test_a_start_is_measured_in_a_process_of_its_own():
     cache = jax.config.jax_compilation_cache_dir
     seconds = warm_start.started(["--quick"], cache)

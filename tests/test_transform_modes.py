@@ -13,6 +13,7 @@ import optax
 import pytest
 from compiled import quickly
 from flax import nnx
+from selection import parametrize
 
 import optax_warmup as ow
 
@@ -57,7 +58,9 @@ TRANSFORMS = {
     ),
 }
 each = pytest.mark.parametrize("name", TRANSFORMS)
-composed = pytest.mark.parametrize("name", ["restart_if", "automatic", "everything"])
+composed = parametrize(
+    "name", ["restart_if", "automatic", "everything"], quick=["everything"]
+)
 
 
 def gradients(dtype=jnp.float32, seed=0):
@@ -83,7 +86,7 @@ def scanned(optimizer, params, grads, values):
     return jax.lax.scan(step, (params, optimizer.init(params)), (grads, values))
 
 
-@each
+@parametrize("name", TRANSFORMS, quick=3)
 def test_steps_donated_one_by_one_equal_the_scan(name):
     """One structure from init on, one trace, and no buffer in it twice."""
     optimizer, (grads, values) = TRANSFORMS[name](), gradients()
@@ -178,7 +181,7 @@ def test_inside_an_nnx_optimizer():
     np.testing.assert_allclose(ow.learning_rate(optimizer), applied, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["transforms_sharded", "transforms_meshes"])
+@parametrize("name", ["transforms_sharded", "transforms_meshes"], quick=2)
 def test_four_devices_train_as_one(name):
     program = Path(__file__).parent / "programs" / f"{name}.py"
     environment = os.environ | {

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import quickly
+from selection import parametrize
 
 import optax_warmup as ow
 from optax_warmup import shapes
@@ -378,15 +380,15 @@ TRACED = {
 }
 
 
-@pytest.mark.parametrize("name", TRACED)
+@parametrize("name", TRACED, quick=4)
 def test_numbers_may_be_traced(name):
     build, steps = TRACED[name], np.arange(40)
-    sweep = jax.jit(jax.vmap(lambda n, v: build(n, v)(steps)))
+    sweep = quickly(jax.vmap(lambda n, v: build(n, v)(steps)))
     lengths, peaks = np.array([1, 5, 9]), np.array([0.7, 0.8, 0.9])
     for n, v, row in zip(lengths, peaks, sweep(lengths, peaks), strict=True):
         plain = build(int(n), float(v))
         np.testing.assert_allclose(row, plain(steps), rtol=3e-6, atol=1e-7)
-    slope = jax.jit(jax.jacobian(lambda v: build(5, v)(steps)))(0.8)
+    slope = quickly(jax.jacobian(lambda v: build(5, v)(steps)))(0.8)
     assert np.all(np.isfinite(slope)) and np.any(slope != 0)
-    float_length = jax.jit(lambda n: build(n, 0.8)(steps))(5.0)
+    float_length = quickly(lambda n: build(n, 0.8)(steps))(5.0)
     np.testing.assert_allclose(float_length, build(5, 0.8)(steps), rtol=3e-6, atol=1e-7)

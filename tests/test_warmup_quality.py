@@ -23,6 +23,8 @@ from benchmarks.warmup_quality.results import WITHIN, Results  # noqa: E402
 from benchmarks.warmup_quality.store import Job, Run, Store  # noqa: E402
 from benchmarks.warmup_quality.work import Workers, perform  # noqa: E402
 
+pytestmark = pytest.mark.train
+
 TINY = dataclasses.replace(
     tasks.BASE, steps=5, width=8, heads=2, layers=1, length=8, batch=2,
     peaks=(1e-2,),
@@ -211,6 +213,7 @@ def test_runs_are_paired_and_the_warmup_is_what_differs():
     assert both[1].loss == pytest.approx(both[1].initial, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_are_the_same_runs():
     factors = np.ones(5, np.float32)
     alone = [train.train(TINY, "none", 1e-2, [seed], factors)[0] for seed in (1, 2)]

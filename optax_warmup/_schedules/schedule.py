@@ -40,7 +40,7 @@ class Schedule(Value, abc.ABC):
         ...     peak_value: ow.values.Rate
         ...     period: ow.values.PositiveLength
         ...     def value_at(self, clock):
-        ...         return self.peak_value * (clock % self.period) / self.period
+        ...         return (clock % self.period) / self.period * self.peak_value
         >>> ow.stretch(ow.multiply(sawtooth(1.0, period=4), 0.5), 2)
         multiply(sawtooth(1.0, period=8), constant(0.5))
     """
@@ -107,6 +107,9 @@ class _OneSchedule(Kind):
     def stretch(self, x: Any, length: Change, time: Change) -> Any:
         return as_schedule(x)._stretched(length, time)
 
+
+# A field may be annotated with the class itself, whose methods a type checker knows.
+Schedule._kind = _OneSchedule()
 
 # What is taken where a schedule is asked for: a Schedule, any optax.Schedule, or a
 # number for a constant. A field so declared holds a Schedule once it is checked.

@@ -1,13 +1,10 @@
 """Advice from a record."""
 
-from collections.abc import Mapping
-
 import numpy as np
-from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup.diagnostics._advice import Advice
-from optax_warmup.diagnostics._arguments import as_losses
+from optax_warmup.diagnostics._arguments import LossesLike, as_losses
 from optax_warmup.diagnostics._evidence import Evidence
 from optax_warmup.diagnostics._history import MomentHistory
 from optax_warmup.diagnostics._rules import gradients, moments, peak, warmup
@@ -19,7 +16,7 @@ SEVERITIES = ("problem", "warning", "note")
 def advise(
     history: MomentHistory,
     *,
-    losses: ArrayLike | Mapping[int, float] | None = None,
+    losses: LossesLike | None = None,
     batch_size: int | None = None,
 ) -> tuple[Advice, ...]:
     """Lists what a record shows about the warmup and the moments, most serious first.

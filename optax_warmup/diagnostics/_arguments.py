@@ -1,14 +1,17 @@
 """Runs and losses as users give them: histories by name, losses by step."""
 
 import operator
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from optax_warmup.diagnostics._history import MomentHistory
 
 Losses = dict[int, float]
+# The losses of one run as users give them: one for each step, or by step.
+LossesLike: TypeAlias = ArrayLike | Sequence[ArrayLike] | Mapping[int, ArrayLike]
 
 
 def as_runs(

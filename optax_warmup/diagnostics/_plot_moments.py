@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 
-from jax.typing import ArrayLike
-
 from optax_warmup._drawing import figure as drawing
 from optax_warmup._drawing.figure import Axes, Figure
 from optax_warmup._drawing.palette import INK
-from optax_warmup.diagnostics._arguments import as_runs
+from optax_warmup.diagnostics._arguments import LossesLike, as_runs
 from optax_warmup.diagnostics._charts import charts
 from optax_warmup.diagnostics._heat_maps import heat_maps
 from optax_warmup.diagnostics._history import MomentHistory
@@ -18,10 +16,7 @@ _ACROSS = 2  # panels in a row
 def plot_moments(
     runs: MomentHistory | Mapping[str, MomentHistory],
     *,
-    losses: Mapping[str, ArrayLike | Mapping[int, float]]
-    | ArrayLike
-    | Mapping[int, float]
-    | None = None,
+    losses: LossesLike | Mapping[str, LossesLike] | None = None,
 ) -> tuple[Figure, dict[str, Axes]]:
     """Plots how the moments of a run, or of several runs, warmed up.
 

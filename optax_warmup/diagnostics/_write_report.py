@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from jax.typing import ArrayLike
-
 from optax_warmup._drawing import svg
 from optax_warmup._drawing.panel import Chart, HeatMap
 from optax_warmup._files import as_path, write_atomically
 from optax_warmup.diagnostics._advice import Advice
 from optax_warmup.diagnostics._advise import advise
-from optax_warmup.diagnostics._arguments import Losses, as_runs
+from optax_warmup.diagnostics._arguments import Losses, LossesLike, as_runs
 from optax_warmup.diagnostics._charts import charts
 from optax_warmup.diagnostics._heat_maps import heat_maps
 from optax_warmup.diagnostics._history import MomentHistory
@@ -24,10 +22,7 @@ def write_report(
     path: str | Path,
     runs: MomentHistory | Mapping[str, MomentHistory],
     *,
-    losses: Mapping[str, ArrayLike | Mapping[int, float]]
-    | ArrayLike
-    | Mapping[int, float]
-    | None = None,
+    losses: LossesLike | Mapping[str, LossesLike] | None = None,
 ) -> Path:
     """Writes one HTML file about the warmup of a run, or of several runs side by side.
 

@@ -96,6 +96,8 @@ class _OneShape(Kind):
         return as_shape(x, owner, name)
 
 
+Shape._kind = _OneShape()  # of a field that is annotated with the class itself
+
 # What is taken where a shape is asked for: a Shape, or any function of progress. A
 # field that is so declared holds a Shape once it is checked.
 ShapeLike: TypeAlias = Annotated[Shape | Callable[[Any], Any], _OneShape()]

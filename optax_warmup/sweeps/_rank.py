@@ -41,7 +41,7 @@ class Ranked(NamedTuple):
 
 def rank(
     configurations: Sequence[Configuration],
-    values: ArrayLike,
+    values: ArrayLike | Sequence[ArrayLike],
     *,
     over: str = "seed",
     largest_first: bool = False,
@@ -133,7 +133,7 @@ def _check_configurations(configurations: Sequence[Configuration], over: str) ->
             )
 
 
-def _as_numbers(values: ArrayLike) -> np.ndarray:
+def _as_numbers(values: ArrayLike | Sequence[ArrayLike]) -> np.ndarray:
     array = np.asarray(values)
     if not (_check.is_real(array.dtype) or array.size == 0):
         raise TypeError(

@@ -16,7 +16,7 @@ from optax_warmup.sweeps._folder import Folder, Leaves, identity
 from optax_warmup.sweeps._points import Configuration
 
 AXIS = "configuration"
-_SPLIT, _SAME = P(AXIS), P()  # type: ignore[no-untyped-call]
+_SPLIT, _SAME = P(AXIS), P()
 
 
 def sweep(
@@ -219,9 +219,7 @@ class _Program:
     def _compile(self, size: int) -> int:
         self.size = size
         shapes = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
-                x.shape, x.dtype, sharding=self.split
-            ),
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.split),
             self._rows(np.zeros(size, int)),
         )
         self.program = self.function.lower(self.shared, shapes).compile()

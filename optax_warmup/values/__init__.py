@@ -9,7 +9,8 @@ from `Schedule` or `shapes.Shape` and annotate each field with what it holds:
 - `Count`, `Seed`: whole numbers that are not lengths, from 1 and from 0
 - `Flag`: True or False, part of the structure
 - `Annotated[ArrayLike, Number(...)]`, `Annotated[ArrayLike, WholeNumber(...)]`
-- `ScheduleLike`, `shapes.ShapeLike`: another schedule or shape
+- `Schedule`, `shapes.Shape`: another schedule or shape. To let a type checker accept
+  numbers and functions too, write `ScheduleLike` or `shapes.ShapeLike`.
 """
 
 from optax_warmup.values._kinds import (

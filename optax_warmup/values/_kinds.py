@@ -246,6 +246,9 @@ def kind_of(annotation: Any) -> Kind:
 def _find_kind(annotation: Any) -> Kind | None:
     if annotation is bool:
         return _Flag()
+    if isinstance(annotation, type):
+        own: Kind | None = vars(annotation).get("_kind")
+        return own
     for extra in getattr(annotation, "__metadata__", ()):
         if isinstance(extra, Kind):
             return extra

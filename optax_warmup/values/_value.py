@@ -7,7 +7,7 @@ other numbers compile nothing.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Self, TypeAlias, TypeVar, cast, dataclass_transform
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar, cast, dataclass_transform
 
 import jax
 import numpy as np
@@ -43,6 +43,8 @@ values are >= 0; optax flips the sign when it descends).
     """
 
     _namespace = ""  # where the public name lives, for repr and messages
+    # What a field holds that is annotated with this very class.
+    _kind: ClassVar[Kind | None] = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -100,7 +100,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     )
 
 
-def learning_rate(opt_state: optax.OptState) -> jax.Array:
+def learning_rate(opt_state: optax.OptState) -> jax.Array | float:
     """The learning rate that the last update used."""
     return ow.learning_rate(opt_state)
 

@@ -75,7 +75,7 @@ def _least_fall(dtype: str) -> float:
     """Returns the smallest relative decrease that a dtype can represent at all."""
     if not dtype:
         return 0.0
-    return float(jnp.finfo(dtype).eps) / 4  # type: ignore[no-untyped-call]
+    return float(jnp.finfo(dtype).eps) / 4
 
 
 def frozen(e: Evidence) -> Iterator[Advice]:
