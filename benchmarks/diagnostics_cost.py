@@ -88,7 +88,6 @@ def variants(grads: Callable) -> dict[str, tuple[Any, Step, Callable | None]]:
     )
     apart = jax.jit(norms)
     fetched = lambda out: jax.device_get(apart(out[1][0].nu))  # noqa: E731
-    both = {"gradients": True, "parameters": True}
     rows: dict[str, tuple[Any, Step, Callable | None]] = {}
 
     def ours(name: str, optimizer: optax.GradientTransformation, **extra: Any) -> None:
@@ -103,10 +102,6 @@ def variants(grads: Callable) -> dict[str, tuple[Any, Step, Callable | None]]:
     ours("record_moments, step due", recorded(steps=ALWAYS))
     ours("... of all coordinates, due", recorded(steps=ALWAYS, samples=None))
     ours("... switched off by the host", recorded(), record=False)
-    ours("... with gradients, not due", recorded(steps=NEVER, gradients=True))
-    ours("... with gradients, due", recorded(steps=ALWAYS, gradients=True))
-    ours("... with both, not due", recorded(steps=NEVER, **both))
-    ours("... with both, due", recorded(steps=ALWAYS, **both))
     theirs("norms of nu, updates, gradients in the step", watched(grads, norms))
     theirs("norms of nu in a jit of their own, fetched", plain(grads, adamw()), fetched)
     theirs("jnp.histogram of nu in the step", watched(grads, histograms))

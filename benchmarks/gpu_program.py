@@ -115,7 +115,6 @@ def main() -> None:
         "adamw": optax.adamw(1e-3),
         "recorded": wrap(optax.adamw(1e-3)),
         "recorded, of all coordinates": wrap(optax.adamw(1e-3), samples=None),
-        "recorded, with gradients": wrap(optax.adamw(1e-3), gradients=True),
     }.items():
         text, temporary = program(optimizer, device)
         parts = computations(text)

@@ -17,9 +17,9 @@ PANELS = {
         str(begin): ow.cooldown(ow.warmup_inverse_sqrt(1.0, 100), begin, 150)
         for begin in (850, 550, 250)
     },
-    "retime(schedule, 800, 1000, begin=400)": {
+    "retime(old, 800, 1000, begin=400)": {
         "planned": OLD,
-        "extended": ow.retime(OLD, 800, 1000, begin=400),
+        "retimed": ow.retime(OLD, 800, 1000, begin=400),
     },
     "rewarm(schedule, 500, 100)": {
         "": ow.rewarm(ow.warmup_linear(1.0, 100, 1000), 500, 100)
@@ -46,9 +46,9 @@ def schedules() -> Figure:
         ax.set_axisbelow(True)
     for ax in axes[1]:
         ax.set_xlabel("step", color="#333333")
-    extended = axes[1, 1]
-    extended.annotate("planned", (500, 0.25), color="#1f6f8b", ha="right")
-    extended.annotate("extended", (610, 0.34), color="#c8442f")
+    retimed = axes[1, 1]
+    retimed.annotate("planned", (500, 0.25), color="#1f6f8b", ha="right")
+    retimed.annotate("retimed", (610, 0.34), color="#c8442f")
     return figure
 
 

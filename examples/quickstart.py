@@ -59,7 +59,7 @@ def main() -> None:
         ow.scale_by_learning_rate(schedule),
     )
     # Optional: record how Adam's moments warm up, to get advice at the end.
-    adamw = ow.record_moments(adamw, b1=0.9, b2=0.99, gradients=True, parameters=True)
+    adamw = ow.record_moments(adamw)
 
     model = CNN(rngs=nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, adamw, wrt=nnx.Param)

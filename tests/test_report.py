@@ -281,12 +281,6 @@ def test_the_figure_has_a_panel_for_all_that_is_recorded(healthy):
     np.testing.assert_array_equal(y, history.overall["update_rms"])
     labels = [text.get_text() for text in axes["groups"].get_yticklabels()]
     assert labels == list(history.groups)
-    few, _ = trainings.healthy("moments alone")
-    _, axes = ow.diagnostics.plot_moments(few)
-    assert set(axes) == {
-        *("learning_rate", "effective_sample_size", "update_rms"),
-        *("distribution", "groups"),
-    }
 
 
 def test_the_figure_of_two_runs_names_their_curves(healthy):

@@ -104,10 +104,10 @@ def diagnosed(config: Config) -> dict[str, optax.GradientTransformation]:
         return clipped(
             ow.record_moments(
                 adamw(make_schedule(config)),
-                b1=config.b1, b2=config.b2, eps=config.eps,
-                gradients=True, parameters=True, steps=steps,
+                eps=config.eps,
+                steps=steps,
             )
-        )  # fmt: skip
+        )
 
     always = range(config.total_steps // 2, config.total_steps // 2 + 1000)
     return {

@@ -58,7 +58,8 @@ class Decays:
         if seen is not None and seen.exact is not None:
             return seen.exact
         why = (
-            "the optimizer does not show it when it is tried"
+            "trying the optimizer does not show it (MultiSteps hides it, and so does a "
+            "traced learning rate under a guard)"
             if seen is None
             else f"its moments are too coarse to show it (it is about {seen.ratio:.3g})"
         )

@@ -30,7 +30,7 @@ def _x_edges(steps: np.ndarray) -> np.ndarray:
 
 
 def _distribution(run: int, of: str, history: MomentHistory) -> HeatMap:
-    counts = history.histogram.sum(axis=1).astype(np.float64)
+    counts = history.histogram.astype(np.float64)
     # NaN and infinity were counted in the last bin.
     counts[history.overall["nonfinite"] > 0, -1] = 0
     total = np.maximum(counts.sum(axis=1, keepdims=True), 1)

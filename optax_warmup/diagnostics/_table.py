@@ -41,7 +41,7 @@ def line(history: "MomentHistory") -> str:
     for heading, name in COLUMNS:
         if name in ("normalized_gradient_rms", "update_to_weight") and name in overall:
             parts.append(f"{heading} {number(overall[name])}")
-    if overall["nonfinite"] or overall.get("gradient_nonfinite"):
+    if overall["nonfinite"]:
         parts.append("NOT FINITE")
     return "  ".join(parts)
 

@@ -36,40 +36,46 @@ _HEAD = """\
 <!-- Written by `python tests/tools/write_migration.py` from the table in
      tests/support/parity_table.py. Change that, not this page. -->
 
-Each line below is a test: the expression on the right gives the numbers of the call on
-the left, update by update, to a relative 1e-6. The names are those of `optax_warmup`
-(`import optax_warmup as ow`, then `ow.warmup(...)`, `ow.shapes.cosine`). What you get
-is a function of the step that goes wherever an `optax.Schedule` does. Unless a call
-says otherwise, its peak is 1, its warmup 5, its total 20 and its cooldown 6 updates.
+Each row below is a test: the expression on the right gives the same values as the call
+on the left at every update, to a relative 1e-6. The names on the right are those of
+`optax_warmup` (`import optax_warmup as ow`, then `ow.warmup(...)`, `ow.shapes.cosine`).
+Each expression is an `optax.Schedule`. Unless a call says otherwise, its peak is 1, its
+warmup takes 5 updates, the whole run 20 and its cooldown 6.
+
+To keep the names and argument orders of another library, use `ow.compat.optax` for
+Optax's `warmup_*_schedule` functions, and `ow.compat.transformers.get_scheduler` for
+the schedules of Hugging Face transformers.
 
 ## Which update has which value
 
-Libraries count differently, and that is most of what goes wrong in a migration. Here
-the step is the number of completed updates, 0 for the first.
+Most mistakes in a migration come from different ways to count. Here the step is the
+number of completed updates, 0 for the first update.
 
-| the warmup's value at update k | who | here |
+| value of a warmup of w at step k | libraries | here |
 |---|---|---|
-| k / w: the first update changes nothing, update w is the first with the peak | \
+| k / w: the first update changes nothing, the peak comes at step w | \
 optax, Hugging Face, torch, Keras, Megatron, T5X, Composer, MaxText, Levanter, timm, \
 big_vision, most of fairseq | `warmup(schedule, w)` |
-| (k + 1) / w: update w - 1 has the peak, and so has update w | torchtitan, \
+| (k + 1) / w: the peak comes at step w - 1, and again at step w | torchtitan, \
 pytorch_warmup, fairseq's `fixed` | `warmup(schedule, w, offset=1)` |
-| (k + 1) / w, and the schedule after it is one update ahead too | axlearn, noam as in \
+| (k + 1) / w, and the schedule is one update ahead too | axlearn, noam as in \
 the paper, Hugging Face's `cosine_warmup_with_min_lr` \
 | `advance(warmup(schedule, w), 1)` |
 | (k + 1) / (w + 1) | NeMo, newer nanoGPT | `advance(warmup(schedule, w + 1), 1)` |
 | k / (w - 1) | torch's OneCycleLR, DeepSpeed's log | `warmup(schedule, w - 1)` |
-| one update later than it says | DeepSpeed's Warmup schedules | `delay(..., 1)` |
+| one update later than documented | DeepSpeed's Warmup schedules | `delay(..., 1)` |
 
-A warmup here stands in front of the schedule, whose clock starts when it ends. Where
-the schedule's clock runs from the first update and the warmup multiplies it
-(pytorch_warmup, torch's ChainedScheduler), write `multiply(warmup(1, w), schedule)`.
-Where it runs from the first update and the ramp overrides it, with a jump at its end
-(timm without `warmup_prefix`), write
-`join([(w, transition(0, peak, w))], last=advance(schedule, w))`.
+Here a warmup is put in front of a schedule, whose clock starts when the warmup ends.
+Other libraries do it in two other ways:
 
-Past its end a schedule here holds its value. That is also where the lines below stop
-following those that rise again or fall below 0; each says so.
+- The schedule's clock starts at the first update, and the warmup multiplies it
+  (pytorch_warmup, torch's ChainedScheduler): `multiply(warmup(1, w), schedule)`.
+- The schedule's clock starts at the first update, and the ramp replaces its first
+  values, with a jump at the end of the ramp (timm without `warmup_prefix`):
+  `join([(w, transition(0, peak, w))], last=advance(schedule, w))`.
+
+Past its end a schedule here holds its last value. Schedules that rise again or become
+negative are followed up to that point only; their rows say so.
 """
 
 

@@ -96,14 +96,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
         adamw = ow.automatic_warmup(adamw, config.total_steps)
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
-        ow.record_moments(
-            adamw,
-            b1=config.b1,
-            b2=config.b2,
-            eps=config.eps,
-            gradients=True,
-            parameters=True,
-        ),
+        ow.record_moments(adamw, eps=config.eps),
     )
 
 

@@ -30,7 +30,7 @@ def spikes(e: Evidence) -> Iterator[Advice]:
     history = e.history
     excess, value = (
         _from_gradients(e)
-        if e.by_group("normalized_gradient_rms") is not None
+        if e.overall("normalized_gradient_rms") is not None
         else _from_moments(e)
     )
     # Over a few coordinates it is noisy, as chi / sqrt(size) is.
@@ -189,15 +189,11 @@ def exploding(e: Evidence) -> Iterator[Advice]:
 
 def not_finite(e: Evidence) -> Iterator[Advice]:
     """not-finite."""
-    moments = e.history.statistics["nonfinite"] > 0
-    recorded = e.by_group("gradient_nonfinite")
-    gradients = np.zeros_like(moments) if recorded is None else recorded > 0
-    hit = moments if moments.any() else gradients
-    if not hit.any():
-        return
-    rows, names = np.any(hit, axis=1), e.names(np.any(hit, axis=0))
-    first = f"{e.history.steps[int(np.argmax(rows))]:,}"
-    if moments.any():
+    hit = e.history.statistics["nonfinite"] > 0
+    skipped = e.history.scalars.get("skipped", np.zeros(len(hit)))
+    if hit.any():
+        rows, names = np.any(hit, axis=1), e.names(np.any(hit, axis=0))
+        first = f"{e.history.steps[int(np.argmax(rows))]:,}"
         yield Advice(
             "not-finite",
             "problem",
@@ -208,14 +204,16 @@ def not_finite(e: Evidence) -> Iterator[Advice]:
             groups=names,
             steps=e.steps_of(rows),
         )
-    else:
+    elif skipped.any():
+        rows = np.diff(skipped, prepend=0) > 0
+        first = f"{e.history.steps[int(np.argmax(rows))]:,}"
         yield Advice(
             "not-finite",
             "warning",
-            f"Gradients of {join_names(names)} were NaN or infinite at {rows.sum()} "
-            f"recorded steps, first at step {first}. They did not reach nu.",
+            f"{skipped[-1]:,.0f} updates were skipped, as their gradients were NaN or "
+            f"infinite; the first were seen at the record of step {first}. They did "
+            "not reach nu.",
             "Find the batch or the operation that produces them.",
-            groups=names,
             steps=e.steps_of(rows),
         )
 

@@ -82,10 +82,7 @@ def too_short(e: Evidence) -> Iterator[Advice]:
         f"{percent(e.history.relative_error[row])}) and the RMS of the update was "
         f"{number(update)} before the learning rate ({number(in_noise)} in pure noise, "
         f"1 if all gradients agree).{signs}",
-        "Warm up longer."
-        if harm
-        else "If the loss rises afterwards, warm up longer. Recording with "
-        "gradients=True tells more.",
+        "Warm up longer." if harm else "If the loss rises afterwards, warm up longer.",
         steps=(step,),
     )
 
