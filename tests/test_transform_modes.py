@@ -57,7 +57,6 @@ TRANSFORMS = {
         )
     ),
 }
-each = pytest.mark.parametrize("name", TRANSFORMS)
 composed = parametrize(
     "name", ["restart_if", "automatic", "everything"], quick=["everything"]
 )
