@@ -143,9 +143,7 @@ def _plain(x: Any, names: dict[int, str]) -> Any:
         return {"type": "float", "value": repr(x)}  # JSON has no infinity
     if x is None or isinstance(x, int | float | str):
         return x
-    raise TypeError(
-        f"to_config: cannot save {x!r}: it is no number, schedule or shape."
-    )
+    raise TypeError(f"to_config: cannot save {x!r}: it is not a number or a value.")
 
 
 def _array(values: list[Any]) -> dict[str, Any]:

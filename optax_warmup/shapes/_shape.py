@@ -119,7 +119,8 @@ def as_shape(x: ShapeLike, owner: str = "shape", name: str = "shape") -> Shape:
     except Exception as error:
         raise TypeError(
             f"{owner}: {name} must be a function of progress that can be traced, "
-            f"written with jax.numpy, got {x!r}, which fails with {type(error).__name__}: {error}"
+            f"written with jax.numpy, got {x!r}, which fails with "
+            f"{type(error).__name__}: {error}"
         ) from error
     if getattr(out, "shape", None) != () or not _check.is_real(out.dtype):
         raise TypeError(

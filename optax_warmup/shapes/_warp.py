@@ -20,8 +20,8 @@ class warp(Shape):
 
     f(p) = outer(inner(p))
 
-    `warp(cosine, power(k))` is the cosine with k-decay. `warp(polynomial(k), cosine)` is
-    the cosine decay raised to the power k, which optax calls `exponent`.
+    `warp(cosine, power(k))` is the cosine with k-decay. `warp(polynomial(k), cosine)`
+    is the cosine decay raised to the power k, which optax calls `exponent`.
 
     Args:
         outer: any shape; it is applied to the result of `inner`.

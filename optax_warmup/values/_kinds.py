@@ -213,8 +213,8 @@ class Rows(Kind):
             wanted.insert(0, f"({', '.join(names[: -len(self.defaults)])})")
         error = ValueError if isinstance(got, list | tuple) else TypeError
         return error(
-            f"{owner}: {name} must be a list of {' or '.join(wanted)}, with at least one "
-            f"entry; {place} is {got!r}."
+            f"{owner}: {name} must be a list of {' or '.join(wanted)}, with at least "
+            f"one entry; {place} is {got!r}."
         )
 
 
