@@ -19,7 +19,7 @@ from optax_warmup.shapes._shape import ShapeLike
 from optax_warmup.values._kinds import Flag, Length, Rate
 
 _SAME = (
-    1e-5  # relative; equal rates, written in two ways, differ in float32's last digits
+    1e-5  # relative; equal rates written in two ways can differ in their last digits
 )
 
 
