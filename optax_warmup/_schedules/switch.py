@@ -110,7 +110,7 @@ def _check_continuous(schedule: Any) -> None:
         raise ValueError(
             f"switch: the value must not jump at begin={schedule.begin}, got "
             f"{_six_digits(old)} of the old schedule and {_six_digits(new)} of the new "
-            "one. Bridge them with steps=..., or pass allow_jump=True."
+            "one. Bridge them with steps=..., or say allow_jump=True."
         )
 
 
