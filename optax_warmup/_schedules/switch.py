@@ -18,9 +18,8 @@ from optax_warmup.shapes._powers import linear
 from optax_warmup.shapes._shape import ShapeLike
 from optax_warmup.values._kinds import Flag, Length, Rate
 
-_SAME = (
-    1e-5  # relative; equal rates written in two ways can differ in their last digits
-)
+# Relative: equal rates that are written in two ways can differ in their last digits.
+_SAME = 1e-5
 
 
 class switch(Schedule):
