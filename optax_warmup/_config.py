@@ -26,7 +26,7 @@ def to_config(schedule: Value, functions: Functions | None = None) -> dict[str, 
     """Converts a schedule or a shape to a dict that can be saved as JSON.
 
     A schedule or a shape becomes {"type": its public name, argument: value, ...} with
-    all its arguments, an array {"type": "array", "values": [...]}.
+    all its arguments; an array becomes {"type": "array", "values": [...]}.
 
     Args:
         schedule: a `Schedule` or a shape without traced numbers.

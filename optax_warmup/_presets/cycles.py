@@ -48,8 +48,8 @@ def warmup_cosine_restarts(
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
         warmup_steps: length of the warmup in updates, 0 <= warmup_steps < total_steps.
-        total_steps: length of the whole run in updates; from this step on the value is
-            that at the end of the last cycle.
+        total_steps: length of the whole run in updates, >= 1; from this step on the
+            value is that at the end of the last cycle.
         num_cycles: the number of cycles, >= 1.
         period_multiplier: length of each cycle relative to the one before it, a whole
             number >= 1.
@@ -140,8 +140,8 @@ def one_cycle(
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
         warmup_steps: length of the warmup in updates, >= 0.
-        total_steps: length of the whole run in updates; from this step on the value is
-            `end_value`.
+        total_steps: length of the whole run in updates, >= 1; from this step on the
+            value is `end_value`.
         init_value: the value of the first update, >= 0; by default peak_value / 25.
         end_value: the value at the end, >= 0; by default init_value / 10_000.
         return_steps: number of updates from the peak back to `init_value`, >= 0; by

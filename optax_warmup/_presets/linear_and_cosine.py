@@ -63,8 +63,8 @@ def warmup_linear(
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
         warmup_steps: length of the warmup in updates, 0 <= warmup_steps <= total_steps.
-        total_steps: length of the whole run in updates, warmup included; from this step
-            on the value is `end_value`.
+        total_steps: length of the whole run in updates, warmup included, >= 1; from
+            this step on the value is `end_value`.
         init_value: the value of the first update, >= 0; may be traced.
         end_value: the value at the end, >= 0; may be traced.
         offset: with 1 the first update has peak / warmup_steps; see `warmup`.
@@ -108,8 +108,8 @@ def warmup_cosine(
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
         warmup_steps: length of the warmup in updates, 0 <= warmup_steps <= total_steps.
-        total_steps: length of the whole run in updates, warmup included; from this step
-            on the value is `end_value`.
+        total_steps: length of the whole run in updates, warmup included, >= 1; from
+            this step on the value is `end_value`.
         init_value: the value of the first update, >= 0; may be traced.
         end_value: the value at the end, >= 0; may be traced.
         offset: with 1 the first update has peak / warmup_steps; see `warmup`.

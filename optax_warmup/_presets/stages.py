@@ -39,8 +39,8 @@ def wsd(
     Args:
         peak_value: the value of the constant stage, >= 0; may be traced.
         warmup_steps: length of the warmup in updates, >= 0; may be traced.
-        total_steps: length of the whole run in updates, warmup and decay included; from
-            this step on the value is `end_value`.
+        total_steps: length of the whole run in updates, warmup and decay included,
+            >= 1; from this step on the value is `end_value`.
         decay_steps: length of the cooldown in updates, >= 0; warmup and cooldown must
             fit into total_steps.
         init_value: the value of the first update, >= 0; may be traced.

@@ -37,8 +37,8 @@ def steps_from(
     The arithmetic is exact, on decimals as they are written: 0.3 is 3/10, so
     fraction=0.3 of 5 steps is exactly 1.5, which rounds to 2.
 
-    Give exactly one of the first five arguments. Those of the others that it does not
-    need are ignored, so that a program can pass all that it knows in every call.
+    Give exactly one of the first five arguments. Others that it does not need are
+    ignored, so that a program can pass all that it knows in every call.
 
     Args:
         steps: the duration in updates, >= 0.

@@ -28,7 +28,7 @@ class retime(Schedule):
     Update `updates` has the schedule's value at step `steps`. The value does not jump
     at `begin`. Between two steps of the schedule it is interpolated linearly.
 
-    At update 400, to extend a run from 1,000 to 1,500 updates:
+    To extend a run from 1,000 to 1,500 updates, from update 400 on:
     `retime(schedule, 1000, 1500, begin=400)`. To play three steps in each update, which
     gives lengths that are fractions of an update: `retime(schedule, 3)`. To multiply
     all lengths of a schedule instead, use `stretch`.

@@ -57,7 +57,7 @@ class Schedule(Value, abc.ABC):
         Args:
             step: number of completed updates, of any integer or floating-point type
                 and any shape. Steps below 0 count as 0, integers above 2**31 - 1 as
-                that.
+                2**31 - 1.
 
         Returns:
             An array of the step's shape, float32 (float64 if JAX runs in 64 bits), not

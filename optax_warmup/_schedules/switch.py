@@ -18,9 +18,8 @@ from optax_warmup.shapes._powers import linear
 from optax_warmup.shapes._shape import ShapeLike
 from optax_warmup.values._kinds import Flag, Length, Rate
 
-_SAME = (
-    1e-5  # relative; equal rates written in two ways can differ in their last digits
-)
+# Relative: equal rates that are written in two ways can differ in their last digits.
+_SAME = 1e-5
 
 
 class switch(Schedule):
@@ -110,7 +109,7 @@ def _check_continuous(schedule: Any) -> None:
         raise ValueError(
             f"switch: the value must not jump at begin={schedule.begin}, got "
             f"{_six_digits(old)} of the old schedule and {_six_digits(new)} of the new "
-            "one. Bridge them with steps=..., or pass allow_jump=True."
+            "one. Bridge them with steps=..., or say allow_jump=True."
         )
 
 

@@ -1,6 +1,6 @@
 """Kinds of fields: how a field is checked, and how `stretch` changes it.
 
-A field's annotation, such as `steps: Length`, says its kind. The kind decides how the
+A field's annotation, such as `steps: Length`, gives its kind. The kind decides how the
 field is treated: the constructor checks it, `stretch` multiplies it if it is a length,
 and a jitted function takes it as an argument or, if it is a flag, as structure.
 """

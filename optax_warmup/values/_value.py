@@ -58,7 +58,7 @@ values are >= 0; optax flips the sign when it descends).
         self.__check_init__()
 
     def __check_init__(self) -> None:
-        """Override it to check fields against each other, after each by itself."""
+        """Checks the fields against each other, once each is valid; override it."""
 
     def _set(self, **fields: Any) -> None:
         """Sets fields while the value is being built."""

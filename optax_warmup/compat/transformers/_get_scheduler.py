@@ -101,8 +101,8 @@ def get_scheduler(
 
 def _unknown(what: str, got: Any, known: Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(str(got), known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{_OWNER}: there is no {what} {got!r}; {hint}There are {', '.join(known)}."
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return f"{_OWNER}: there is no {what} {got!r}{hint} There are {', '.join(known)}."
 
 
 def _constant(peak_value: Any) -> Schedule:
