@@ -131,6 +131,11 @@ def _plain(x: Any, names: dict[int, str]) -> Any:
         holder = _held_function(x)
         if holder is not None:
             return _plain(holder, names)
+        if not _is_own(type(x)) and public_name(type(x)) in _own_names():
+            raise ValueError(
+                f"to_config: a class of yours is called {type(x).__name__}, as one of "
+                "this library's is; rename it, or from_config would build that one."
+            )
         fields = {name: _plain(getattr(x, name), names) for name in kinds_of(type(x))}
         return {"type": public_name(type(x)), **fields}
     if isinstance(x, tuple | list):
@@ -204,9 +209,21 @@ def _classes(cls: type[Value]) -> Iterator[type[Value]]:
     """Yields the library's own value classes; ignores subclasses from elsewhere."""
     for child in cls.__subclasses__():
         yield from _classes(child)
-        own = child.__module__.split(".")[0] == __name__.split(".")[0]
-        if own and not inspect.isabstract(child) and child.__name__ != "_function":
+        if (
+            _is_own(child)
+            and not inspect.isabstract(child)
+            and child.__name__ != "_function"
+        ):
             yield child
+
+
+def _is_own(cls: type[Value]) -> bool:
+    """Whether the class is the library's, not a user's."""
+    return cls.__module__.split(".")[0] == __name__.split(".")[0]
+
+
+def _own_names() -> set[str]:
+    return {public_name(cls) for cls in _classes(Value)}
 
 
 def _held_function(x: Value) -> Static | None:

@@ -108,8 +108,9 @@ class retime(Schedule):
         if rest is None:
             return schedule.value_at(reached)
         following = clocks.minus(clocks.until(reached, _check.MAX_STEP - 1), -1)
-        # Both in one array, so that the schedule is read once.
-        value, next_value = schedule.value_at(jnp.stack([reached, following]))
+        # Both at once, so that the schedule is traced once.
+        both = jax.vmap(schedule.value_at)(jnp.stack([reached, following]))
+        value, next_value = both
         rest = where(at_once, 0, rest)
         return ramp(value, next_value, rest, jnp.maximum(new_left, 1), linear)
 

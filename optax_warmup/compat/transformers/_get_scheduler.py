@@ -81,8 +81,13 @@ def get_scheduler(
         ("num_warmup_steps", num_warmup_steps),
         ("num_training_steps", num_training_steps),
     ):
+        if value is not None and key in given:
+            raise ValueError(
+                f"{_OWNER}: {key} is given twice, as {value!r} and in "
+                f"scheduler_specific_kwargs as {given[key]!r}; leave one of them out."
+            )
         if value is not None:
-            given.setdefault(key, value)
+            given[key] = value
     parameters = dict(list(inspect.signature(build).parameters.items())[1:])
     for key in given:
         # Like transformers, accept both lengths for every name, and ignore unused ones.
