@@ -81,7 +81,8 @@ def _without_closure(
     jaxpr = _needed(traced.jaxpr)
 
     def explicit(consts: list[Any], *operands: Any) -> Any:
-        closed = jax.extend.core.ClosedJaxpr(jaxpr, consts)
+        core: Any = jax.extend.core  # jax 0.12 has it there, but not for a type checker
+        closed = core.ClosedJaxpr(jaxpr, consts)
         values = jax.extend.core.jaxpr_as_fun(closed)(*jax.tree.leaves(operands))
         return jax.tree.unflatten(structure, values)
 
