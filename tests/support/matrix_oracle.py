@@ -14,12 +14,13 @@ B1, B2, EPS = 0.9, 0.95, 1e-3
 
 
 class Told(NamedTuple):
-    """The extra arguments of an update."""
+    """The extra arguments of an update, and a factor that was measured in it."""
 
     value: float
     resumed: bool
     record: bool
     number: int
+    factor: float = 1.0
 
 
 class Part:
@@ -65,7 +66,11 @@ class Adam(Part):
         out = {}
         for name, given in updates.items():
             g = self._clipped(name, given)
-            nu = np.abs(g) ** 2 if self.seeded and self.count == 1 else self.nu.get(name, 0)
+            nu = (
+                np.abs(g) ** 2
+                if self.seeded and self.count == 1
+                else self.nu.get(name, 0)
+            )
             self.mu[name] = B1 * self.mu.get(name, 0) + (1 - B1) * g
             self.nu[name] = B2 * nu + (1 - B2) * np.abs(g) ** 2
             nu_hat = self.nu[name] / (1 - B2**self.count)
@@ -200,8 +205,25 @@ class RestartOnSpike(Around):
         return super().update(updates, parameters, told)
 
 
-class Unknown(Around):
-    """A wrapper that scales by what only it knows."""
+class Automatic(Around):
+    """A factor that is measured: what it is, is told."""
+
+    def reset(self):
+        super().reset()
+        self.factor = 1.0
+
+    @property
+    def scale(self):
+        return self.inner[0].scale * self.factor
+
+    @property
+    def scales(self):
+        return [self.scale]
+
+    def update(self, updates, parameters, told):
+        self.factor = told.factor
+        updates = super().update(updates, parameters, told)
+        return {name: self.factor * u for name, u in updates.items()}
 
 
 class Parted(Part):
