@@ -1,7 +1,10 @@
 """One schedule, one number: eager, jitted, vmapped, scanned, differentiated, in x64."""
 
 import contextlib
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import chex
@@ -352,3 +355,29 @@ def test_schedule_as_argument_of_a_training_step():
         np.testing.assert_allclose(
             grid[i, j], swept(float(peaks[i]), int(lengths[j])), rtol=1e-6
         )
+
+
+# Those that select, stack or walk, and one that does none of it.
+ON_MESHES = ("warmup_cosine", "piecewise", "join", "rewarm", "cycle_growing")
+
+
+@pytest.mark.parametrize(
+    "names", [ON_MESHES, pytest.param(tuple(CASES), marks=pytest.mark.slow)]
+)
+def test_steps_may_be_sharded_over_explicit_auto_and_manual_axes(names):
+    program = Path(__file__).parent / "programs" / "schedules_sharded.py"
+    done = subprocess.run(
+        [sys.executable, program, *names], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"tried {len(names)}\n", done.stdout
+
+
+def test_the_step_of_a_flax_optimizer_is_a_step():
+    from flax import nnx
+
+    schedule = ow.warmup_cosine(1e-3, 2, 10)
+    optimizer = nnx.Optimizer(
+        nnx.Linear(2, 2, rngs=nnx.Rngs(0)), optax.adamw(schedule), wrt=nnx.Param
+    )
+    assert schedule(optimizer.step) == schedule(0)
+    assert nnx.jit(lambda o: schedule(o.step))(optimizer) == schedule(0)

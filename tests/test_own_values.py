@@ -228,6 +228,7 @@ def test_a_schedule_survives_a_jitted_function(bits):
     assert hash(again) == hash(schedule)
     assert ow.fingerprint(again) == ow.fingerprint(schedule)
     assert again in {schedule}
+    assert repr(again).startswith("warmup(transition(Array(0.001")
     assert again(50) == schedule(50)
     assert again != ow.warmup_cosine(1.001e-3, 10, 100, end_value=1e-5)
 

@@ -114,8 +114,10 @@ class Layout:
                 sizes[group] += math.prod(nu.shape)
                 dtypes[group].append(nu.dtype)
         for leaf in sampled_leaves(leaf_groups, adam.nu, options.samples):
-            drawn = sample.count(math.prod(adam.nu[leaf].shape), options.samples)
-            sampled[leaf_groups[leaf]] += drawn
+            nu = adam.nu[leaf]
+            if nu is not None:
+                drawn = sample.count(math.prod(nu.shape), options.samples)
+                sampled[leaf_groups[leaf]] += drawn
         first = [mu.dtype for mu in adam.mu if mu is not None]
         kept = first or [nu.dtype for nu in adam.nu if nu is not None]
         return cls(

@@ -166,6 +166,8 @@ def same(x: Any, y: Any) -> bool:
     """
     if x is y:
         return True
+    if y is dataclasses.MISSING:
+        return False  # the field has no default
     if _check.is_traced(x) or _check.is_traced(y):
         return False
     arrays = [z for z in (x, y) if isinstance(z, np.ndarray | np.generic | jax.Array)]
