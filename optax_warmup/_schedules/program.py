@@ -19,10 +19,13 @@ from optax_warmup._schedules import clock as clocks
 _PROGRAMS = 512
 
 
-def mode() -> tuple[bool, bool]:
-    """What decides, beside the schedule, which program computes it."""
+def mode() -> tuple[bool, bool, Any]:
+    """What decides, beside the schedule, which program computes it.
+
+    The mesh, as numbers that wait on the devices of one are refused in another.
+    """
     wide = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-    return wide, is_bit_exact()
+    return wide, is_bit_exact(), jax.sharding.get_abstract_mesh()
 
 
 def evaluate(schedule: Any, step: ArrayLike) -> jax.Array:
