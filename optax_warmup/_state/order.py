@@ -69,7 +69,5 @@ def _node(opt_state: optax.OptState, path: str) -> Any:
     def here(place: Any, node: Any) -> bool:
         return jax.tree_util.keystr(place, simple=True, separator="/") == path
 
-    nodes = jax.tree.leaves_with_path(
-        opt_state, is_leaf=here, is_leaf_takes_path=True
-    )
+    nodes = jax.tree.leaves_with_path(opt_state, is_leaf=here, is_leaf_takes_path=True)
     return next(node for place, node in nodes if here(place, node))
