@@ -19,10 +19,13 @@ from optax_warmup._schedules import clock as clocks
 _PROGRAMS = 512
 
 
-def mode() -> tuple[bool, bool]:
-    """The JAX settings that a compiled program depends on."""
+def mode() -> tuple[bool, bool, Any]:
+    """The JAX settings that a compiled program depends on.
+
+    The mesh is one of them: numbers on the devices of one are refused in another.
+    """
     wide = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-    return wide, is_bit_exact()
+    return wide, is_bit_exact(), jax.sharding.get_abstract_mesh()
 
 
 def evaluate(schedule: Any, step: ArrayLike) -> jax.Array:

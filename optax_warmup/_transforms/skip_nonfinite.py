@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
+from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import require_optimizer, zeros
 
 
@@ -77,7 +78,9 @@ def skip_nonfinite(
     inner = require_optimizer("skip_nonfinite", inner)
 
     def init_fn(params: optax.Params) -> SkipNonfiniteState:
-        return SkipNonfiniteState(inner.init(params), *zeros(2))
+        inner_state = inner.init(params)
+        require_order("skip_nonfinite", inner_state)
+        return SkipNonfiniteState(inner_state, *zeros(2))
 
     def update_fn(
         updates: optax.Updates,
