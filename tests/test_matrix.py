@@ -51,6 +51,7 @@ ONES = jax.tree.map(jnp.ones_like, PARAMS)
 PROGRAM = Path(__file__).parent / "programs" / "matrix_meshes.py"
 
 FEW = cases.few()
+MESHES = [mesh for mesh in cases.FACTORS["mesh"] if mesh != "one"]
 ON_ONE_DEVICE = [name for name, case in FEW.items() if case["mesh"] == "one"]
 
 
@@ -77,8 +78,9 @@ def on_four_devices(*arguments):
     assert done.stdout.endswith("ok\n"), done.stdout[-5000:] + done.stderr[-2000:]
 
 
-def test_so_it_is_on_auto_explicit_and_manual_meshes():
-    on_four_devices("few")
+@pytest.mark.parametrize("mesh", MESHES)
+def test_so_it_is_on_four_devices(mesh):
+    on_four_devices(mesh, "few")
 
 
 @pytest.mark.slow
@@ -90,8 +92,9 @@ def test_so_it_is_in_a_sample_of_all_compositions(seed):
 
 
 @pytest.mark.slow
-def test_so_it_is_in_a_sample_of_all_compositions_on_meshes():
-    on_four_devices("some", 100, 0)
+@pytest.mark.parametrize("mesh", MESHES)
+def test_so_it_is_in_a_sample_of_all_compositions_on_four_devices(mesh):
+    on_four_devices(mesh, "some", 160, 0)
 
 
 def test_every_pair_of_values_meets_in_few_cases():

@@ -16,15 +16,13 @@ import matrix  # noqa: E402
 import matrix_cases  # noqa: E402
 
 
-def main(which, *numbers):
+def main(mesh, which, *numbers):
     assert jax.device_count() == 4
     warnings.simplefilter("error")  # such as: a donated buffer was not used
-    cases = (
-        matrix_cases.few() if which == "few" else matrix_cases.some(*map(int, numbers))
-    )
+    choose = {"few": matrix_cases.few, "some": matrix_cases.some}[which]
     failed = []
-    for name, case in cases.items():
-        if case["mesh"] == "one":
+    for name, case in choose(*map(int, numbers)).items():
+        if case["mesh"] != mesh:
             continue
         try:
             matrix.check(case)
