@@ -125,3 +125,26 @@ def test_moments_that_cannot_be_told_apart_are_refused_in_the_owners_name():
             moments_of(optimizer.init(PARAMS), PARAMS, "f")
     with pytest.raises(ValueError, match="^f: two parts .* hold a momentum"):
         momentum_of(twice.init(PARAMS), PARAMS, "f")
+
+
+@pytest.mark.parametrize("every", [2, 5, 16])
+def test_the_record_sees_through_accumulation(every):
+    inner = optax.MultiSteps(optax.adamw(1e-3, b1=0.8, b2=0.95), every)
+    state = ow.record_moments(inner).init({"w": jnp.ones((4, 4))})
+    history = ow.read_moments(state)
+    assert (history.b1, history.b2) == (0.8, 0.95)
+
+
+@pytest.mark.parametrize("wrap", [jax.jit, lambda f: f])
+def test_a_traced_rate_does_not_hide_the_decays(wrap):
+    def sums(peak):
+        inner = optax.chain(
+            optax.scale_by_adam(b2=0.95), ow.scale_by_learning_rate(peak)
+        )
+        optimizer = ow.record_moments(inner)
+        params = jnp.ones(3)
+        _, state = optimizer.update(params, optimizer.init(params), params)
+        return state.layout
+
+    layouts = wrap(jax.vmap(sums))(jnp.array([1.0, 2.0]))
+    assert b'"b2": 0.95' in np.asarray(layouts[0]).tobytes()

@@ -181,6 +181,10 @@ def test_numbers_may_be_arrays():
     with pytest.raises(ValueError, match=r"got \[1.0, 2.0\] of the old schedule and 3"):
         ow.switch(ow.constant(two), 3.0, begin=5)
     assert ow.switch(ow.constant(two), two, begin=5)(6).tolist() == [1.0, 2.0]
+    three = jnp.array([1.0, 2.0, 3.0])
+    for numbers in (two, three):
+        longer = ow.retime(ow.transition(numbers, 0.0, 4), 4, 8, begin=2)
+        np.testing.assert_allclose(longer(5), numbers * 0.25, rtol=1e-6)
 
 
 @pytest.mark.parametrize("factor", [1.4, 0.4, 3.7])

@@ -15,6 +15,8 @@ from optax_warmup import _check
 from optax_warmup._record.options import OWNER
 from optax_warmup._state.probe import Decay, probe_or_none, require_agreement
 
+# Gradients that an `optax.MultiSteps` inside may accumulate for its b1 and b2 to show.
+_MOST_ACCUMULATED = 32
 _HOW = {
     "b1": "the decay of the first moment, 0.9 in optax.adam",
     "b2": "the decay of the second moment, 0.999 in optax.adam; rmsprop's `decay`",
@@ -58,8 +60,8 @@ class Decays:
         if seen is not None and seen.exact is not None:
             return seen.exact
         why = (
-            "trying the optimizer does not show it (MultiSteps hides it, and so does a "
-            "traced learning rate under a guard)"
+            "trying the optimizer does not show it (a traced learning rate under a "
+            "guard hides it, and so does a long accumulation)"
             if seen is None
             else f"its moments are too coarse to show it (it is about {seen.ratio:.3g})"
         )
@@ -79,7 +81,7 @@ def _shown(
     inner: optax.GradientTransformationExtraArgs, params: Any
 ) -> dict[str, Decay]:
     """b1 and b2 as trying an optimizer shows them, without those that it does not."""
-    decays = probe_or_none(inner, params, OWNER)
+    decays = probe_or_none(inner, params, OWNER, patience=_MOST_ACCUMULATED)
     if decays is None:
         return {}
     found = {"b1": _common(decays.momentum), "b2": _common(decays.second_moment)}

@@ -7,6 +7,8 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 
+from optax_warmup import _check
+
 
 def measured_if(
     due: jax.Array, measure: Callable[..., Any], old: Any, *operands: Any
@@ -20,10 +22,15 @@ def measured_if(
       whether any replica is due and measures all of them then, or none;
     - no derivative flows through a record, and a custom batching rule has none.
     """
+    if not _check.is_traced(due) and not due:
+        # Called outside of jit, where a conditional would be compiled at every call.
+        return old if old is not None else _zeros(jax.eval_shape(measure, *operands))
     old, operands = jax.lax.stop_gradient((old, operands))
+    if not _check.is_traced(due):
+        return measure(*operands)
     measure, shape, operands = _without_closure(measure, operands)
     if old is None:
-        old = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
+        old = _zeros(shape)
 
     @jax.custom_batching.custom_vmap
     def gated(due: jax.Array, old: Any, operands: Any) -> Any:
@@ -53,6 +60,10 @@ def measured_if(
         return rows, jax.tree.map(lambda _: True, rows)
 
     return gated(due, old, operands)
+
+
+def _zeros(shapes: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
 def _without_closure(

@@ -17,6 +17,7 @@ from optax_warmup._record.options import OWNER, Options
 from optax_warmup._state.declared import recorded_scalars
 from optax_warmup._state.find import bare, find
 from optax_warmup._state.moments import Moments, moments_of
+from optax_warmup._state.order import require_order
 from optax_warmup._state.rate import applied_rates
 from optax_warmup._transforms.arguments import require_optimizer
 
@@ -161,6 +162,7 @@ def record_moments(
 
     def init_fn(params: optax.Params) -> RecordMomentsState:
         inner_state = inner.init(params)
+        require_order(OWNER, inner_state)
         layout = layout_of(params, moments_of(inner_state, params, OWNER))
         return _empty(layout, inner_state)
 

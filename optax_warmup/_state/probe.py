@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optax_warmup import _check
 from optax_warmup._state.find import find
 from optax_warmup._state.moments import moment_nodes, moments_of
 from optax_warmup._state.momentum import momentum_of
@@ -51,20 +52,30 @@ class Decays(NamedTuple):
 
 
 def probe(
-    inner: optax.GradientTransformationExtraArgs, params: Any, owner: str
+    inner: optax.GradientTransformationExtraArgs,
+    params: Any,
+    owner: str,
+    patience: int = 1,
 ) -> Decays:
     """Tries an optimizer on a small copy of the parameters, outside of any trace.
 
     Every leaf is tried with one number in its place, as many dimensions as it has (Muon
-    asks for their count), in float32 where its own type has fewer digits.
+    asks for their count), in float32 where its own type has fewer digits. Each gradient
+    is given up to `patience` times, until a moment moves: `optax.MultiSteps` passes it
+    on once it has accumulated enough of them.
     """
     with jax.ensure_compile_time_eval():
         few = jax.tree.map(_one_number, params)
         state, states = inner.init(few), []
+        update = _updater(inner, state, few)
         for gradient in (1, 0):
             gradients = jax.tree.map(lambda p, g=gradient: jnp.full_like(p, g), few)
-            # Some optimizers ask for the loss; what they make of it does not matter.
-            _, state = inner.update(gradients, state, few, value=jnp.float32(1))
+            before = _moments(state, few, owner)
+            for _ in range(patience):
+                state = update(gradients, state, few)
+                moved = zip(before, _moments(state, few, owner), strict=True)
+                if not before or any(bool(jnp.any(x != y)) for x, y in moved):
+                    break
             states.append(state)
         first, second = (momentum_of(state, few, owner) for state in states)
         momentum = [_decay(*pair) for pair in zip(first, second, strict=True)]
@@ -80,8 +91,38 @@ def probe(
     )
 
 
+def _updater(
+    inner: optax.GradientTransformationExtraArgs, state: Any, params: Any
+) -> Callable[[Any, Any, Any], Any]:
+    """The optimizer's update of its state: compiled once, if it can be."""
+
+    def update(gradients: Any, state: Any, params: Any) -> Any:
+        # Some optimizers ask for the loss; what they make of it does not matter.
+        return inner.update(gradients, state, params, value=jnp.float32(1))[1]
+
+    compiled = jax.jit(update)
+    try:
+        found = jax.tree.leaves(compiled(params, state, params))
+    except Exception:  # JAX has several for a number of an outer trace
+        return update
+    # A number of an outer trace, such as a learning rate in a sweep, would make all
+    # results traced; without a program the moments are known.
+    return update if any(map(_check.is_traced, found)) else compiled
+
+
+def _moments(state: optax.OptState, params: Any, owner: str) -> list[jax.Array]:
+    """Every first and second moment in a state."""
+    kept = momentum_of(state, params, owner)
+    if moment_nodes(state):
+        kept = kept + moments_of(state, params, owner).nu
+    return [moment for moment in kept if moment is not None]
+
+
 def probe_or_none(
-    inner: optax.GradientTransformationExtraArgs, params: Any, owner: str
+    inner: optax.GradientTransformationExtraArgs,
+    params: Any,
+    owner: str,
+    patience: int = 1,
 ) -> Decays | None:
     """The same, None where the optimizer cannot be tried.
 
@@ -89,7 +130,7 @@ def probe_or_none(
     none here, hyperparameters that are traced, arguments of `update` that are missing.
     """
     try:
-        return probe(inner, params, owner)
+        return probe(inner, params, owner, patience)
     except Exception:
         return None
 

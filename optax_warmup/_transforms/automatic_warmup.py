@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._state.momentum import momentum_of
+from optax_warmup._state.order import require_order
 from optax_warmup._state.probe import probe
 from optax_warmup._transforms import automatic_rule as rule
 from optax_warmup._transforms.arguments import require_optimizer, require_params
@@ -150,6 +151,7 @@ def automatic_warmup(
 
     def init_fn(params: optax.Params) -> AutomaticWarmupState:
         inner_state = inner.init(params)
+        require_order(_OWNER, inner_state)
         decay = _decays(inner, inner_state, params)
         return AutomaticWarmupState(
             inner_state,

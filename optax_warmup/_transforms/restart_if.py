@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import (
     chosen,
     require_optimizer,
@@ -102,7 +103,9 @@ def restart_if(
         )
 
     def init_fn(params: optax.Params) -> RestartIfState:
-        return RestartIfState(inner.init(params), *zeros(3))
+        inner_state = inner.init(params)
+        require_order(owner, inner_state)
+        return RestartIfState(inner_state, *zeros(3))
 
     def update_fn(
         updates: optax.Updates,

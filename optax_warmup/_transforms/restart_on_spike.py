@@ -9,6 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import (
     chosen,
     require_optimizer,
@@ -100,7 +101,9 @@ def restart_on_spike(
 
     def init_fn(params: optax.Params) -> RestartOnSpikeState:
         statistics = *zeros(2, jnp.float32), *zeros(1)
-        return RestartOnSpikeState(inner.init(params), *zeros(3), *statistics)
+        inner_state = inner.init(params)
+        require_order(owner, inner_state)
+        return RestartOnSpikeState(inner_state, *zeros(3), *statistics)
 
     def update_fn(
         updates: optax.Updates,
