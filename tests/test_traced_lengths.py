@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from selection import parametrize
 
 import optax_warmup as ow
 
@@ -73,7 +74,7 @@ SLOPES = {
 }
 
 
-@pytest.mark.parametrize("name", SLOPES)
+@parametrize("name", SLOPES, quick=3)
 def test_value_and_derivative_by_a_length(name):
     ours, oracle, at = SLOPES[name]
     value, derivative = jax.value_and_grad(ours)(at)
@@ -123,7 +124,7 @@ AT_ONCE = ow.transition(1.0, 0.0, 0)
 get_scheduler = ow.compat.transformers.get_scheduler
 
 
-@pytest.mark.parametrize(
+@parametrize(
     "rest",
     [
         AT_ONCE,
@@ -145,6 +146,7 @@ get_scheduler = ow.compat.transformers.get_scheduler
         ow.rewarm(AT_ONCE, 4, 2),
         ow.warmup(AT_ONCE, 0),
     ],
+    quick=3,
     ids=repr,
 )
 def test_a_warmup_as_long_as_the_run_still_rises(rest):
