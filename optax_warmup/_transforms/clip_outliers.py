@@ -88,8 +88,9 @@ def clip_outliers(
     decays_for = second_moment_decays(_OWNER, inner, b2)
 
     def init_fn(params: optax.Params) -> optax.OptState:
+        inner_state = require_adam(_OWNER, inner.init(params), params)
         decays_for(params)
-        return require_adam(_OWNER, inner.init(params), params)
+        return inner_state
 
     def update_fn(
         updates: optax.Updates,
