@@ -1,7 +1,7 @@
-"""Checks of arguments, made when a value is built.
+"""Checks arguments when a schedule, a shape or a transform is built.
 
-Every message names the function, the argument, the value it got and the way out.
-A traced argument has no value yet, so only its type is checked.
+Every error message names the function and the argument, shows the value that it got and
+says what to do. A traced argument has no value yet, so only its type is checked.
 """
 
 import math
@@ -18,12 +18,12 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def is_traced(x: Any) -> bool:
-    """Whether `x` stands for a number that is known only inside a JAX transform."""
+    """Whether `x` is a tracer: a number whose value is not known yet."""
     return isinstance(x, jax.core.Tracer)
 
 
 def rate(owner: str, name: str, value: ArrayLike) -> Any:
-    """A value that a schedule may take: finite and not negative."""
+    """Checks a value of a schedule: finite and >= 0."""
     return number(
         owner,
         name,
@@ -44,16 +44,16 @@ def number(
     below: float = math.inf,
     hint: str = "",
 ) -> Any:
-    """A finite real number with minimum <= value <= maximum and above < value < below.
+    """Checks for a finite number in [minimum, maximum] and in (above, below).
 
-    Returns a Python float where the number is known and has no axes.
+    Returns a Python float if the number is a known scalar.
     """
     if type(value) in (int, float) and (
         minimum <= value <= maximum
         and above < value < below
         and -_LARGEST <= value <= _LARGEST
     ):
-        return float(value) + 0.0  # the usual case, quickly; -0.0 is 0.0
+        return float(value) + 0.0  # fast path; -0.0 becomes 0.0
     array = _real_array(owner, name, value, "a number")
     if array is None:
         return value
@@ -62,19 +62,19 @@ def number(
     bad |= (array < minimum) | (array > maximum) | (array <= above) | (array >= below)
     if np.any(bad):
         raise ValueError(_message(owner, name, f"a finite number{wanted}", value, hint))
-    return float(array) + 0.0 if array.ndim == 0 else _own(value)  # -0.0 is 0.0
+    return float(array) + 0.0 if array.ndim == 0 else _own(value)  # -0.0 becomes 0.0
 
 
 def length(
     owner: str, name: str, value: ArrayLike, *, minimum: int = 0, hint: str = ""
 ) -> Any:
-    """A count of optimizer updates: an integer from `minimum` to 2**31 - 1.
+    """Checks for a number of updates: a whole number from `minimum` to 2**31 - 1.
 
-    Returns a Python int where the number is known and has no axes. A float that holds
-    a whole number, such as 1e5, is one.
+    A float with a whole value, such as 1e5, is accepted. Returns a Python int if the
+    number is a known scalar.
     """
     if type(value) is int and minimum <= value <= MAX_STEP:
-        return value  # the usual case, quickly
+        return value  # fast path
     wanted = f"a whole number of steps >= {minimum} and <= 2**31 - 1"
     array = _real_array(owner, name, value, wanted)
     if array is None:
@@ -90,7 +90,7 @@ def length(
 
 
 def _real_array(owner: str, name: str, value: Any, wanted: str) -> np.ndarray | None:
-    """`value` as a NumPy array, or None where it is traced."""
+    """Converts `value` to a NumPy array, or to None if it is traced."""
     if is_traced(value):
         dtype = value.dtype
     elif isinstance(value, int | float | np.ndarray | np.generic | jax.Array):
@@ -104,12 +104,12 @@ def _real_array(owner: str, name: str, value: Any, wanted: str) -> np.ndarray | 
         return None
     if isinstance(value, int) and abs(value) > 2**1000:
         return np.asarray(math.inf)  # float(value) would raise
-    # Narrower types would round the bounds that it is compared with.
+    # A narrower type would round the bounds in the comparison.
     return np.asarray(value).astype(np.float64)
 
 
 def _own(array: ArrayLike) -> ArrayLike:
-    """What a value may keep: a NumPy array of the caller's can change behind it."""
+    """Copies a NumPy array, which the caller could change later."""
     if not isinstance(array, np.ndarray):
         return array
     array = array.copy()
@@ -118,9 +118,9 @@ def _own(array: ArrayLike) -> ArrayLike:
 
 
 def is_real(dtype: Any) -> bool:
-    """Whether the type is one of integers or of floating-point numbers."""
+    """Whether the dtype is an integer or a floating-point type."""
     if np.dtype(dtype).kind == "m":
-        return False  # NumPy counts a span of time as an integer
+        return False  # to NumPy, timedelta64 is an integer type
     kinds = (jax.numpy.integer, jax.numpy.floating)
     return any(jax.numpy.issubdtype(dtype, kind) for kind in kinds)
 
@@ -146,13 +146,13 @@ def _message(owner: str, name: str, wanted: str, value: Any, hint: str) -> str:
 def difference(
     owner: str, long_name: str, long: Any, short_name: str, short: Any
 ) -> Any:
-    """long - short, two lengths of which the second must fit into the first."""
+    """Returns long - short; raises if `short` does not fit into `long`."""
     if is_traced(long) or is_traced(short):
         return jax.numpy.maximum(long - short, 0)
     if np.any(np.asarray(short) > np.asarray(long)):
         raise ValueError(
             f"{owner}: {short_name} must be <= {long_name}, got {short_name}={short!r} "
-            f"and {long_name}={long!r}; shorten the one or lengthen the other."
+            f"and {long_name}={long!r}; decrease the first or increase the second."
         )
     return long - short
 
@@ -160,7 +160,7 @@ def difference(
 def ordered(
     owner: str, low_name: str, low: ArrayLike, high_name: str, high: ArrayLike
 ) -> None:
-    """Refuses a lower bound above the upper one."""
+    """Raises if the lower bound is above the upper one."""
     if is_traced(low) or is_traced(high):
         return
     if np.any(np.asarray(low) > np.asarray(high)):
@@ -171,8 +171,8 @@ def ordered(
 
 
 def traced_once(function: Callable[[Any], Any], dtype: Any) -> Any:
-    """What a function of the user's gives for one number: its shape and its type."""
+    """Traces a user's function once; returns the shape and dtype of its output."""
     if isinstance(function, np.ufunc):
-        # JAX 0.10 crashes where a NumPy ufunc itself is traced.
+        # JAX 0.10 crashes if a NumPy ufunc itself is traced.
         return jax.eval_shape(lambda x: function(x), jax.ShapeDtypeStruct((), dtype))
     return jax.eval_shape(function, jax.ShapeDtypeStruct((), dtype))

@@ -1,8 +1,8 @@
-"""Values as plain data: to and from JSON, and a fingerprint.
+"""Converts schedules and shapes to JSON and back, and fingerprints them.
 
-A checkpoint or a run's metadata can so say which schedule it belongs to. Reading a
-configuration runs nothing but the constructors of this library's own values: no import,
-no eval.
+So a checkpoint or a run's metadata can record its schedule. Reading a configuration
+only calls constructors, of this library's classes and of those that the caller passes:
+it imports nothing and evaluates no code.
 """
 
 import hashlib
@@ -23,22 +23,25 @@ Functions = Mapping[str, Callable[..., Any]]
 
 
 def to_config(schedule: Value, functions: Functions | None = None) -> dict[str, Any]:
-    """A schedule or a shape as a dict that goes into JSON.
+    """Converts a schedule or a shape to a dict that can be saved as JSON.
 
-    Each value becomes {"type": its public name, argument: ..., ...}, with every
-    argument, and an array {"type": "array", "values": [...]}.
+    A schedule or a shape becomes {"type": its public name, argument: value, ...} with
+    all its arguments; an array becomes {"type": "array", "values": [...]}.
 
     Args:
-        schedule: a `Schedule` or a shape; none of its numbers may be traced.
-        functions: names for the callables of your own that it holds. One that is not
-            here must be defined at the top of a module, and has its own name.
+        schedule: a `Schedule` or a shape without traced numbers.
+        functions: names for your own callables inside the schedule. A callable that is
+            not listed must be defined at the top level of a module; it is saved under
+            its own name.
 
     Returns:
         A dict of dicts, lists, strings and numbers.
 
     Raises:
-        TypeError: a number is traced, or what is given is not a value of this library.
-        ValueError: a callable has no name that is its own, as a lambda or a closure.
+        TypeError: a number is traced, or `schedule` is neither a schedule nor a shape
+            of this library.
+        ValueError: an unlisted callable has no name of its own, such as a lambda or a
+            closure.
 
     Example:
         >>> import optax_warmup as ow
@@ -60,19 +63,19 @@ def to_config(schedule: Value, functions: Functions | None = None) -> dict[str, 
 
 
 def from_config(config: Mapping[str, Any], functions: Functions | None = None) -> Any:
-    """The schedule or shape that a dict of `to_config` describes.
+    """Builds a schedule or a shape from a dict of `to_config`.
 
     Args:
-        config: such a dict, also after a round trip through JSON.
-        functions: the callables and the schedule or shape classes of your own that it
-            holds, by their names.
+        config: a dict that `to_config` returned, possibly saved as JSON in between.
+        functions: your own callables and schedule or shape classes that the config
+            uses, by name.
 
     Returns:
         A `Schedule` or a shape, equal to the one that was saved.
 
     Raises:
         TypeError: an argument is missing, unknown or of the wrong type.
-        ValueError: a type or a function is unknown, or an argument is refused.
+        ValueError: a type or a function is unknown, or an argument is out of range.
 
     Example:
         >>> import optax_warmup as ow
@@ -87,15 +90,16 @@ def from_config(config: Mapping[str, Any], functions: Functions | None = None) -
 
 
 def fingerprint(schedule: Value, functions: Functions | None = None) -> str:
-    """A short name for what a schedule is: equal schedules, and only they, share it.
+    """Hashes a schedule or a shape: equal ones have the same fingerprint.
 
-    The SHA-256 of its configuration, with keys sorted and every number as a float32 has
-    it. It is the same in every process, on every machine and for every Python, and
-    after a jitted function has returned the schedule.
+    It is the SHA-256 of the configuration, with sorted keys and floats rounded to
+    float32; schedules that differ beyond that rounding have different fingerprints. It
+    is the same in every process, on every machine and in every Python version, also
+    for a schedule that a jitted function has returned.
 
     Args:
         schedule: as for `to_config`.
-        functions: as for `to_config`; a callable counts by its name alone.
+        functions: as for `to_config`; only a callable's name is hashed, not its code.
 
     Returns:
         64 hexadecimal digits.
@@ -117,26 +121,34 @@ def fingerprint(schedule: Value, functions: Functions | None = None) -> str:
 
 def _plain(x: Any, names: dict[int, str]) -> Any:
     if _check.is_traced(x):
-        raise TypeError("to_config: a traced number has no value to save.")
+        raise TypeError(
+            "to_config: schedule holds a traced number, which has no value to save; "
+            "call to_config outside of jit and vmap."
+        )
     if isinstance(x, Static):
         return {"type": "function", "name": names.get(id(x.function)) or _own_name(x)}
     if isinstance(x, Value):
         holder = _held_function(x)
         if holder is not None:
             return _plain(holder, names)
+        if not _is_own(type(x)) and public_name(type(x)) in _own_names():
+            raise ValueError(
+                f"to_config: a class of yours is called {type(x).__name__}, as one of "
+                "this library's is; rename it, or from_config would build that one."
+            )
         fields = {name: _plain(getattr(x, name), names) for name in kinds_of(type(x))}
         return {"type": public_name(type(x)), **fields}
     if isinstance(x, tuple | list):
         return [_plain(item, names) for item in x]
     if isinstance(x, np.ndarray | np.generic | jax.Array):
         values = np.asarray(x).tolist()
-        # A jitted function returns numbers as arrays without axes.
+        # A jitted function returns numbers as zero-dimensional arrays.
         return _plain(values, names) if np.ndim(x) == 0 else _array(values)
     if isinstance(x, float) and not math.isfinite(x):
         return {"type": "float", "value": repr(x)}  # JSON has no infinity
     if x is None or isinstance(x, int | float | str):
         return x
-    raise TypeError(f"to_config: {x!r} is neither a number nor a value.")
+    raise TypeError(f"to_config: cannot save {x!r}: it is not a number or a value.")
 
 
 def _array(values: list[Any]) -> dict[str, Any]:
@@ -156,9 +168,9 @@ def _build(x: Any, functions: Functions) -> Any:
         return float(_only(kind, fields, "value"))
     if kind == "function":
         name = _only(kind, fields, "name")
-        return _look_up(name, functions, kind, "pass functions={its name: it}")
+        return _look_up(name, functions, kind, "pass it as functions={its name: it}")
     known = {public_name(cls): cls for cls in _classes(Value)}
-    # A class of the user's is built only where it is handed in.
+    # A user's own class is built only if the caller passes it.
     known |= {
         name: given
         for name, given in functions.items()
@@ -182,7 +194,7 @@ def _build(x: Any, functions: Functions) -> Any:
 def _only(kind: str, fields: dict[str, Any], name: str) -> Any:
     if set(fields) != {name}:
         raise TypeError(
-            f"from_config: {kind} must have {name!r} and nothing else, got {fields!r}."
+            f"from_config: {kind} must have {name!r} and no other key, got {fields!r}."
         )
     return fields[name]
 
@@ -194,16 +206,28 @@ def _look_up(name: Any, table: Mapping[str, Any], kind: str, way_out: str) -> An
 
 
 def _classes(cls: type[Value]) -> Iterator[type[Value]]:
-    """The library's own values; a subclass elsewhere is not looked at."""
+    """Yields the library's own value classes; ignores subclasses from elsewhere."""
     for child in cls.__subclasses__():
         yield from _classes(child)
-        own = child.__module__.split(".")[0] == __name__.split(".")[0]
-        if own and not inspect.isabstract(child) and child.__name__ != "_function":
+        if (
+            _is_own(child)
+            and not inspect.isabstract(child)
+            and child.__name__ != "_function"
+        ):
             yield child
 
 
+def _is_own(cls: type[Value]) -> bool:
+    """Whether the class is the library's, not a user's."""
+    return cls.__module__.split(".")[0] == __name__.split(".")[0]
+
+
+def _own_names() -> set[str]:
+    return {public_name(cls) for cls in _classes(Value)}
+
+
 def _held_function(x: Value) -> Static | None:
-    """The callable of the user's, where the value does nothing but hold one."""
+    """The user's callable, if the value only wraps one."""
     held = getattr(x, "function", None)
     return held if type(x).__name__ == "_function" else None
 
@@ -212,8 +236,8 @@ def _own_name(held: Static) -> str:
     name = repr(held)
     if not name.isidentifier():
         raise ValueError(
-            f"to_config: {held.function!r} has no name of its own to be saved by; pass "
-            "functions={'a_name': it}, and the same to from_config."
+            f"to_config: {held.function!r} has no name of its own to be saved under; "
+            "pass functions={'a_name': it}, here and to from_config."
         )
     return name
 
@@ -225,5 +249,5 @@ def _floats(x: Any) -> Any:
         return [_floats(item) for item in x]
     if isinstance(x, bool) or not isinstance(x, int | float):
         return x
-    # What equal schedules share: float32, the narrowest in which numbers compare.
+    # Equal schedules must hash alike, and their numbers may be equal in float32 only.
     return float(np.float32(x)) if isinstance(x, float) else float(x)

@@ -1,4 +1,4 @@
-"""Files: paths as users give them, and writing that is complete or absent."""
+"""Checks paths, and writes files completely or not at all."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from typing import IO
 
 
 def as_path(owner: str, path: object, suffixes: tuple[str, ...] = ()) -> Path:
-    """Returns a path; its suffix must be one of some, where there are any."""
+    """Converts a string to a path, and checks its suffix if there are `suffixes`."""
     if not isinstance(path, str | Path):
         raise TypeError(
             f"{owner}: path must be a string or a pathlib.Path, got "
@@ -24,11 +24,11 @@ def as_path(owner: str, path: object, suffixes: tuple[str, ...] = ()) -> Path:
 
 @contextlib.contextmanager
 def write_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a binary file that gets its name only once all of it is on the disk.
+    """Opens a binary file that gets its name only once it is complete on disk.
 
-    It is written beside its place as `<name>.partial`, flushed to the disk and renamed.
-    Then the folder is flushed too: without that, a power cut can undo the rename. If
-    writing fails, the partial file is removed and an older file stays as it was.
+    The data is written to `<name>.partial`, which is flushed to disk and then renamed.
+    The folder is flushed too: otherwise a power cut could undo the rename. If writing
+    fails, the partial file is removed and an existing file stays as it was.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:

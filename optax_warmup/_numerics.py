@@ -1,4 +1,4 @@
-"""Arithmetic for ramps of up to 2**31 steps, on any mesh, and bit-exact on request."""
+"""Arithmetic for ramps of up to 2**31 steps: on any mesh, and bit-exact on request."""
 
 import contextlib
 import math
@@ -10,21 +10,23 @@ from jax.typing import ArrayLike
 
 _BORDER = 0.5
 _TERMS = [1 / math.factorial(n) for n in range(9, 1, -1)]
-# What is traced with it and without are different programs, also for jax.jit's caches.
+# A user context is part of jax.jit's cache key, so programs that were traced inside and
+# outside of it are never confused.
 _exact = jax.make_user_context(default_value=False)
 
 
 def bit_exact() -> contextlib.AbstractContextManager[Any]:
-    """Makes schedules give the same bits in every program, at a price.
+    """Makes schedules bit-exact: the same value in every program, at some cost.
 
     By default a schedule's value may differ in its last bit between an eager call, a
-    jitted function and a scan, since a compiler may fuse a product and a sum, or
-    multiply by 1 / x instead of dividing by x. Inside this context it may not: programs
-    that are traced in it take more operations, and keep a barrier that hinders XLA, for
-    instance in turning the condition of a guard into a selection.
+    jitted function and a scan: a compiler may fuse a product and a sum, or multiply by
+    1 / x instead of dividing by x. Inside this context it cannot. Programs that are
+    traced in it take more operations. They also contain an optimization barrier, which
+    for instance may keep XLA from turning a conditional into a select.
 
     Returns:
-        A context manager. Use it around what traces: the first call of a jitted step.
+        A context manager. It must be active while a function is traced: put it around
+        the first call of a jitted step.
 
     Example:
         >>> import jax, optax_warmup as ow
@@ -38,15 +40,15 @@ def bit_exact() -> contextlib.AbstractContextManager[Any]:
 
 
 def is_bit_exact() -> bool:
-    """Whether what is traced now must give the same bits in every program."""
+    """Whether the `bit_exact` context is active."""
     return bool(_exact.value)
 
 
 def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> jax.Array:
-    """`jnp.where` that takes arrays of different shardings on an explicit mesh.
+    """`jnp.where` for arrays of different shardings on an explicit mesh.
 
-    Other operations combine a replicated operand with a sharded one, but a selection
-    refuses them.
+    Other operations combine a replicated operand with a sharded one, but
+    `jnp.where` raises.
     """
     parts = [jnp.asarray(part) for part in (condition, x, y)]
     shape = jnp.broadcast_shapes(*(part.shape for part in parts))
@@ -61,7 +63,7 @@ def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> jax.Array:
 
 
 def _explicit_sharding(parts: list[jax.Array], shape: tuple[int, ...]) -> Any:
-    """The sharding of the whole-sized parts over explicit axes; None without one."""
+    """The sharding over explicit axes of a part with the full shape, or None."""
     for part in parts:
         sharding = jax.typeof(part).sharding
         if part.shape == shape and any(name is not None for name in sharding.spec):
@@ -70,14 +72,14 @@ def _explicit_sharding(parts: list[jax.Array], shape: tuple[int, ...]) -> Any:
 
 
 def expm1(x: jax.Array) -> jax.Array:
-    """exp(x) - 1 that never decreases where x grows.
+    """exp(x) - 1, monotone in x.
 
-    XLA's own errs by a few of the last bits below 1/2, so that a ramp slower than one
-    of them a step would go back and forth. Added to x, the rest of the series has
-    errors too small for that; so has exp(x) - 1 further out.
+    For |x| < 1/2, XLA's `expm1` is wrong by a few units in the last place, so that a
+    ramp that moves by less than that per step would go back and forth. There, x plus
+    the rest of the Taylor series is accurate enough. Elsewhere exp(x) - 1 is.
     """
     if x.dtype != jnp.float32:
-        return jnp.expm1(x)  # no ramp is as slow as the last bits of float64
+        return jnp.expm1(x)  # no ramp is slow enough to show it in float64
     near = jnp.abs(x) < _BORDER
     inside, outside = where(near, x, 0), where(near, _BORDER, x)
     rest = jnp.zeros_like(x)
@@ -92,30 +94,30 @@ def expm1(x: jax.Array) -> jax.Array:
 
 
 def quotient(x: jax.Array, y: jax.Array) -> jax.Array:
-    """x / y; bit-exact where that is asked for."""
+    """x / y; bit-exact inside the `bit_exact` context."""
     return exact_quotient(x, y) if is_bit_exact() else x / y
 
 
 def exact_quotient(x: jax.Array, y: jax.Array) -> jax.Array:
     """x / y, the same to the last bit in every program.
 
-    Where one y divides many x, a compiler multiplies by 1 / y, which rounds twice. The
-    `where` makes it one y for each x.
+    If one y divides many x, a compiler multiplies by 1 / y, which rounds twice. The
+    `where` prevents that, since it gives each x its own y.
     """
     return x / where(x > -jnp.inf, y, 1)
 
 
 def plus_product(x: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-    """x + a * b; bit-exact where that is asked for."""
+    """x + a * b; bit-exact inside the `bit_exact` context."""
     return exact_plus_product(x, a, b) if is_bit_exact() else x + a * b
 
 
 def exact_plus_product(x: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     """x + a * b, the same to the last bit in every program.
 
-    A compiler may fuse a product and a sum and round once, and does so in one program
-    and not in the next: eager, jitted and scanned values would differ. The products
-    below are of halves of the digits, so they are exact and fused or not are the same.
+    A compiler fuses a product and a sum, and so rounds once, in some programs but not
+    in others: eager, jitted and scanned values would differ. Here each factor is split
+    into two halves of its digits. Their products are exact, so fusing changes nothing.
     """
     (a_head, a_tail), (b_head, b_tail) = _halves(a), _halves(b)
     product = a_tail * b_head + a_tail * b_tail
@@ -124,7 +126,10 @@ def exact_plus_product(x: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _halves(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The first half of the digits and the rest, which carries the derivative."""
+    """Splits x into the first half of its digits and the rest.
+
+    The rest carries the derivative.
+    """
     info = jnp.finfo(x.dtype)
     bits = jax.lax.bitcast_convert_type(x, f"int{info.bits}")
     bits = bits & jnp.asarray(-1 << (info.nmant + 1) // 2, bits.dtype)

@@ -37,7 +37,7 @@ def codes(training):
     }
 
 
-@parametrize("kind", trainings.HEALTHY, quick=3)
+@parametrize("kind", trainings.HEALTHY, quick=5)
 def test_healthy_runs_get_notes_at_most(kind):
     history, losses = trainings.healthy(kind)
     for given in (losses, None):

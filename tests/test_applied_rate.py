@@ -507,3 +507,35 @@ def test_independent_weight_decay_has_its_own_rate():
     decay = 0.1 * ow.learning_rate(state, factors=False)
     wanted = -rate - decay * np.asarray(PARAMS["w"], np.float64)
     np.testing.assert_allclose(updates["w"], wanted, rtol=1e-5)
+
+
+def test_a_mask_of_weight_decay_inside_a_group_is_no_group():
+    schedule = ow.warmup_cosine(1e-2, 10, 100, offset=1)
+    params = {"w": jnp.ones((8, 8)), "b": jnp.zeros(8)}
+
+    def matrices(tree):
+        return jax.tree.map(lambda x: x.ndim > 1, tree)
+
+    labels = {"w": "body", "b": "head"}
+    groups = {"body": optax.adamw(schedule, mask=matrices), "head": optax.adamw(0.5)}
+    state = optax.partition(groups, labels).init(params)
+    found = ow.learning_rates(state, schedule={"body": schedule, "head": 0.5})
+    assert found == pytest.approx({"body": 1e-3, "head": 0.5})
+
+    def own(rate, mask=None):
+        decay = optax.add_decayed_weights(0.1, mask=mask)
+        return optax.chain(
+            optax.scale_by_adam(), decay, ow.scale_by_learning_rate(rate)
+        )
+
+    groups = {"body": own(schedule, matrices), "head": own(0.1, matrices)}
+    state = optax.partition(groups, labels).init(params)
+    assert ow.learning_rates(state) == pytest.approx({"body": 1e-3, "head": 0.1})
+
+
+def test_labels_of_a_partition_may_be_numbers():
+    params = {"w": jnp.ones(8), "b": jnp.zeros(8)}
+    groups = {0: optax.adam(ow.constant(0.1)), 1: optax.adam(ow.constant(0.2))}
+    state = optax.partition(groups, {"w": 0, "b": 1}).init(params)
+    found = ow.learning_rates(state, schedule={0: 0.1, 1: 0.2})
+    assert found == pytest.approx({"0": 0.1, "1": 0.2})

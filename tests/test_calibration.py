@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 from compiled import quickly
+from selection import parametrize
 
 import optax_warmup as ow
 from optax_warmup._state.moments import moments_of
@@ -30,7 +30,7 @@ def trained(b1, b2, seed=0):
     return train(jax.random.key(seed)), params
 
 
-@pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.9, 0.95), (0.5, 0.99)])
+@parametrize(("b1", "b2"), [(0.9, 0.999), (0.9, 0.95), (0.5, 0.99)], quick=3)
 def test_noise_has_the_statistics_of_noise(b1, b2):
     state, params = trained(b1, b2)
     history = ow.read_moments(state)

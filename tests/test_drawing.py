@@ -185,9 +185,10 @@ def test_references_marks_and_dots_of_charts(two):
 
 
 def test_charts_of_what_was_not_recorded_are_left_out():
-    few, _ = trainings.healthy("moments alone")
+    few, _ = trainings.rate_outside()  # nothing that asks for a rate
     keys = [chart.key for chart in charts({"": few}, {})]
-    assert keys == ["learning_rate", "effective_sample_size", "update_rms"]
+    assert "effective_sample_size" in keys and "update_rms" in keys
+    assert not {"learning_rate", "sharpness", "coherence", "loss"} & set(keys)
     zero, _ = trainings.no_rate_at_all()
     assert not chart_of("learning_rate", {"": zero}).log
 

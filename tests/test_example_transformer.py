@@ -349,6 +349,7 @@ def heldout(result):
     return result.evaluations["heldout_loss"]
 
 
+@pytest.mark.slow
 def test_demo_compares_two_runs_and_draws_them(text, tmp_path, capsys):
     home = tmp_path / "demo"
     assert demo.main([*OPTIONS, "--data", text, "--run-dir", str(home)]) == 0

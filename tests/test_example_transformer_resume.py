@@ -97,12 +97,14 @@ def test_resume_is_exact_bit_for_bit(step, whole, text, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
+@pytest.mark.slow
 def test_other_hands_make_the_same_batches(whole, text, tmp_path):
     pytest.importorskip("grain")
     interrupted(tmp_path / "run", 5, data=text, loader="threads")
     assert_same_training(resumed(tmp_path / "run", data=text, loader="grain"), whole)
 
 
+@pytest.mark.slow
 def test_kill_9_during_a_save(programs, whole, text, tmp_path):
     command = [ROOT / "tests/programs/train_killed.py", "8", *OPTIONS]
     command += ["--checkpoint-every", "2", "--data", text]

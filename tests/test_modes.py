@@ -69,7 +69,7 @@ def test_they_agree_to_the_last_bit_where_that_is_asked_for(name):
 
 
 @pytest.mark.parametrize("exact", [False, True])
-@few_cases
+@parametrize("name", ["warmup_cosine", "piecewise", "cycle"], quick=3)
 def test_vmap_is_a_loop_and_so_are_closures_of_one_step(name, exact):
     agree = same if exact else as_good_as_same
     schedule, steps = build(name), jnp.array(STEPS)

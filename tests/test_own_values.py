@@ -190,6 +190,17 @@ def test_a_class_of_schedules_is_no_kind():
         held(sawtooth(1.0, 4))
 
 
+def test_a_class_named_like_one_of_the_librarys_is_not_saved_as_that():
+    class constant(ow.Schedule):
+        value: values.Rate
+
+        def value_at(self, clock):
+            return jnp.full(jnp.shape(clock), 7.0)
+
+    with pytest.raises(ValueError, match="a class of yours is called constant"):
+        ow.to_config(ow.multiply(constant(0.5), 2.0))
+
+
 def test_a_field_must_say_what_it_holds():
     class vague(ow.Schedule):
         peak: float

@@ -10,6 +10,7 @@ import pytest
 from compiled import quickly
 from flax import nnx
 from flax.training.train_state import TrainState
+from selection import parametrize
 
 import optax_warmup as ow
 from optax_warmup import _sample as sample
@@ -184,7 +185,7 @@ def test_updates_and_the_inner_state_are_those_of_the_wrapped_optimizer():
         chex.assert_trees_all_equal(state.inner_state, plain_state)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@parametrize("dtype", [jnp.float32, jnp.bfloat16], quick=2)
 def test_large_parameters_train_bit_for_bit_as_without_a_record(dtype):
     """Large arrays are made to wait for the measurement; their numbers stay."""
     params = {"w": jnp.linspace(-1, 1, 160 * 128, dtype=dtype).reshape(160, 128)}
@@ -364,7 +365,7 @@ def nestings():
     yield "MultiSteps inside", recorder(optax.MultiSteps(adamw, 1))
 
 
-@pytest.mark.parametrize(("name", "optimizer"), list(nestings()))
+@parametrize(("name", "optimizer"), list(nestings()), quick=3)
 def test_moments_are_found_in_any_nesting(name, optimizer):
     grads = gradients(3)
     history = ow.read_moments(run(optimizer, grads))
@@ -769,7 +770,7 @@ def test_decays_that_contradict_the_optimizer_are_refused(name, value):
         late.init(as_arrays(PARAMS))
 
 
-@pytest.mark.parametrize("b2", [0.95, 0.999, 1 - 1 / 3000])
+@parametrize("b2", [0.95, 0.999, 1 - 1 / 3000], quick=3)
 def test_decays_are_found_where_the_optimizer_shows_them(b2):
     inner = optax.adam(0.1, 0.8, b2)
     both = optax.partition({"a": inner}, {"w": "a", "b": "a"})

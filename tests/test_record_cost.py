@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from selection import parametrize
 
 import optax_warmup as ow
 
@@ -54,8 +55,8 @@ def record_bytes(optimizer, params=PARAMS):
     return sum(x.size * x.dtype.itemsize for x in own)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("inner", [optax.adamw(1e-3), optax.nadam(1e-3)])
+@parametrize("dtype", [jnp.float32, jnp.bfloat16], quick=2)
+@parametrize("inner", [optax.adamw(1e-3), optax.nadam(1e-3)], quick=2)
 def test_nothing_as_large_as_a_parameter_is_kept_or_copied(inner, dtype):
     params = as_type(dtype)
     size = sum(x.nbytes for x in params.values())

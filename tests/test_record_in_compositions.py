@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 from compiled import quickly
+from selection import parametrize
 
 import optax_warmup as ow
 
@@ -214,7 +215,7 @@ LEAVES = {
 }
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@parametrize("name", LEAVES, quick=4)
 def test_what_adam_takes_the_record_takes(name):
     params = LEAVES[name]
     plain = optax.adam(0.1)
@@ -286,6 +287,7 @@ def test_parameters_are_merged_where_a_row_for_each_would_not_fit():
     assert len(ow.read_moments(each.init(params)).groups) == 102
 
 
+@pytest.mark.slow
 def test_the_largest_leaves_stand_for_a_group_of_very_many():
     """Of 400 leaves some are sampled, and sums are those of all."""
     params = {f"w{i:03d}": jnp.ones(8 if i % 4 else 64) for i in range(400)}

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAMS = Path(__file__).parent / "programs"
 
 
@@ -29,6 +31,7 @@ def finish(process):
     return output
 
 
+@pytest.mark.slow
 def test_four_devices_record_what_one_does_with_three_collectives_at_most():
     assert finish(start("record_sharded.py", devices=4)).endswith("ok\n")
 

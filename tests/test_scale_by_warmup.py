@@ -144,3 +144,12 @@ def test_bad_factors_are_refused():
             (ValueError, TypeError), match="scale_by_warmup: factor must be"
         ):
             ow.scale_by_warmup(bad)
+
+
+def test_a_learning_rate_is_no_factor():
+    with pytest.raises(ValueError, match=r"factor must have .* which is 5 at step 16"):
+        ow.scale_by_warmup(ow.warmup(5.0, 10))
+    with pytest.raises(ValueError, match=r"belongs into scale_by_learning_rate"):
+        ow.scale_by_warmup(lambda step: 1.0 + step)
+    traced = jax.jit(lambda top: ow.scale_by_warmup(ow.warmup(top, 4)).init(0.0).factor)
+    assert traced(5.0) == 0.0

@@ -9,7 +9,7 @@ import oracle
 import pytest
 from cases import CASES, MAX_STEP, draw, example, steps
 from hypothesis import given, settings, strategies as st
-from selection import few_of_the_cases
+from selection import few_of_the_cases, parametrize
 
 import optax_warmup as ow
 
@@ -97,7 +97,7 @@ def test_before_the_start_and_past_the_last_step(name):
         assert schedule(past) == end
 
 
-few_cases = pytest.mark.parametrize("name", ["warmup_cosine", "delay"])
+few_cases = parametrize("name", ["warmup_cosine", "delay"], quick=2)
 INTEGERS = [np.int8, np.int16, np.int32, np.uint8, np.uint16, np.uint32]
 INTEGERS += [jnp.int4, jnp.uint4]
 WIDE = [np.int64, np.uint64, np.float64]  # JAX has them in 64-bit mode alone

@@ -164,7 +164,7 @@ def after_an_outlier(b2, guarded, warmup_steps=50, steps=1300):
     return np.abs(train(sizes))[:, 21:] / rate
 
 
-@pytest.mark.parametrize(("b2", "bound"), [(0.95, 89), (0.99, 287), (0.999, 981)])
+@parametrize(("b2", "bound"), [(0.95, 89), (0.99, 287), (0.999, 981)], quick=3)
 def test_no_finite_gradient_freezes_a_coordinate(b2, bound):
     """The docstring's bound: by then, half of the usual update after 1e3 to 3e38."""
     assert bound == round(math.log(1 + 5000 * (1 - b2) / 3) / (1 - b2))

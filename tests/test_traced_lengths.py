@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from selection import parametrize
 
 import optax_warmup as ow
 
@@ -73,7 +74,7 @@ SLOPES = {
 }
 
 
-@pytest.mark.parametrize("name", SLOPES)
+@parametrize("name", SLOPES, quick=3)
 def test_value_and_derivative_by_a_length(name):
     ours, oracle, at = SLOPES[name]
     value, derivative = jax.value_and_grad(ours)(at)
@@ -123,7 +124,7 @@ AT_ONCE = ow.transition(1.0, 0.0, 0)
 get_scheduler = ow.compat.transformers.get_scheduler
 
 
-@pytest.mark.parametrize(
+@parametrize(
     "rest",
     [
         AT_ONCE,
@@ -145,6 +146,7 @@ get_scheduler = ow.compat.transformers.get_scheduler
         ow.rewarm(AT_ONCE, 4, 2),
         ow.warmup(AT_ONCE, 0),
     ],
+    quick=3,
     ids=repr,
 )
 def test_a_warmup_as_long_as_the_run_still_rises(rest):
@@ -179,6 +181,10 @@ def test_numbers_may_be_arrays():
     with pytest.raises(ValueError, match=r"got \[1.0, 2.0\] of the old schedule and 3"):
         ow.switch(ow.constant(two), 3.0, begin=5)
     assert ow.switch(ow.constant(two), two, begin=5)(6).tolist() == [1.0, 2.0]
+    three = jnp.array([1.0, 2.0, 3.0])
+    for numbers in (two, three):
+        longer = ow.retime(ow.transition(numbers, 0.0, 4), 4, 8, begin=2)
+        np.testing.assert_allclose(longer(5), numbers * 0.25, rtol=1e-6)
 
 
 @pytest.mark.parametrize("factor", [1.4, 0.4, 3.7])

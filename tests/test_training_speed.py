@@ -99,6 +99,7 @@ def test_flax_trains_the_same_model_to_the_same_loss():
     assert before == pytest.approx(np.log(TINY.vocab_size), abs=0.1) and after < before
 
 
+@pytest.mark.slow
 def test_the_comparison_trains_both_and_says_why_torch_is_left_out():
     table = training_speed.compare(TINY, rounds=2)
     assert re.search(r"\| this example \| [\d,]+ \| [\d,]+ \| - \| 1.000 \|", table)

@@ -57,7 +57,6 @@ TRANSFORMS = {
         )
     ),
 }
-each = pytest.mark.parametrize("name", TRANSFORMS)
 composed = parametrize(
     "name", ["restart_if", "automatic", "everything"], quick=["everything"]
 )
@@ -86,7 +85,7 @@ def scanned(optimizer, params, grads, values):
     return jax.lax.scan(step, (params, optimizer.init(params)), (grads, values))
 
 
-@parametrize("name", TRANSFORMS, quick=3)
+@parametrize("name", TRANSFORMS, quick=5)
 def test_steps_donated_one_by_one_equal_the_scan(name):
     """One structure from init on, one trace, and no buffer in it twice."""
     optimizer, (grads, values) = TRANSFORMS[name](), gradients()

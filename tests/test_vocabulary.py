@@ -380,7 +380,7 @@ TRACED = {
 }
 
 
-@parametrize("name", TRACED, quick=4)
+@parametrize("name", TRACED, quick=9)
 def test_numbers_may_be_traced(name):
     build, steps = TRACED[name], np.arange(40)
     sweep = quickly(jax.vmap(lambda n, v: build(n, v)(steps)))

@@ -177,6 +177,7 @@ def test_the_plan_selects_before_it_scores(tmp_path):
     np.testing.assert_allclose(it.factors(replay), [0.1, 0.2, 0.2, 0.4, 0.4], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_five_steps_of_two_arms_resume_without_repetition(tmp_path):
     store = Store(tmp_path / "runs.jsonl")
     chosen = ("linear", "automatic")

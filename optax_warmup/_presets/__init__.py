@@ -1,1 +1,1 @@
-"""Presets: the schedules people search for, each a few lines of the vocabulary."""
+"""Presets: well-known schedules, each built from a few basic ones."""

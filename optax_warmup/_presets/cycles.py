@@ -1,4 +1,4 @@
-"""Schedules that rise and fall more than once: restarts, one-cycle, triangles."""
+"""Cyclical presets: cosine restarts, one-cycle and triangular."""
 
 from __future__ import annotations
 
@@ -39,22 +39,25 @@ def warmup_cosine_restarts(
     end_value: Rate = 0.0,
     offset: Length = 0,
 ) -> Schedule:
-    """A linear warmup, then cosine decays that restart at the peak (SGDR).
+    """Linear warmup, then cosine decays that restart at the peak (SGDR).
 
-    The cycles fit into total_steps - warmup_steps exactly, also where their lengths are
-    fractions of an update. To give a first period instead of a total, write
+    The cycles fill total_steps - warmup_steps exactly, even if their lengths are
+    fractions of an update. To give the first period instead of the total, write
     `warmup(cycle(transition(peak, end, period, shapes.cosine), period), warmup_steps)`.
 
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
-        warmup_steps: updates in the ramp, 0 <= warmup_steps < total_steps.
-        total_steps: the step from which on the value is the last cycle's end.
+        warmup_steps: length of the warmup in updates, 0 <= warmup_steps < total_steps.
+        total_steps: length of the whole run in updates, >= 1; from this step on the
+            value is that at the end of the last cycle.
         num_cycles: the number of cycles, >= 1.
-        period_multiplier: by which each cycle is longer than the one before it, >= 1.
-        scale: by which each cycle's height above `end_value` is lower, >= 0.
+        period_multiplier: length of each cycle relative to the one before it, a whole
+            number >= 1.
+        scale: height of each cycle above `end_value` relative to the one before it,
+            >= 0.
         init_value: the value of the first update, >= 0; may be traced.
         end_value: the value that each cycle decays to, >= 0; may be traced.
-        offset: 1 gives the first update peak / warmup_steps; see `warmup`.
+        offset: with 1 the first update has peak / warmup_steps; see `warmup`.
 
     Returns:
         A `Schedule`.
@@ -62,7 +65,8 @@ def warmup_cosine_restarts(
     Raises:
         TypeError: an argument is not a number.
         ValueError: a value is negative, NaN or infinite; a length or count is out of
-            range; or the decay has no update, or more than 2**31 - 1 parts.
+            range; the decay has no update, or its updates times the sum of the relative
+            cycle lengths exceed 2**31 - 1.
 
     Example:
         >>> import optax_warmup as ow
@@ -85,7 +89,7 @@ def warmup_cosine_restarts(
         hint = "take fewer cycles"
         _check.length(owner, "decay steps times cycles", decay_steps * parts, hint=hint)
     decay = cycle(
-        # In units of an update / parts, each cycle has a whole length.
+        # Counted in units of 1 / parts updates, each cycle has a whole length.
         transition(peak_value, end_value, decay_steps, shapes.cosine),
         decay_steps,
         period_multiplier=period_multiplier,
@@ -99,11 +103,11 @@ def warmup_cosine_restarts(
 
 
 def _parts(num_cycles: ArrayLike, multiplier: ArrayLike) -> ArrayLike:
-    """The length of all cycles, where that of the first is 1."""
+    """The total length of the cycles, in units of the first."""
     if isinstance(num_cycles, int) and isinstance(multiplier, int):
         if multiplier == 1:
             return num_cycles
-        # No more than 31 cycles that grow fit into the steps that there are.
+        # No more than 31 growing cycles fit into 2**31 steps.
         return int(sum(multiplier**i for i in range(min(num_cycles, 64))))
     grows = jnp.asarray(multiplier).astype(jnp.int32)
     count = jnp.asarray(num_cycles).astype(jnp.int32)
@@ -123,24 +127,26 @@ def one_cycle(
     return_steps: Length | None = None,
     shape: shapes.ShapeLike = shapes.cosine,
 ) -> Schedule:
-    """Up to the peak once, and down again to far below the start.
+    """One-cycle policy: up to the peak, then down to far below the start.
 
-    init_value -> peak_value over warmup_steps, then -> end_value at total_steps; with
-    `return_steps`, back to init_value over that many, and then to end_value.
+    The value goes from init_value to peak_value over `warmup_steps`, then to end_value
+    at `total_steps`. With `return_steps` it first goes back to init_value over that
+    many updates, and then to end_value.
 
-    optax' cosine one-cycle has warmup_steps = int(pct_start * T) and total_steps = T.
-    torch's ends its phases an update earlier: warmup_steps = pct_start * T - 1 and
-    total_steps = T - 1 (where the first is not whole, `retime` says it).
+    Optax's cosine one-cycle has warmup_steps = int(pct_start * T) and total_steps = T.
+    Torch's phases end an update earlier: warmup_steps = pct_start * T - 1 and
+    total_steps = T - 1 (if the first is not whole, use `retime`).
 
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
-        warmup_steps: updates in the ramp, >= 0.
-        total_steps: the step from which on the value is `end_value`.
+        warmup_steps: length of the warmup in updates, >= 0.
+        total_steps: length of the whole run in updates, >= 1; from this step on the
+            value is `end_value`.
         init_value: the value of the first update, >= 0; by default peak_value / 25.
         end_value: the value at the end, >= 0; by default init_value / 10_000.
-        return_steps: updates from the peak back to `init_value`; by default there is no
-            such phase.
-        shape: of all phases.
+        return_steps: number of updates from the peak back to `init_value`, >= 0; by
+            default there is no such phase.
+        shape: the shape of all phases; cosine by default.
 
     Returns:
         A `Schedule`.
@@ -186,22 +192,22 @@ def triangular(
     scale: Rate = 1.0,
     rate: PositiveRate = 1.0,
 ) -> Schedule:
-    """Up and down in straight lines, for ever (a cyclical learning rate).
+    """Triangular cycles: up and down in straight lines, forever.
 
     value(step) = base + (peak - base) * t * scale**i * rate**step,
     where t goes from 0 to 1 and back in every cycle i = 0, 1, ...
 
-    torch's three modes: "triangular" is the default, "triangular2" has scale=0.5, and
-    "exp_range" has rate=gamma.
+    The defaults are torch's mode "triangular"; scale=0.5 is its "triangular2", and
+    rate=gamma its "exp_range".
 
     Args:
         base_value: the lowest value, >= 0; may be traced.
         peak_value: the highest value of the first cycle, >= base_value; may be traced.
-        up_steps: updates from the base to the peak, >= 0; may be traced.
-        down_steps: updates from the peak to the base, >= 0; may be traced. Together
-            they are at least 1.
-        scale: by which each cycle is lower than the one before it, >= 0; may be traced.
-        rate: by which each update's height is lower, > 0; may be traced.
+        up_steps: number of updates from the base to the peak, >= 0; may be traced.
+        down_steps: number of updates from the peak to the base, >= 0; may be traced.
+            The sum of both must be at least 1.
+        scale: height of each cycle relative to the one before it, >= 0; may be traced.
+        rate: factor by which the height changes in each update, > 0; may be traced.
 
     Returns:
         A `Schedule`.

@@ -1,4 +1,4 @@
-"""A linear warmup, then a power of the step: inverse square root, power law."""
+"""Presets with a power of the step: inverse square root, Noam and power law."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def warmup_inverse_sqrt(
     init_value: Rate = 0.0,
     offset: Length = 0,
 ) -> Schedule:
-    """A linear warmup, then the inverse square root of time.
+    """Linear warmup, then inverse square root decay.
 
     With W = warmup_steps, after the warmup
     value(step) = peak_value / sqrt(1 + (step - W) / timescale),
-    which is peak_value * sqrt(W / step) where the timescale is W.
+    which is peak_value * sqrt(W / step) if the timescale is W.
 
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
-        warmup_steps: updates in the ramp, >= 0; may be traced.
-        timescale: of the decay in updates, > 0; by default `warmup_steps`, which then
-            must not be 0.
+        warmup_steps: length of the warmup in updates, >= 0; may be traced.
+        timescale: the timescale of the decay in updates, > 0; by default
+            `warmup_steps`, which must then not be 0.
         init_value: the value of the first update, >= 0; may be traced.
-        offset: 1 gives the first update peak / warmup_steps; see `warmup`.
+        offset: with 1 the first update has peak / warmup_steps; see `warmup`.
 
     Returns:
         A `Schedule`.
@@ -69,7 +69,7 @@ def warmup_inverse_sqrt(
             "warmup_steps",
             warmup_steps,
             minimum=1,
-            hint="it is the timescale of the decay too; or give a timescale",
+            hint="it is also the timescale of the decay; or pass a timescale",
         )
     decay = inverse_power(peak_value, timescale=timescale)
     return warmup(decay, warmup_steps, init_value=init_value, offset=offset)
@@ -79,7 +79,7 @@ def warmup_inverse_sqrt(
 def noam(
     width: PositiveRate, warmup_steps: PositiveLength, *, scale: Rate = 1.0
 ) -> Schedule:
-    """The schedule of the first transformer, in its own units.
+    """Noam schedule, as in the first transformer: scaled by the model's width.
 
     value(step) = scale * width**-0.5 * min(n**-0.5, n * warmup_steps**-1.5), n = step+1
 
@@ -88,7 +88,7 @@ def noam(
 
     Args:
         width: the model's width ("d_model"), > 0; may be traced.
-        warmup_steps: updates in the ramp, >= 1; may be traced.
+        warmup_steps: length of the warmup in updates, >= 1; may be traced.
         scale: a factor, >= 0; may be traced.
 
     Returns:
@@ -96,8 +96,8 @@ def noam(
 
     Raises:
         TypeError: an argument is not a number.
-        ValueError: `width` is not above 0, `warmup_steps` below 1 or not whole, `scale`
-            negative, or one of them NaN or infinite.
+        ValueError: `width` is not above 0, `warmup_steps` is below 1 or not whole,
+            `scale` is negative, or one of them is NaN or infinite.
 
     Example:
         >>> import optax_warmup as ow
@@ -128,20 +128,20 @@ def power_law(
     init_value: Rate = 0.0,
     offset: Length = 0,
 ) -> Schedule:
-    """A linear warmup, a constant, then a power of the step; the end stays open.
+    """Linear warmup, a constant, then a power-law decay without end.
 
     value(step) = peak_value * min(1, (step / hold_until)**-power)   after the warmup
 
-    The power scheduler min(peak, a * (c * step)**-b), with c tokens an update, has
-    hold_until = (a / peak)**(1 / b) / c and power = b. End it with `cooldown`.
+    The power scheduler min(peak, a * (c * step)**-b), with c tokens per update, has
+    hold_until = (a / peak)**(1 / b) / c and power = b. To end it, use `cooldown`.
 
     Args:
         peak_value: the value from step `warmup_steps` to `hold_until`, >= 0.
-        warmup_steps: updates in the ramp, 0 <= warmup_steps <= hold_until.
+        warmup_steps: length of the warmup in updates, 0 <= warmup_steps <= hold_until.
         hold_until: the step at which the decay begins, >= 1; may be traced.
         power: the exponent, >= 0; may be traced.
         init_value: the value of the first update, >= 0; may be traced.
-        offset: 1 gives the first update peak / warmup_steps; see `warmup`.
+        offset: with 1 the first update has peak / warmup_steps; see `warmup`.
 
     Returns:
         A `Schedule`.

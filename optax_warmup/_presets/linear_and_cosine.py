@@ -1,4 +1,4 @@
-"""A linear warmup, then a constant, a line, half a cosine or an exponential."""
+"""Presets of a linear warmup, then constant, linear, cosine or exponential."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ def warmup_constant(
     init_value: Rate = 0.0,
     offset: Length = 0,
 ) -> Schedule:
-    """A linear warmup, then constant.
+    """Linear warmup, then constant.
 
     value(step) = peak_value * min(1, step / warmup_steps)   for init_value = 0
 
     Args:
         peak_value: the value after the warmup, >= 0; may be traced.
-        warmup_steps: updates in the ramp, >= 0; may be traced.
+        warmup_steps: length of the warmup in updates, >= 0; may be traced.
         init_value: the value of the first update, >= 0; may be traced.
-        offset: 1 gives the first update peak / warmup_steps; see `warmup`.
+        offset: with 1 the first update has peak / warmup_steps; see `warmup`.
 
     Returns:
         A `Schedule`.
 
     Raises:
         TypeError: an argument is not a number.
-        ValueError: a value is negative, NaN or infinite; a length is not one.
+        ValueError: a value is negative, NaN or infinite; a length is negative or
+            not whole.
 
     Example:
         >>> import optax_warmup as ow
@@ -57,16 +58,16 @@ def warmup_linear(
     end_value: Rate = 0.0,
     offset: Length = 0,
 ) -> Schedule:
-    """A linear warmup, then a linear decay that ends at `total_steps`.
+    """Linear warmup, then linear decay until `total_steps`.
 
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
-        warmup_steps: updates in the ramp, 0 <= warmup_steps <= total_steps.
-        total_steps: the step from which on the value is `end_value`: the number of
-            updates in the whole run, the warmup included.
+        warmup_steps: length of the warmup in updates, 0 <= warmup_steps <= total_steps.
+        total_steps: length of the whole run in updates, warmup included, >= 1; from
+            this step on the value is `end_value`.
         init_value: the value of the first update, >= 0; may be traced.
         end_value: the value at the end, >= 0; may be traced.
-        offset: 1 gives the first update peak / warmup_steps; see `warmup`.
+        offset: with 1 the first update has peak / warmup_steps; see `warmup`.
 
     Returns:
         A `Schedule`.
@@ -99,19 +100,19 @@ def warmup_cosine(
     end_value: Rate = 0.0,
     offset: Length = 0,
 ) -> Schedule:
-    """A linear warmup, then half a cosine wave that ends at `total_steps`.
+    """Linear warmup, then cosine decay until `total_steps`.
 
     With W = warmup_steps and T = total_steps, after the warmup
     value(step) = end + (peak - end) * (1 + cos(pi (step - W) / (T - W))) / 2
 
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
-        warmup_steps: updates in the ramp, 0 <= warmup_steps <= total_steps.
-        total_steps: the step from which on the value is `end_value`: the number of
-            updates in the whole run, the warmup included.
+        warmup_steps: length of the warmup in updates, 0 <= warmup_steps <= total_steps.
+        total_steps: length of the whole run in updates, warmup included, >= 1; from
+            this step on the value is `end_value`.
         init_value: the value of the first update, >= 0; may be traced.
         end_value: the value at the end, >= 0; may be traced.
-        offset: 1 gives the first update peak / warmup_steps; see `warmup`.
+        offset: with 1 the first update has peak / warmup_steps; see `warmup`.
 
     Returns:
         A `Schedule`.
@@ -150,27 +151,28 @@ def warmup_exponential(
     limit: Rate = 0.0,
     offset: Length = 0,
 ) -> Schedule:
-    """A linear warmup, then an exponential decay.
+    """Linear warmup, then exponential decay.
 
     With W = warmup_steps, after the warmup
     value(step) = limit + (peak_value - limit) * decay_rate**((step - W) / decay_steps)
 
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
-        warmup_steps: updates in the ramp, >= 0; may be traced.
-        decay_steps: updates after which the value has changed by `decay_rate`, >= 1.
+        warmup_steps: length of the warmup in updates, >= 0; may be traced.
+        decay_steps: number of updates after which the distance to `limit` has changed
+            by `decay_rate`, >= 1; may be traced.
         decay_rate: the factor, 0 < decay_rate <= 1; may be traced.
         init_value: the value of the first update, >= 0; may be traced.
-        limit: what the value tends to, >= 0; may be traced.
-        offset: 1 gives the first update peak / warmup_steps; see `warmup`.
+        limit: the value that is approached, >= 0; may be traced.
+        offset: with 1 the first update has peak / warmup_steps; see `warmup`.
 
     Returns:
         A `Schedule`.
 
     Raises:
         TypeError: an argument is not a number.
-        ValueError: a value is negative, NaN or infinite; a length is not one; the rate
-            is not in (0, 1].
+        ValueError: a value is negative, NaN or infinite; a length is negative or
+            not whole; the rate is not in (0, 1].
 
     Example:
         >>> import optax_warmup as ow

@@ -1,4 +1,4 @@
-"""Schedules of several stages: warmup-stable-decay, tri-stage, infinite, a spike."""
+"""Presets of several stages: warmup-stable-decay, tri-stage, infinite and spike."""
 
 from __future__ import annotations
 
@@ -37,16 +37,17 @@ def wsd(
     value(step) = peak + (end - peak) * decay_shape((step - (T - D)) / D)     after it
 
     Args:
-        peak_value: the constant, >= 0; may be traced.
-        warmup_steps: updates in the ramp, >= 0; may be traced.
-        total_steps: the step from which on the value is `end_value`: the number of
-            updates in the whole run, warmup and decay included.
-        decay_steps: updates in the cooldown, >= 0; warmup and decay must fit into
-            total_steps.
+        peak_value: the value of the constant stage, >= 0; may be traced.
+        warmup_steps: length of the warmup in updates, >= 0; may be traced.
+        total_steps: length of the whole run in updates, warmup and decay included,
+            >= 1; from this step on the value is `end_value`.
+        decay_steps: length of the cooldown in updates, >= 0; warmup and cooldown must
+            fit into total_steps.
         init_value: the value of the first update, >= 0; may be traced.
         end_value: the value at the end, >= 0; may be traced.
-        decay_shape: linear by default; `shapes.power(0.5)` is "1 - sqrt".
-        offset: 1 gives the first update peak / warmup_steps; see `warmup`.
+        decay_shape: the shape of the cooldown, linear by default;
+            `shapes.power(0.5)` is "1 - sqrt".
+        offset: with 1 the first update has peak / warmup_steps; see `warmup`.
 
     Returns:
         A `Schedule`.
@@ -68,7 +69,7 @@ def wsd(
     begin = _check.difference(
         "wsd", "total_steps", total_steps, "decay_steps", decay_steps
     )
-    # The constant stage lasts until the cooldown; its length only has to exist.
+    # The constant stage lasts until the cooldown; its length must only be >= 0.
     _check.difference(
         "wsd", "total_steps - decay_steps", begin, "warmup_steps", warmup_steps
     )
@@ -91,13 +92,13 @@ def tri_stage(
     init_value: Rate,
     end_value: PositiveRate,
 ) -> Schedule:
-    """Up in a line, constant, and down by the same factor every update.
+    """Tri-stage: linear warmup, constant, then exponential decay to `end_value`.
 
     Args:
         peak_value: the value of the constant stage, > 0; may be traced.
-        warmup_steps: updates in the ramp, >= 0; may be traced.
-        hold_steps: updates at the peak, >= 0; may be traced.
-        decay_steps: updates in the decay, >= 0; may be traced.
+        warmup_steps: length of the warmup in updates, >= 0; may be traced.
+        hold_steps: length of the constant stage in updates, >= 0; may be traced.
+        decay_steps: length of the decay in updates, >= 0; may be traced.
         init_value: the value of the first update, >= 0; may be traced.
         end_value: the value at the end, > 0; may be traced.
 
@@ -106,8 +107,8 @@ def tri_stage(
 
     Raises:
         TypeError: an argument is not a number.
-        ValueError: a value is NaN or infinite, negative or, for the peak and the end,
-            0; a length is negative or not whole.
+        ValueError: a value is negative, NaN or infinite, or the peak or end value is 0;
+            a length is negative or not whole.
 
     Example:
         >>> import optax_warmup as ow
@@ -136,18 +137,19 @@ def infinite(
     init_value: Rate = 0.0,
     shape: shapes.ShapeLike = shapes.cosine,
 ) -> Schedule:
-    """A warmup, a decay to a constant, and that constant for as long as data comes.
+    """Infinite schedule: a warmup, a decay to a constant, and no end.
 
-    Anneal it from whatever step you like with `cooldown(infinite(...), begin, steps)`,
-    and go on from the same constant afterwards.
+    To anneal a model at any step, use `cooldown(infinite(...), begin, steps)`; training
+    on more data can go on later from the same constant.
 
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
-        warmup_steps: updates in the ramp, >= 0; may be traced.
-        decay_steps: updates from the peak to the constant, >= 0; may be traced.
+        warmup_steps: length of the warmup in updates, >= 0; may be traced.
+        decay_steps: number of updates from the peak to the constant, >= 0; may be
+            traced.
         constant_value: the constant, >= 0; may be traced.
         init_value: the value of the first update, >= 0; may be traced.
-        shape: of the decay.
+        shape: the shape of the decay; cosine by default.
 
     Returns:
         A `Schedule`.
@@ -155,7 +157,7 @@ def infinite(
     Raises:
         TypeError: an argument is not a number, or the shape is not callable.
         ValueError: a value is negative, NaN or infinite; a length is negative or not
-            whole; the shape does not join 0 to 1.
+            whole; the shape does not map 0 to 0 and 1 to 1.
 
     Example:
         >>> import optax_warmup as ow
@@ -180,18 +182,18 @@ def spike(
     hold_steps: Length = 0,
     down_steps: Length,
 ) -> Schedule:
-    """A schedule with a temporary rise, to try a region or to test for stability.
+    """Adds a temporary rise, to test stability or to leave a region.
 
-    From step `begin` on the values are multiplied by a factor that goes from 1 to
-    `factor`, stays there, and comes back to 1.
+    From step `begin` on the schedule is multiplied by a factor that rises from 1 to
+    `factor`, stays there, and returns to 1.
 
     Args:
-        schedule: what is multiplied, or a number (>= 0) for a constant.
+        schedule: the schedule, or a number (>= 0) for a constant.
         begin: the step at which the rise begins, >= 0; may be traced.
-        factor: at the top, >= 0; below 1 it is a dip; may be traced.
-        up_steps: updates on the way up, >= 0; may be traced.
-        hold_steps: updates at the top, >= 0; may be traced.
-        down_steps: updates on the way back, >= 0; may be traced.
+        factor: the factor at the top, >= 0; below 1 it makes a dip; may be traced.
+        up_steps: number of updates from 1 to `factor`, >= 0; may be traced.
+        hold_steps: number of updates at `factor`, >= 0; may be traced.
+        down_steps: number of updates from `factor` back to 1, >= 0; may be traced.
 
     Returns:
         A `Schedule`.
@@ -218,22 +220,25 @@ def spike(
 def lr_range_test(
     min_value: PositiveRate, max_value: PositiveRate, total_steps: PositiveLength
 ) -> Schedule:
-    """Raises the value by the same factor every update, to see where training breaks.
+    """Learning-rate range test: grows by a constant factor per update.
 
     value(step) = min_value * (max_value / min_value)**(step / total_steps)
+
+    Plot the loss over the learning rate to see where training becomes unstable.
 
     Args:
         min_value: the value of the first update, > 0; may be traced.
         max_value: the value at `total_steps`, > 0; may be traced.
-        total_steps: the length of the test in updates, >= 1; may be traced.
+        total_steps: length of the test in updates, >= 1; may be traced.
 
     Returns:
-        A `Schedule`. The test with a straight line is a `transition`, that with stairs
-        a `staircase` of one of them.
+        A `Schedule`. For a test along a straight line use `transition`; for a test in
+        stairs put either in a `staircase`.
 
     Raises:
         TypeError: an argument is not a number.
-        ValueError: a value is NaN, infinite or not above 0; a length is not one.
+        ValueError: a value is NaN, infinite or not above 0; `total_steps` is below 1 or
+            not whole.
 
     Example:
         >>> import optax_warmup as ow

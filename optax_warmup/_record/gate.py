@@ -7,6 +7,8 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 
+from optax_warmup import _check
+
 
 def measured_if(
     due: jax.Array, measure: Callable[..., Any], old: Any, *operands: Any
@@ -20,10 +22,15 @@ def measured_if(
       whether any replica is due and measures all of them then, or none;
     - no derivative flows through a record, and a custom batching rule has none.
     """
+    if not _check.is_traced(due) and not due:
+        # Called outside of jit, where a conditional would be compiled at every call.
+        return old if old is not None else _zeros(jax.eval_shape(measure, *operands))
     old, operands = jax.lax.stop_gradient((old, operands))
+    if not _check.is_traced(due):
+        return measure(*operands)
     measure, shape, operands = _without_closure(measure, operands)
     if old is None:
-        old = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
+        old = _zeros(shape)
 
     @jax.custom_batching.custom_vmap
     def gated(due: jax.Array, old: Any, operands: Any) -> Any:
@@ -55,6 +62,10 @@ def measured_if(
     return gated(due, old, operands)
 
 
+def _zeros(shapes: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
 def _without_closure(
     measure: Callable[..., Any], operands: tuple[Any, ...]
 ) -> tuple[Callable[..., Any], Any, tuple[Any, ...]]:
@@ -70,7 +81,8 @@ def _without_closure(
     jaxpr = _needed(traced.jaxpr)
 
     def explicit(consts: list[Any], *operands: Any) -> Any:
-        closed = jax.extend.core.ClosedJaxpr(jaxpr, consts)
+        core: Any = jax.extend.core  # jax 0.12 has it there, but not for a type checker
+        closed = core.ClosedJaxpr(jaxpr, consts)
         values = jax.extend.core.jaxpr_as_fun(closed)(*jax.tree.leaves(operands))
         return jax.tree.unflatten(structure, values)
 

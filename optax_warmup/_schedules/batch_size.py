@@ -1,4 +1,4 @@
-"""Batch sizes that grow, and schedules that are read on the data seen so far."""
+"""Growing batch sizes, and schedules that follow the data seen so far."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from optax_warmup._schedules.schedule import (
 )
 from optax_warmup.values._kinds import Count, checked
 
-_LARGEST = 2**24  # float32, which holds a schedule's values, is exact up to here
+_LARGEST = 2**24  # a schedule's float32 values are exact integers up to here
 
 
 class growing_batch(Schedule):
-    """A schedule said for one batch size, read on the data that a growing batch takes.
+    """Makes a schedule follow the data seen so far, while the batch size grows.
 
     value(step) = schedule((examples in the updates before `step`) / base)
 
-    Say the schedule as if every update took `base` examples, with its lengths in such
-    updates: from tokens, `steps_from(tokens=..., sequence_length=..., batch_size=base)`
-    gives them. An update of another size then moves the clock as far as it is large, so
-    that the value belongs to the tokens seen and not to the updates made. The clock is
-    an exact integer, as `base` divides every size; at 2**31 - 1 updates of size `base`
-    (9e15 tokens, for 1024 sequences of 4096) it stops.
+    Write the schedule as if every update used `base` examples, with its lengths in such
+    updates; `steps_from(tokens=..., sequence_length=..., batch_size=base)` converts
+    tokens to them. An update with a larger batch then moves the clock further in
+    proportion, so that the value depends on the tokens seen and not on the number of
+    updates. The clock is an exact integer, as `base` divides every size. It stops at
+    2**31 - 1 updates of size `base` (9e15 tokens, for 1024 sequences of 4096).
 
     Args:
-        schedule: in updates of size `base`; or a number for a constant.
-        batch_size: the examples in each update, a `join` of whole numbers up to 2**24,
-            each divisible by `base`. Their lengths may be traced.
-        base: the batch size that the schedule is said for, a whole number >= 1.
+        schedule: a schedule in updates of size `base`, or a number for a constant.
+        batch_size: examples per update, a whole number up to 2**24 or a `join` of such,
+            each divisible by `base`. The lengths in the `join` may be traced.
+        base: the batch size that the schedule is written for, a whole number >= 1.
 
     Returns:
         A `Schedule` of the step, the number of completed updates.
@@ -83,7 +83,7 @@ class growing_batch(Schedule):
         return as_schedule(self.schedule).value_at(self._advanced(ticks, clock, last))
 
     def _advanced(self, ticks: jax.Array, steps: jax.Array, size: Any) -> jax.Array:
-        """ticks + steps * size / base, which stops at 2**31 - 1 and never overflows."""
+        """ticks + steps * size / base, saturated at 2**31 - 1."""
         each = jnp.asarray(size).astype(jnp.int32) // clocks.minus(self.base, 0)
         each = jnp.maximum(each, 1).astype(ticks.dtype)
         end = jnp.asarray(_check.MAX_STEP, ticks.dtype)
@@ -96,22 +96,22 @@ class growing_batch(Schedule):
 
 @checked()
 def accumulation_steps(batch_size: ScheduleLike, *, microbatch_size: Count) -> Schedule:
-    """How many gradients to accumulate for each update, as the batch size grows.
+    """Number of gradients to accumulate per update, as the batch size grows.
 
     value(step) = batch_size(step) / microbatch_size
 
-    It is what `optax.MultiSteps(optimizer, every_k_schedule=...)` asks for; its step
-    counts the updates made, as a learning rate's does, not the gradients. A value of 0,
-    with which MultiSteps trains nothing and says nothing, cannot come about. With
-    `growing_batch` and the same `batch_size` a schedule follows the data.
+    Pass it to `optax.MultiSteps(optimizer, every_k_schedule=...)`. Its step counts the
+    updates, as that of a learning rate does, and not the gradients. The value is never
+    0, at which MultiSteps silently stops updating. For a learning rate that follows the
+    data, use `growing_batch` with the same `batch_size`.
 
     Args:
-        batch_size: the examples in each update, a whole number up to 2**24 or a `join`
-            of such, each divisible by `microbatch_size`.
-        microbatch_size: the examples in each gradient, a whole number >= 1.
+        batch_size: examples per update, a whole number up to 2**24 or a `join` of such,
+            each divisible by `microbatch_size`.
+        microbatch_size: examples per gradient, a whole number >= 1.
 
     Returns:
-        A `Schedule` with int32 values, 1 at least.
+        A `Schedule` with int32 values >= 1.
 
     Raises:
         TypeError: an argument has the wrong type, or `batch_size` is not a `join` of
@@ -150,7 +150,7 @@ def _require_divisor(
 
 
 def sizes_of(owner: str, batch_size: Any) -> tuple[list[tuple[Any, Any]], Any]:
-    """The (steps, size) phases of a batch size and its last size, checked."""
+    """Checks a batch size; returns its (steps, size) phases and its last size."""
     if not isinstance(batch_size, Schedule):
         return [], _size(owner, "batch_size", batch_size)
     parts = [part for _, part in getattr(batch_size, "phases", ())]
@@ -175,11 +175,11 @@ def _phases(batch_size: Any) -> tuple[list[tuple[Any, Any]], Any]:
 
 
 def _size(owner: str, name: str, size: Any) -> Any:
-    hint = "count the examples that one update takes"
+    hint = "it is the number of examples per update"
     size = _check.length(owner, name, size, minimum=1, hint=hint)
     if not _check.is_traced(size) and np.any(np.asarray(size) > _LARGEST):
         raise ValueError(
-            f"{owner}: {name} must be <= 2**24, got {size!r}; count examples, and give "
-            "the tokens in an example as sequence_length."
+            f"{owner}: {name} must be <= 2**24, got {size!r}; count examples, and pass "
+            "the tokens per example as sequence_length."
         )
     return size

@@ -1,4 +1,4 @@
-"""A schedule kept within bounds."""
+"""Clips schedules to a range."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from optax_warmup.values._kinds import Rate
 
 
 class clip(Schedule):
-    """A schedule kept within bounds.
+    """Clips a schedule to a range.
 
     value(step) = min(max(schedule(step), minimum), maximum)
 
-    A bound is not an end value: the curve runs into it and stays, where a curve with
+    A bound is not an end value: the curve is cut off at the bound, whereas a curve with
     an `end_value` bends towards it.
 
     Args:
-        schedule: what is clipped, or a number (>= 0) for a constant.
+        schedule: the schedule to clip, or a number (>= 0) for a constant.
         minimum: the lower bound, >= 0; may be traced.
-        maximum: the upper bound, >= minimum; none by default; may be traced.
+        maximum: the upper bound, >= minimum; by default there is none; may be traced.
 
     Returns:
         A `Schedule`.

@@ -1,8 +1,8 @@
-"""The clock of a schedule: the step, made safe, and differences of steps.
+"""Clocks of schedules: steps within range, and exact differences between them.
 
-A clock is an int32 array >= 0 (or a floating one, where the step was fractional).
-Differences are taken in integers before any division, so step 2**24 + 1 is still
-right; sums of lengths are never formed, so nothing overflows up to step 2**31 - 1.
+A clock is an int32 array >= 0 (or a floating-point one, if the step is fractional).
+Differences are taken in integers before any division, so step 2**24 + 1 is still exact.
+Lengths are never added up, so nothing overflows up to step 2**31 - 1.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from optax_warmup._check import MAX_STEP, is_traced
 
 
 def as_clock(step: Any) -> Any:
-    """`step` as a clock: a step before the start is 0, one past 2**31 - 1 is that.
+    """Converts a step to a clock; integers are clamped to [0, 2**31 - 1].
 
-    Known steps are clamped in NumPy, which holds integers that JAX would wrap.
+    Known steps are clamped in NumPy, which has integer types that JAX would wrap.
     """
     if type(step) is int:
         return np.int32(min(max(step, 0), MAX_STEP))
@@ -48,13 +48,13 @@ def _known(step: Any) -> np.ndarray | np.generic:
         return np.int32(min(max(step, 0), MAX_STEP))
     array = np.asarray(step)
     if array.dtype.kind == "m":
-        raise TypeError(_refusal(step))  # NumPy counts a span of time as an integer
+        raise TypeError(_refusal(step))  # to NumPy, timedelta64 is an integer
     if array.dtype == np.int64 and array.size:
         low, high = array.min(), array.max()
         if low >= 0 and high <= MAX_STEP:
-            return array.astype(np.int32)  # quickly, for a million steps at once
+            return array.astype(np.int32)  # fast path for a million steps at once
     if array.dtype.kind == "f" and np.all(array == np.floor(array)):
-        # Whole numbers count exactly, as 2**24 + 1 would not in float32.
+        # Whole numbers become integers: float32 has no 2**24 + 1.
         array = np.clip(array.astype(np.float64), 0, MAX_STEP).astype(np.int32)
     return array
 
@@ -68,13 +68,13 @@ def _refusal(step: Any) -> str:
 
 
 def minus(a: ArrayLike, b: ArrayLike) -> jax.Array:
-    """a - b in integers where both are, else in floating point."""
+    """a - b, in integers if both are integers, else in floating point."""
     a, b = _in_one_type(a, b)
     return a - b
 
 
 def _in_one_type(*numbers: ArrayLike) -> list[jax.Array]:
-    """All in int32 if they are integers, else in the wider of the floating types."""
+    """Converts all to int32 if they are integers, else to the widest float type."""
     arrays = [jnp.asarray(x) for x in numbers]
     floats = [x.dtype for x in arrays if jnp.issubdtype(x.dtype, jnp.floating)]
     wide = max(map(_wide, floats), key=lambda dtype: dtype.itemsize, default=None)
@@ -82,19 +82,19 @@ def _in_one_type(*numbers: ArrayLike) -> list[jax.Array]:
 
 
 def _in_int32(x: jax.Array) -> jax.Array:
-    """A traced length beyond int32 is the longest there is; it must not wrap."""
+    """Converts to int32, and clamps a longer traced length, which would wrap."""
     if jnp.iinfo(x.dtype).max > MAX_STEP:
         x = jnp.minimum(x, jnp.asarray(MAX_STEP, x.dtype))
     return x.astype(jnp.int32)
 
 
 def _wide(dtype: Any) -> np.dtype[Any]:
-    """float32 at least. (`jnp.promote_types` refuses to say so where JAX is strict.)"""
+    """At least float32. (`jnp.promote_types` raises under strict dtype promotion.)"""
     return np.dtype(np.float64 if jnp.finfo(dtype).bits > 32 else np.float32)
 
 
 def since(clock: ArrayLike, start: ArrayLike) -> jax.Array:
-    """The clock that starts at `start`: 0 before it."""
+    """The clock counted from `start`; 0 before it."""
     return jnp.maximum(minus(clock, start), 0)
 
 
@@ -104,22 +104,22 @@ def until(clock: ArrayLike, end: ArrayLike) -> jax.Array:
 
 
 def not_before(clock: ArrayLike, start: ArrayLike) -> jax.Array:
-    """The clock, held at `start` until then."""
+    """The clock, held at `start` before it."""
     return jnp.maximum(*_in_one_type(clock, start))
 
 
 def as_value(x: ArrayLike) -> jax.Array:
-    """A number of a schedule in the type that schedules compute in.
+    """Converts a number to the dtype that schedules compute in.
 
-    That is float32, or float64 where JAX runs in 64 bits; never weakly typed.
+    That is float32, or float64 if JAX runs in 64 bits; it is never weakly typed.
     """
     return jnp.asarray(x).astype(jnp.result_type(float))
 
 
 def on_numbers(operation: Callable[..., Any], *numbers: ArrayLike) -> Any:
-    """The operation on Python numbers where all are known, else on arrays.
+    """Applies an operation to Python numbers if all are known, else to arrays.
 
-    Python's have float64's digits, which are rounded once, when the value is computed.
+    Python's floats are float64 and are rounded only once, when a value is computed.
     """
     if all(isinstance(x, int | float) for x in numbers):
         return operation(*numbers)

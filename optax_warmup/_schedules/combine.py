@@ -1,4 +1,4 @@
-"""Several schedules as one: their product, their sum, one after the other."""
+"""Combines schedules: their product, their sum, or one after the other."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class _Combined(Schedule):
 
     schedules: Annotated[Sequence[ScheduleLike], Each(ScheduleLike)]
 
-    # `schedules=` is what `dataclasses.replace` passes. A subclass repeats this
-    # constructor, or it gets that of a dataclass.
+    # `dataclasses.replace` passes `schedules=`. A subclass must repeat the constructor:
+    # otherwise the dataclass decorator generates another one.
     def __init__(
         self, *args: ScheduleLike, schedules: Sequence[ScheduleLike] = ()
     ) -> None:
@@ -48,12 +48,12 @@ class _Combined(Schedule):
 
 
 class multiply(_Combined):
-    """The product of schedules, all on the same clock.
+    """Multiplies schedules, all on the same clock.
 
     value(step) = schedules[0](step) * schedules[1](step) * ...
 
     Args:
-        *schedules: one at least; numbers (>= 0) stand for constants.
+        *schedules: at least one schedule, or number (>= 0) for a constant.
 
     Returns:
         A `Schedule`.
@@ -82,12 +82,12 @@ class multiply(_Combined):
 
 
 class add(_Combined):
-    """The sum of schedules, all on the same clock.
+    """Adds schedules, all on the same clock.
 
     value(step) = schedules[0](step) + schedules[1](step) + ...
 
     Args:
-        *schedules: one at least; numbers (>= 0) stand for constants.
+        *schedules: at least one schedule, or number (>= 0) for a constant.
 
     Returns:
         A `Schedule`.
@@ -118,33 +118,33 @@ class add(_Combined):
 def _sum(values: Iterable[jax.Array]) -> jax.Array:
     """The sum of values >= 0.
 
-    The `where` does nothing but stand between a product and the sum, which a compiler
-    would fuse and round once, in one program and not in the next.
+    The `where` changes nothing. It keeps a compiler from fusing a product with the sum,
+    which it would do, and so round once less, in some programs but not in others.
     """
     return functools.reduce(operator.add, (where(x < 0, 0, x) for x in values))
 
 
 class join(Schedule):
-    """Schedules one after the other, each on a clock of its own.
+    """Runs schedules one after the other, each on its own clock.
 
-    In phase i, which lasts for its own length, value(step) = schedule[i](step - begin
-    of phase i); after the last phase, value(step) = last(step - end of the phases).
+    in phase i:        value(step) = schedule[i](step - begin of phase i)
+    after all phases:  value(step) = last(step - end of the phases)
 
-    The value may jump where phases meet, and `piecewise` is there for chains that must
-    not. In front of a schedule, prefer `warmup`, which meets it.
+    The value may jump where phases meet. Use `piecewise` for a chain without jumps,
+    and `warmup` for a ramp that leads up to a schedule.
 
     Args:
-        phases: (steps, schedule) in order: the phase's length in updates, >= 0, which
-            may be traced, and its schedule, or a number for a constant.
+        phases: (steps, schedule) tuples in order: the length of the phase in updates,
+            >= 0, which may be traced, and its schedule, or a number for a constant.
         last: the schedule after all phases, or a number for a constant.
 
     Returns:
         A `Schedule`.
 
     Raises:
-        TypeError: a phase is not such a pair, or an argument has the wrong type.
-        ValueError: no phase; a number is negative, NaN or infinite; a length is
-            negative or not whole.
+        TypeError: a phase is not such a tuple, or an argument has the wrong type.
+        ValueError: `phases` is empty; a number is negative, NaN or infinite; a length
+            is negative or not whole.
 
     Example:
         >>> import optax_warmup as ow
@@ -170,7 +170,7 @@ class join(Schedule):
         return where(ended, as_schedule(self.last).value_at(clock), result)
 
     def start_value(self) -> jax.Array:
-        """That of the first phase that has a length."""
+        """The start value of the first phase whose length is not 0."""
         result = as_schedule(self.last).start_value()
         for steps, schedule in reversed(self.phases):
             there = clocks.minus(steps, 0) > 0

@@ -1,4 +1,4 @@
-"""A schedule that starts again and again."""
+"""Repeats a schedule."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 from optax_warmup._schedules.stretch import require_stretchable
 from optax_warmup.values._kinds import Count, OrNone, PositiveLength, Rate, WholeNumber
 
-# Cycles that double in length have all begun by then.
+# If each cycle is at least twice as long, no more cycles begin before step 2**31.
 _MOST_GROWING = 31
 
 
 class cycle(Schedule):
-    """A schedule that starts again after each period.
+    """Repeats a schedule, with cycles that may grow and shrink.
 
     In cycle i = 0, 1, ..., which lasts for period * period_multiplier**i updates,
     value(step) = floor + scale**i * (v - floor),
     v = schedule((step - begin of cycle i) / period_multiplier**i)
 
-    The first update of a cycle has the schedule's first value; its value at `period`
-    is seen only after the last cycle. Lengths that grow end at 2**31 - 1. For cycles of
-    other lengths write them down in `join`, for lengths that are fractions of an update
-    see `retime`.
+    The first update of a cycle has the schedule's first value. Its value at `period` is
+    seen only after the last cycle. Lengths stop growing at 2**31 - 1. For cycles of
+    arbitrary lengths use `join`; for lengths that are fractions of an update, `retime`.
 
     Args:
-        schedule: one cycle, or a number (>= 0) for a constant. Where the cycles grow,
-            it must be a schedule of this library, whose lengths then grow too.
-        period: the length of the first cycle in updates, >= 1; may be traced.
-        period_multiplier: by which each cycle is longer than the one before it, a whole
-            number >= 1; may be traced.
-        scale: by which each cycle is lower than the one before it, >= 0; may be traced.
-        floor: the value that is not scaled, >= 0; may be traced. With 0 all of the
-            cycle shrinks; with its lowest value, its height alone does.
-        num_cycles: after so many cycles the value is held, at the last one's end; by
-            default they never end; may be traced.
+        schedule: one cycle, or a number (>= 0) for a constant. If the cycles grow, it
+            must be a schedule of this library, so that its lengths can grow too.
+        period: length of the first cycle in updates, >= 1; may be traced.
+        period_multiplier: length of each cycle relative to the one before it, a whole
+            number >= 1; may be traced; 1 by default.
+        scale: height of each cycle above `floor` relative to the one before it, >= 0;
+            may be traced.
+        floor: the value that is not scaled, >= 0; may be traced. With 0 the whole cycle
+            shrinks; with its lowest value, only its height does.
+        num_cycles: number of cycles, >= 1, after which the value is held at the end of
+            the last one; by default there is no end; may be traced.
 
     Returns:
         A `Schedule`.
@@ -70,7 +70,7 @@ class cycle(Schedule):
     _: KW_ONLY
     period_multiplier: Annotated[
         ArrayLike | None,
-        OrNone(WholeNumber(1, hint="write cycles of other lengths down in join")),
+        OrNone(WholeNumber(1, hint="use join for cycles of other lengths")),
     ] = None
     scale: Rate = 1.0
     floor: Rate = 0.0
@@ -80,7 +80,7 @@ class cycle(Schedule):
         if self.period_multiplier is None:
             return
         if isinstance(self.period_multiplier, int) and self.period_multiplier == 1:
-            self._set(period_multiplier=None)  # a simpler program, for any callable
+            self._set(period_multiplier=None)  # simpler, and works for any callable
         else:
             require_stretchable("cycle", as_schedule(self.schedule))
 
@@ -109,7 +109,7 @@ class cycle(Schedule):
         scale, index = clocks.as_value(self.scale), clocks.as_value(index)
         floor, kept = clocks.as_value(self.floor), scale**index
         above = plus_product(floor, kept, value - floor)
-        # Below the floor that difference would cancel: what is lost of it comes first.
+        # Below the floor that difference would cancel: weigh floor and value instead.
         least = float(jnp.finfo(kept.dtype).tiny)
         lost = -expm1(index * jnp.log(jnp.clip(scale, least, 1)))
         lost = where(kept > 0.5, where(scale > 1, 1 - kept, lost), 1 - kept)
@@ -122,10 +122,10 @@ class cycle(Schedule):
 def _even(
     clock: jax.Array, period: ArrayLike, last: ArrayLike
 ) -> tuple[jax.Array, jax.Array]:
-    """The cycle's number and the clock in it, where all are equally long."""
+    """The cycle's index and the clock inside it, for cycles of equal length."""
     length = jnp.asarray(period)
     if jnp.issubdtype(length.dtype, jnp.floating):
-        # A length that is traced as a float has a derivative, and may be a fraction.
+        # A length traced as a float has a derivative, and need not be whole.
         length = jnp.maximum(clocks.as_value(length), jnp.finfo(length.dtype).tiny)
         clock = clocks.as_value(clock)
         index = jnp.minimum(jnp.floor(clock / length), clocks.as_value(last))
@@ -138,10 +138,10 @@ def _even(
 def _growing(
     clock: jax.Array, period: ArrayLike, multiplier: jax.Array, last: ArrayLike
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The cycle's number, the clock in it, and how much longer than the first it is.
+    """The cycle's index, the clock inside it, and its length relative to the first.
 
-    Found by walking through the cycles, in integers: the logarithm of the closed form
-    falls on the wrong side of a boundary now and then.
+    Walks through the cycles in integers: the logarithm in the closed form sometimes
+    falls on the wrong side of a boundary.
     """
     step, period = whole(jnp.floor(clock)), jnp.maximum(whole(period), 1)
     last = jnp.asarray(last).astype(jnp.int32)
@@ -156,10 +156,10 @@ def _growing(
             where(ended, saturating_product(factor, multiplier), factor),
         )
 
-    # Of the shape and the sharding of all four, which the loop keeps.
+    # The loop's carry needs the common shape and sharding of all four.
     zero = 0 * (step + period + multiplier + last)
     grown = jax.lax.fori_loop(0, _MOST_GROWING, walk, (zero, zero, zero + 1))
-    # With a traced multiplier of 1 there are more cycles than the walk goes through.
+    # With a traced multiplier of 1 there can be more cycles than the walk covers.
     steady = jnp.minimum(step // period, last)
     index, start, factor = (
         where(multiplier == 1, x, y)
@@ -170,6 +170,6 @@ def _growing(
 
 
 def _times(steps: ArrayLike, factor: jax.Array) -> jax.Array:
-    """steps * factor, of any sign, stopped where int32 ends."""
+    """steps * factor, of either sign, saturated at +-(2**31 - 1)."""
     most = np.int32(_check.MAX_STEP) // factor
     return jnp.clip(whole(steps), -most, most) * factor

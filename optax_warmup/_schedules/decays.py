@@ -1,4 +1,4 @@
-"""Decays without an end (exponential, inverse power) and decays in steps."""
+"""Decays that never end (exponential, inverse power) and decays in steps."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from optax_warmup.values._kinds import (
 
 
 class exponential_decay(Schedule):
-    """The distance to a limit changes by the same factor every `steps` updates.
+    """Exponential decay to a limit, by the same factor every `steps` updates.
 
     value(step) = limit + (init_value - limit) * rate**(step / steps)
 
-    It never ends; for an exponential curve from one value to another over a given
+    It never ends. For an exponential curve from one value to another over a given
     length, use `transition` with `shapes.exponential`. To decay in stairs, wrap it in
     `staircase`; to begin later, in `delay`; to stop at a value, in `clip`.
 
     Args:
         init_value: the value at step 0, >= 0; may be traced.
-        steps: updates over which the distance changes by `rate`, >= 1; may be traced.
-            A rate close to 1 has few digits in float32: rather than rate=0.9999 with
-            steps=1 say rate=0.5 with steps=6931.
+        steps: number of updates over which the distance to the limit changes by `rate`,
+            >= 1; may be traced. A rate close to 1 has few digits in float32: instead of
+            rate=0.9999 with steps=1 use rate=0.5 with steps=6931.
         rate: the factor, > 0; above 1 the distance grows; may be traced.
-        limit: what the value tends to, >= 0; may be traced. Above `init_value` it is
-            approached from below, and then `rate` must not be above 1.
+        limit: the value that is approached, >= 0; may be traced. If it is above
+            `init_value`, the value rises, and `rate` must be <= 1.
 
     Returns:
         A `Schedule`.
@@ -73,7 +73,7 @@ class exponential_decay(Schedule):
         stretched = super()._stretched(length, time)
         if not isinstance(stretched.steps, int) or not isinstance(self.rate, float):
             return stretched
-        # What the rounding of `steps` takes away, the rate makes up for.
+        # The rate makes up for the rounding of `steps`.
         wanted = time(float(cast(int, self.steps)))
         return stretched._replaced(rate=self.rate ** (stretched.steps / wanted))
 
@@ -85,16 +85,16 @@ class exponential_decay(Schedule):
             raise ValueError(
                 f"exponential_decay: rate must be <= 1 where limit > init_value, got "
                 f"rate={self.rate!r}; the value would fall below 0. For a value that "
-                "grows leave the limit at 0."
+                "grows, leave limit at 0."
             )
 
     def value_at(self, clock: Any) -> jax.Array:
         rate = clocks.as_value(self.rate)
         start, limit = clocks.as_value(self.init_value), clocks.as_value(self.limit)
         whole, part = _periods(clocks.minus(clock, 0), jnp.asarray(self.steps))
-        # A whole power is right to the last digit where exp(n log(rate)) is not.
+        # A whole power is accurate to the last digit; exp(n log(rate)) is not.
         remaining = jnp.minimum(rate**whole * rate**part, _largest(rate))
-        # Near its start the rise to a limit is the small difference from 1.
+        # Near its start a rise is the small 1 - remaining, which would cancel.
         gone = -expm1((whole + part) * jnp.log(rate))
         gone = where(remaining > 0.5, gone, 1 - remaining)
         rising = plus_product(start, limit - start, jnp.maximum(gone, 0))
@@ -109,9 +109,9 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def _periods(clock: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """How many periods have passed: a whole number, and what is left of one."""
+    """The periods that have passed: whole ones, and a fraction of the next."""
     if jnp.issubdtype(steps.dtype, jnp.floating):
-        # A length that is traced as a float has a derivative, and may be a fraction.
+        # A length traced as a float has a derivative, and need not be whole.
         length = jnp.maximum(clocks.as_value(steps), jnp.finfo(steps.dtype).tiny)
         passed = clocks.as_value(clock) / length
         return jnp.zeros_like(passed), passed
@@ -126,16 +126,16 @@ def _largest(x: jax.Array) -> float:
 
 
 class inverse_power(Schedule):
-    """A power law in time: long tails that never end.
+    """Inverse power of time, such as the inverse square root: a tail without end.
 
     value(step) = init_value * (1 + step / timescale)**-power
 
-    With power 1/2 it is the inverse square root, with 1 inverse time. After a warmup of
-    `timescale` steps it is init_value * (timescale / step)**power.
+    With power=1/2 it is the inverse square root, with power=1 inverse time. After a
+    warmup of `timescale` steps it is init_value * (timescale / step)**power.
 
     Args:
         init_value: the value at step 0, >= 0; may be traced.
-        timescale: updates after which 1 + step / timescale has doubled, > 0 and not
+        timescale: number of updates after which 1 + step / timescale is 2, > 0 and not
             necessarily whole; may be traced.
         power: the exponent, >= 0; may be traced.
 
@@ -165,10 +165,10 @@ class inverse_power(Schedule):
 
     def value_at(self, clock: Any) -> jax.Array:
         timescale = clocks.as_value(self.timescale)
-        # timescale / (timescale + clock) keeps its last digits where 1 + x would not.
+        # timescale / (timescale + clock) keeps digits that 1 + x would lose.
         base = timescale / (timescale + clocks.as_value(clock))
         power = clocks.as_value(self.power)
-        # The square root is exact; a general power errs by a few units in its place.
+        # The square root is correctly rounded; a general power is not.
         decay = where(power == 0.5, jnp.sqrt(base), base**power)
         return clocks.as_value(self.init_value) * decay
 
@@ -177,7 +177,7 @@ class inverse_power(Schedule):
 def step_decay(
     init_value: Rate, *, steps: PositiveLength, rate: PositiveRate
 ) -> Schedule:
-    """Falls by the same factor after every so many updates, and is constant between.
+    """Step decay: multiplies the value by `rate` every `steps` updates.
 
     value(step) = init_value * rate**floor(step / steps)
 
@@ -185,7 +185,7 @@ def step_decay(
 
     Args:
         init_value: the value at step 0, >= 0; may be traced.
-        steps: updates with the same value, >= 1; may be traced.
+        steps: number of updates with the same value, >= 1; may be traced.
         rate: the factor, > 0; may be traced.
 
     Returns:
@@ -213,27 +213,27 @@ def multistep(
         Rows((("step", Length), ("factor", Rate))),
     ],
 ) -> Schedule:
-    """Takes another constant value at each milestone.
+    """Multistep decay: changes to another constant value at each milestone.
 
     value(step) = init_value * factor of the last milestone <= step
 
-    A milestone acts at its own step: the update with that number of completed updates
-    is the first one with the new value, as in optax and torch. (Keras is one update
-    later, timm one earlier.) The factors are absolute: each is of `init_value`, not of
-    the value before it.
+    The update at a milestone's step is the first one with the new value, as in optax
+    and torch. (Keras is one update later, timm one earlier.) Each factor is relative to
+    `init_value`, not to the value before the milestone.
 
     Args:
         init_value: the value before the first milestone, >= 0; may be traced.
-        milestones: (step, factor) in increasing order: the step at which the value
-            becomes init_value * factor, which may be traced, and the factor, >= 0.
+        milestones: (step, factor) tuples in increasing order: the step at which the
+            value becomes init_value * factor, which may be traced, and the factor,
+            >= 0.
 
     Returns:
         A `Schedule`.
 
     Raises:
-        TypeError: a milestone is not such a pair, or an argument is not a number.
-        ValueError: no milestone; they do not increase; a number is negative, NaN or
-            infinite, or a step not whole.
+        TypeError: a milestone is not such a tuple, or an argument is not a number.
+        ValueError: `milestones` is empty or not increasing; a number is negative, NaN
+            or infinite; a step is not whole.
 
     Example:
         >>> import optax_warmup as ow
@@ -254,6 +254,6 @@ def multistep(
 
 
 def _bounded_product(x: Any, y: Any) -> Any:
-    """x * y, which float32 holds."""
+    """x * y, at most the largest float32."""
     product = x * y
     return min(product, _LARGEST) if isinstance(product, float) else product

@@ -1,4 +1,4 @@
-"""A schedule that begins later, or in its middle."""
+"""Delays a schedule, or starts it part-way through."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from optax_warmup.values._kinds import Steps
 
 
 class delay(Schedule):
-    """A schedule that begins later, and holds its first value until then.
+    """Delays a schedule, and holds its first value until it begins.
 
     value(step) = schedule(max(0, step - steps))
 
     Args:
-        schedule: what is delayed, or a number (>= 0) for a constant.
-        steps: updates by which it begins later, >= 0; may be traced.
+        schedule: the schedule to delay, or a number (>= 0) for a constant.
+        steps: number of updates by which it begins later, >= 0; may be traced.
 
     Returns:
         A `Schedule`.
@@ -50,13 +50,13 @@ class delay(Schedule):
 
 
 class advance(Schedule):
-    """A schedule read ahead of its clock, so that it begins in its middle.
+    """Starts a schedule part-way through, `steps` updates ahead.
 
     value(step) = schedule(step + steps)
 
     Args:
-        schedule: what is read ahead, or a number (>= 0) for a constant.
-        steps: updates to read ahead, >= 0; may be traced.
+        schedule: the schedule to advance, or a number (>= 0) for a constant.
+        steps: number of updates to skip, >= 0; may be traced.
 
     Returns:
         A `Schedule`.
@@ -77,7 +77,7 @@ class advance(Schedule):
 
     def value_at(self, clock: Any) -> jax.Array:
         ahead = clocks.since(self.steps, 0)
-        # Stopping short of 2**31 - 1 first keeps the sum from overflowing.
+        # Stop the clock early, so that the sum does not overflow.
         clock = clocks.until(clock, clocks.minus(_check.MAX_STEP, ahead))
         return as_schedule(self.schedule).value_at(
             clocks.minus(clock, clocks.minus(0, ahead))

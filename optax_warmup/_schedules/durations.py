@@ -1,4 +1,4 @@
-"""Durations: epochs, examples, tokens or a share of the run, as a number of steps."""
+"""Converts durations in epochs, examples, tokens or fractions of a run to steps."""
 
 import math
 from collections.abc import Sequence
@@ -28,34 +28,37 @@ def steps_from(
     sequence_length: ArrayLike | None = None,
     total_steps: ArrayLike | None = None,
 ) -> int:
-    """A duration as a number of steps, the same way for every unit.
+    """Converts a duration in any unit to a number of steps.
 
-    steps = floor(exact + 1/2), and 1 at least unless the duration is 0, where exact is
+    steps = floor(exact + 1/2), but at least 1 unless the duration is 0, where exact is
     `epochs * dataset_size / batch_size`, `examples / batch_size`,
     `tokens / (sequence_length * batch_size)` or `fraction * total_steps`.
 
-    The arithmetic is exact, on the numbers as they are written: 0.3 is 3/10, so a
-    fraction of 0.3 of 5 steps is 1.5, which is 2.
+    The arithmetic is exact, on decimals as they are written: 0.3 is 3/10, so
+    fraction=0.3 of 5 steps is exactly 1.5, which rounds to 2.
+
+    Give exactly one of the first five arguments. Others that it does not need are
+    ignored, so that a program can pass all that it knows in every call.
 
     Args:
-        steps: the duration in updates, or one of the next four instead.
-        epochs: in passes over the data, >= 0; needs `dataset_size`, `batch_size`.
-        examples: in examples, >= 0; needs `batch_size`.
-        tokens: in tokens, >= 0; needs `sequence_length` and `batch_size`.
-        fraction: as a share of `total_steps`, from 0 to 1.
-        batch_size: examples in an update, all devices and accumulation together, a
+        steps: the duration in updates, >= 0.
+        epochs: the duration in passes over the data, >= 0; needs `dataset_size` and
+            `batch_size`.
+        examples: the duration in examples, >= 0; needs `batch_size`.
+        tokens: the duration in tokens, >= 0; needs `sequence_length` and `batch_size`.
+        fraction: the duration as a fraction of `total_steps`, from 0 to 1.
+        batch_size: examples per update, over all devices and accumulation steps, a
             whole number; or, if it grows from step 0 on, a `join` of such.
         dataset_size: examples in the data, a whole number.
-        sequence_length: tokens in an example, > 0; a mean will do.
-        total_steps: updates in the whole run. What a unit does not need is ignored, so
-            that a run can pass all it knows at each call.
+        sequence_length: tokens per example, > 0; may be a mean.
+        total_steps: length of the whole run in updates.
 
     Returns:
         An int from 0 to 2**31 - 1.
 
     Raises:
         TypeError: not exactly one duration is given, what it needs is missing, or an
-            argument is no number or is traced.
+            argument is not a number or is traced.
         ValueError: a number is out of its range, or there would be more than 2**31 - 1
             steps.
 
@@ -107,7 +110,7 @@ def steps_from(
 def _updates(
     examples: Fraction, phases: Sequence[tuple[int, int]], last: int
 ) -> Fraction:
-    """How many updates take so many examples, the last one in part."""
+    """The number of updates that use so many examples, with a fraction of the last."""
     done = 0
     for steps, size in phases:
         if examples <= steps * size:
@@ -121,7 +124,7 @@ def _rounded(exact: Fraction, given: Sequence[str]) -> int:
     if steps > _check.MAX_STEP:
         raise ValueError(
             f"{_OWNER}: {given[0]} must be at most 2**31 - 1 steps, got {steps:,} "
-            "of them (optax counts steps in int32)."
+            "steps (optax counts them in int32)."
         )
     return max(steps, 1) if exact > 0 else 0
 
@@ -142,13 +145,13 @@ def _needed(
 
 
 def _missing(unit: str, name: str) -> TypeError:
-    return TypeError(f"{_OWNER}: {unit} needs {name} as well; give {name}=....")
+    return TypeError(f"{_OWNER}: {unit} needs {name} as well; pass {name}=....")
 
 
 def _exact(
     name: str, value: Any, *, above: float = -1, maximum: float = math.inf
 ) -> Fraction:
-    """A known number >= 0 as the decimal fraction that it is written as."""
+    """Converts a known number >= 0 to a fraction, as its decimal is written."""
     if _check.is_traced(value) or np.ndim(value) > 0:
         raise TypeError(
             f"{_OWNER}: {name} must be one known number, got {value!r}; compute "

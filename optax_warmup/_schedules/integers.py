@@ -1,4 +1,4 @@
-"""Whole numbers of steps in int32, stopped where they would overflow."""
+"""Whole numbers of steps in int32, saturated instead of overflowing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from optax_warmup._numerics import where
 
 
 def whole(steps: ArrayLike) -> jax.Array:
-    """A length as int32; a float that traces one holds a whole number."""
+    """Converts a length to int32; one traced as a float must hold a whole number."""
     return jnp.asarray(steps).astype(jnp.int32)
 
 
 def saturating_product(x: jax.Array, y: jax.Array) -> jax.Array:
-    """x * y for integers >= 0 in int32, which stops at 2**31 - 1."""
+    """x * y for int32 >= 0, saturated at 2**31 - 1."""
     fits = x <= _check.MAX_STEP // jnp.maximum(y, 1)
     return where(fits, where(fits, x, 0) * y, _check.MAX_STEP)

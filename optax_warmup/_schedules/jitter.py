@@ -1,4 +1,4 @@
-"""Noise on a schedule, decided by a seed and the step alone."""
+"""Multiplies a schedule by noise that depends only on a seed and the step."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from optax_warmup.values._kinds import Number, Seed
 
 
 class jitter(Schedule):
-    """A schedule that is shaken a little, the same way in every run.
+    """Multiplies a schedule by seeded noise.
 
-    value(step) = schedule(step) * (1 + amount * u), u uniform in (-1, 1), of mean 0,
-    and a pure function of the seed and the step
+    value(step) = schedule(step) * (1 + amount * u),
+    where u is uniform in (-1, 1) and a pure function of the seed and the step
 
-    So a resumed run sees the same noise, and so does every device. The noise is a hash
-    in integers: it does not change with JAX's versions or settings.
+    So a resumed run sees the same noise, and so does every device. The noise has mean
+    0. It is an integer hash, which does not change with JAX's version or settings.
 
     Args:
-        schedule: what is shaken, or a number (>= 0) for a constant.
+        schedule: the schedule, or a number (>= 0) for a constant.
         amount: the largest relative change, 0 <= amount <= 1; may be traced.
         seed: a whole number from 0 to 2**31 - 1; may be traced.
 
@@ -35,13 +35,13 @@ class jitter(Schedule):
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: the number is negative, NaN or infinite; `amount` is not in [0, 1];
+        ValueError: a number is negative, NaN or infinite; `amount` is not in [0, 1];
             the seed is negative or not whole.
 
     Example:
         >>> import optax_warmup as ow
-        >>> shaken = ow.jitter(1.0, 0.1, seed=0)
-        >>> [round(shaken(step).item(), 4) for step in range(3)]
+        >>> noisy = ow.jitter(1.0, 0.1, seed=0)
+        >>> [round(noisy(step).item(), 4) for step in range(3)]
         [1.0251, 1.0631, 0.9347]
     """
 
@@ -58,7 +58,7 @@ class jitter(Schedule):
 
     def _factor(self, clock: ArrayLike) -> jax.Array:
         bits = _hash(_hash(_unsigned(self.seed)) ^ _unsigned(clock))
-        # 23 bits and a half, so that the mean is 1 and the ends are never reached.
+        # 23 bits plus 1/2: the factor's mean is 1, and its ends are never reached.
         uniform = clocks.as_value((bits >> 9).astype(jnp.int32)) + 0.5
         amount = clocks.as_value(self.amount)
         return plus_product(1 - amount, amount, uniform / 2.0**22)  # nothing cancels
@@ -69,11 +69,11 @@ def _unsigned(x: ArrayLike) -> jax.Array:
 
 
 def _hash(x: jax.Array) -> jax.Array:
-    """A bijection of 32 bits in which every bit of x moves every bit of the result.
+    """A 32-bit bijection in which every bit of x affects every bit of the result.
 
     Source: C. Wellons, "Prospecting for Hash Functions", 2018: "lowbias32".
     """
-    x = x + np.uint32(0x9E3779B9)  # 0 would stay 0
+    x = x + np.uint32(0x9E3779B9)  # otherwise 0 would stay 0
     x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * np.uint32(0x846CA68B)
     return x ^ (x >> 16)

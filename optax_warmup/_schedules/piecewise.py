@@ -1,4 +1,4 @@
-"""A chain of transitions."""
+"""Chains transitions."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from optax_warmup.values._kinds import Length, Rate, Rows
 
 
 class piecewise(Schedule):
-    """A chain of transitions, continuous by construction, then held.
+    """Chains transitions without jumps, then holds the last value.
 
     In segment i, which starts where the one before it ended,
     value(step) = value[i-1] + (value[i] - value[i-1]) * shape[i](progress in segment i)
 
     Args:
         init_value: the value at step 0, >= 0; may be traced.
-        segments: the segments in order, each (steps, value) or (steps, value, shape):
-            its length in updates, the value at its end, and its shape (linear).
+        segments: (steps, value) or (steps, value, shape) tuples in order: the length of
+            the segment in updates, the value at its end, and its shape, by default
+            linear.
 
     Returns:
         A `Schedule`.
 
     Raises:
         TypeError: a segment is not such a tuple, or an argument is not a number.
-        ValueError: no segment; a value is negative, NaN or infinite; a length is
-            negative or not whole.
+        ValueError: `segments` is empty; a value is negative, NaN or infinite; a length
+            is negative or not whole.
 
     Example:
         >>> import optax_warmup as ow
@@ -51,7 +52,7 @@ class piecewise(Schedule):
     ]
 
     def value_at(self, clock: Any) -> jax.Array:
-        """Finds the segment first; one ramp then serves all shapes of a structure."""
+        """Finds the segment first: one ramp then serves all shapes of a structure."""
         lengths, ends, shapes = zip(*self.segments, strict=True)
         starts = (self.init_value, *ends[:-1])
         begins = _sums_before(_stack(lengths))
@@ -72,12 +73,12 @@ class piecewise(Schedule):
         return result
 
     def start_value(self) -> jax.Array:
-        # As in `transition`: not the end of segments that have no length.
+        # As in `transition`: not the end value of leading segments of length 0.
         return clocks.as_value(self.init_value)
 
 
 def _by_structure(shapes: Sequence[Any]) -> list[list[int]]:
-    """The indices of the shapes that differ by their numbers alone, together."""
+    """Groups the indices of shapes that differ only in their numbers."""
     groups: dict[Any, list[int]] = {}
     for index, shape in enumerate(shapes):
         groups.setdefault(jax.tree.structure(shape), []).append(index)
@@ -85,19 +86,19 @@ def _by_structure(shapes: Sequence[Any]) -> list[list[int]]:
 
 
 def _stack(numbers: Sequence[Any]) -> Any:
-    """The numbers on a new first axis; a constant of the program if all are known."""
+    """Stacks numbers on a new first axis; in NumPy, as a constant, if all are known."""
     xnp: Any = np if all(isinstance(x, np.ndarray) for x in numbers) else jnp
     return xnp.stack(xnp.broadcast_arrays(*map(xnp.asarray, numbers)))
 
 
-# A begin that no step of an int32 reaches; the sums are unsigned to have room for it.
+# A begin that no int32 step reaches; the sums are unsigned to have room for it.
 _NEVER = np.uint32(2**31)
 
 
 def _sums_before(lengths: Any) -> Any:
-    """The sum of the lengths before each, uint32, stopped at 2**31.
+    """The sum of the lengths before each segment, uint32, saturated at 2**31.
 
-    Lengths that are traced as floats have sums of their own type, with a derivative.
+    Lengths that are traced as floats keep their dtype, and the sums a derivative.
     """
     if isinstance(lengths, np.ndarray):
         known = np.cumsum(lengths, axis=0, dtype=np.int64)
@@ -106,7 +107,7 @@ def _sums_before(lengths: Any) -> Any:
     if jnp.issubdtype(lengths.dtype, jnp.floating):
         sums = jnp.cumsum(lengths, axis=0)
     else:
-        # In two halves of 16 bits, neither of which overflows.
+        # Sum two halves of 16 bits, neither of which overflows.
         whole = lengths.astype(jnp.uint32)
         low = jnp.cumsum(whole & 0xFFFF, axis=0)
         high = jnp.cumsum(whole >> 16, axis=0) + (low >> 16)
@@ -115,7 +116,7 @@ def _sums_before(lengths: Any) -> Any:
 
 
 def _reached(clock: jax.Array, begins: Any) -> jax.Array:
-    """Whether the clock has reached each of the begins, on a new first axis."""
+    """Whether the clock has reached each begin, on a new first axis."""
     ndim = max(clock.ndim, begins.ndim - 1)
     clock, begins = _aligned(clock[None], ndim), _aligned(begins, ndim)
     begins = jnp.asarray(begins)
@@ -125,14 +126,14 @@ def _reached(clock: jax.Array, begins: Any) -> jax.Array:
 
 
 class _Segment:
-    """The segment that the clock is in, where it is one of some segments.
+    """The segment that the clock is in, if it is one of `members`.
 
-    Picking its number is a sum of which one term is not zero: unlike an indexed read it
-    works for a clock of any sharding. Elsewhere the first of the segments stands in,
-    whose numbers are possible ones.
+    A number is picked by a sum with one nonzero term, which, unlike indexing, works for
+    a clock of any sharding. If the clock is in no member, the first one is picked, so
+    that the numbers are valid ones.
 
     Attributes:
-        here: whether the clock is in one of them.
+        here: whether the clock is in one of the members.
     """
 
     def __init__(self, index: jax.Array, members: list[int]) -> None:
@@ -143,11 +144,11 @@ class _Segment:
         self._members = members
 
     def pick(self, numbers: Any) -> jax.Array:
-        """Its number, of those that all segments have."""
+        """The entry of this segment, from one for each of all segments."""
         return self._pick([numbers[member] for member in self._members])
 
     def shape(self, shapes: Sequence[Any]) -> Any:
-        """Its shape; those of the segments have one structure."""
+        """The shape of this segment; the members' shapes have the same structure."""
         own = [shapes[member] for member in self._members]
         return jax.tree.map(lambda *numbers: self._pick(numbers), *own)
 
@@ -160,6 +161,6 @@ class _Segment:
 
 
 def _aligned(stacked: Any, ndim: int) -> Any:
-    """A stack whose items have as many axes as what they are to be broadcast with."""
+    """Pads the items of a stack to `ndim` axes, so that they broadcast."""
     padding = (1,) * (ndim - stacked.ndim + 1)
     return stacked.reshape(stacked.shape[0], *padding, *stacked.shape[1:])

@@ -1,4 +1,4 @@
-"""How a schedule is computed: inside a JAX transform, or by a compiled program."""
+"""Evaluates schedules: inside a JAX transform, or by a compiled program."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from optax_warmup import _check
 from optax_warmup._numerics import is_bit_exact, where
 from optax_warmup._schedules import clock as clocks
 
-# A chain of a few hundred distinct structures is more than any program builds.
+# No program builds more distinct structures than this.
 _PROGRAMS = 512
 
 
 def mode() -> tuple[bool, bool, Any]:
-    """What decides, beside the schedule, which program computes it.
+    """The JAX settings that a compiled program depends on.
 
-    The mesh, as numbers that wait on the devices of one are refused in another.
+    The mesh is one of them: numbers on the devices of one are refused in another.
     """
     wide = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
     return wide, is_bit_exact(), jax.sharding.get_abstract_mesh()
 
 
 def evaluate(schedule: Any, step: ArrayLike) -> jax.Array:
-    """The value inside a JAX transform."""
+    """Evaluates a schedule inside a JAX transform."""
     numbers, structure = jax.tree.flatten(schedule)
     numbers, clock = [_as_array(x) for x in numbers], clocks.as_clock(step)
     if is_bit_exact():
-        # XLA would fold a schedule's numbers into its arithmetic where they are
-        # constants of the program, and round otherwise than where they are arguments:
-        # x / 3 becomes x * (1 / 3).
+        # If a schedule's numbers are constants of the program, XLA folds them into its
+        # arithmetic: x / 3 becomes x * (1 / 3), which rounds differently than if they
+        # are arguments.
         numbers, clock = jax.lax.optimization_barrier((numbers, clock))
     result: jax.Array = jax.tree.unflatten(structure, numbers)._outermost_at(clock)
     fractional = jnp.issubdtype(clock.dtype, jnp.floating)
     if fractional and jnp.issubdtype(result.dtype, jnp.floating):
-        return where(jnp.isnan(clock), jnp.nan, result)  # no step, no value
+        return where(jnp.isnan(clock), jnp.nan, result)  # a NaN step has no value
     return result
 
 
 def _as_array(x: ArrayLike) -> np.ndarray[Any, Any] | jax.Array:
-    """A number that is an int stays one: lengths are subtracted in integers.
+    """Converts a number to an array; integers stay integers, to subtract lengths.
 
-    A known number becomes NumPy's, which a traced program has as a constant.
+    A known number becomes a NumPy array, which is a constant of a traced program.
     """
     if _check.is_traced(x) or isinstance(x, jax.Array):
         return clocks.minus(x, 0) if _is_whole(x) else clocks.as_value(x)
@@ -55,11 +55,11 @@ def _as_array(x: ArrayLike) -> np.ndarray[Any, Any] | jax.Array:
 
 
 def compiled(schedule: Any) -> Callable[[Any], jax.Array]:
-    """The schedule as a compiled function of the clock, quick to call.
+    """Returns the schedule as a compiled function of the clock that is fast to call.
 
-    The program belongs to the structure, so other numbers compile nothing. They wait on
-    the device, in one array of integers that holds the bits of the floats too: to send
-    them there with each call, or one by one, takes several microseconds.
+    The program depends only on the structure, so other numbers compile nothing new. The
+    numbers are kept on the device, in one integer array that also holds the floats'
+    bits: sending them there in each call, or one by one, takes several microseconds.
     """
     numbers, structure = jax.tree.flatten(schedule)
     if any(_check.is_traced(x) for x in numbers):
@@ -75,7 +75,7 @@ def compiled(schedule: Any) -> Callable[[Any], jax.Array]:
         ],
         f"i{bits // 8}",
     )
-    with jax.ensure_compile_time_eval():  # also when the call is inside a jitted one
+    with jax.ensure_compile_time_eval():  # also inside a jitted function
         resident = jnp.asarray(packed)
     whole = tuple(_is_whole(x) for x in numbers)
     return functools.partial(_program(structure, whole), resident)
@@ -87,7 +87,7 @@ def _is_whole(x: ArrayLike) -> bool:
 
 @functools.lru_cache(maxsize=_PROGRAMS)
 def _program(structure: Any, whole: tuple[bool, ...] | None) -> Any:
-    """One jitted function for all schedules of a structure."""
+    """Returns one jitted function for all schedules with the same structure."""
 
     def unpack(packed: Any) -> list[jax.Array]:
         if whole is None:

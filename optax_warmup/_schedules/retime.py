@@ -1,4 +1,4 @@
-"""A schedule played at another pace, as a whole or from a step on."""
+"""Plays schedules at another pace."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from optax_warmup.values._kinds import Change, Length
 
 
 class retime(Schedule):
-    """Plays a schedule at another pace, as a whole or from a step on.
+    """Plays a schedule at another pace, as a whole or from a given step on.
 
     for step <= begin: schedule(step)
     from there on:     schedule(begin + (step - begin) * pace),
                        pace = (steps - begin) / (updates - begin)
 
-    The schedule's value at its step `steps` comes at update `updates`. The value does
-    not jump at `begin`. Between two steps of the schedule it lies on the line between
-    their values.
+    Update `updates` has the schedule's value at step `steps`. The value does not jump
+    at `begin`. Between two steps of the schedule it is interpolated linearly.
 
-    To spread what is left of a run of 1,000 updates over 1,500, from update 400 on:
-    `retime(schedule, 1000, 1500, begin=400)`. To play three steps with each update:
-    `retime(schedule, 3)`, which gives lengths that are fractions of an update. To
-    multiply all lengths of a schedule instead, use `stretch`.
+    To extend a run from 1,000 to 1,500 updates, from update 400 on:
+    `retime(schedule, 1000, 1500, begin=400)`. To play three steps in each update, which
+    gives lengths that are fractions of an update: `retime(schedule, 3)`. To multiply
+    all lengths of a schedule instead, use `stretch`.
 
     Args:
-        schedule: what is played, or a number (>= 0) for a constant.
+        schedule: the schedule to play, or a number (>= 0) for a constant.
         steps: a step of the schedule, >= begin; may be traced.
-        updates: the update at which that step is reached, >= begin; by default 1, which
-            is a simpler program: so many whole steps with each update. May be traced.
-        begin: the step from which on the pace is another, >= 0; may be traced.
+        updates: the update at which that step is reached, >= begin; may be traced. By
+            default 1, which plays `steps` whole steps in each update and makes a
+            simpler program.
+        begin: the step from which on the pace changes, >= 0; may be traced.
 
     Returns:
         A `Schedule`. For a new decay from the value at a step, see `cooldown`; for
         another schedule from a step on, `switch`.
 
     Raises:
-        TypeError: an argument is not a number.
+        TypeError: an argument is not a number, or `begin` is given without `updates`.
         ValueError: a length is negative or not whole, or `begin` is beyond `steps` or
             `updates`.
 
@@ -70,7 +70,7 @@ class retime(Schedule):
         if self.updates is None:
             if not self._is_from_the_start():
                 raise TypeError(
-                    "retime: with begin=..., give updates too: the update at which the "
+                    "retime: begin needs updates as well; pass the update at which the "
                     f"schedule's step {self.steps!r} is reached."
                 )
             return
@@ -83,7 +83,7 @@ class retime(Schedule):
     def _stretched(self, length: Change, time: Change) -> Self:
         if not self._is_from_the_start():
             return super()._stretched(length, time)
-        # Then `steps` and `updates` are a pace, which stays.
+        # Then `steps` and `updates` only set a pace, which stays.
         inner = as_schedule(self.schedule)._stretched(length, time)
         return self._replaced(schedule=inner)
 
@@ -99,7 +99,7 @@ class retime(Schedule):
             played, rest = elapsed * pace.astype(elapsed.dtype), None
         else:
             played, rest = _times_ratio(elapsed, left, jnp.maximum(new_left, 1))
-        # With no update left for them, all the steps have passed at once.
+        # With no update left for them, all steps pass at once.
         at_once = (new_left == 0) & (clocks.minus(clock, begin) >= 0)
         played = where(at_once, left.astype(played.dtype), played)
         room = clocks.minus(_check.MAX_STEP, before)
@@ -108,8 +108,9 @@ class retime(Schedule):
         if rest is None:
             return schedule.value_at(reached)
         following = clocks.minus(clocks.until(reached, _check.MAX_STEP - 1), -1)
-        # Both on one clock, so that the schedule is read once.
-        value, next_value = schedule.value_at(jnp.stack([reached, following]))
+        # Both at once, so that the schedule is traced once.
+        both = jax.vmap(schedule.value_at)(jnp.stack([reached, following]))
+        value, next_value = both
         rest = where(at_once, 0, rest)
         return ramp(value, next_value, rest, jnp.maximum(new_left, 1), linear)
 
@@ -128,11 +129,11 @@ class retime(Schedule):
 def _times_ratio(
     n: jax.Array, numerator: jax.Array, denominator: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """n * numerator / denominator as a whole part and what remains, exactly.
+    """n * numerator / denominator, exactly, as a quotient and a remainder.
 
-    All are int32 >= 0; the whole part stops at 2**31 - 1. The product has up to 62
-    bits, which int32 and float32 do not hold. So whole multiples of the denominator go
-    first, and what is left is formed bit by bit, as a quotient and a remainder.
+    All are int32 >= 0; the quotient saturates at 2**31 - 1. The product has up to 62
+    bits, more than int32 and float32 hold. So whole multiples of the denominator are
+    taken out of n first, and the rest is multiplied and divided bit by bit.
     """
     times, n = n // denominator, n % denominator
     multiples = saturating_product(times, numerator)

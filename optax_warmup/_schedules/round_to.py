@@ -1,4 +1,4 @@
-"""A schedule in whole numbers, for a batch size or any other count."""
+"""Rounds schedules to whole numbers, for a batch size or another count."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from optax_warmup.values._kinds import Count
 
 
 class round_to(Schedule):
-    """A schedule in whole numbers: its values rounded to multiples, half up.
+    """Rounds a schedule to multiples of a whole number, half up.
 
     value(step) = multiple * floor(schedule(step) / multiple + 1/2)
 
     Args:
-        schedule: what is rounded, or a number (>= 0) for a constant.
-        multiple: what every value is a multiple of, such as the number of devices that
-            share a batch; a whole number >= 1; may be traced.
+        schedule: the schedule to round, or a number (>= 0) for a constant.
+        multiple: the number to round to multiples of, such as the number of devices
+            that share a batch; a whole number >= 1; may be traced.
 
     Returns:
-        A `Schedule` whose values are int32 (inside another schedule they are floating
-        point, as all others). Whole values are exact up to 2**24, where
-        float32 ends to hold each; those beyond 2**31 - 1 become the last multiple.
+        A `Schedule` with int32 values (inside another schedule they are floating point,
+        as all others). Whole values are exact up to 2**24, beyond which float32 cannot
+        represent every integer. Values beyond 2**31 - 1 become the last multiple.
 
     Raises:
         TypeError: an argument has the wrong type.

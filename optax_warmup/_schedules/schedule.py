@@ -1,4 +1,4 @@
-"""What a schedule is: a value that maps a step to a number."""
+"""The base class of schedules, and the constant schedule."""
 
 import abc
 from collections.abc import Callable
@@ -18,15 +18,16 @@ from optax_warmup.values._value import Static, Value
 
 
 class Schedule(Value, abc.ABC):
-    """A value that maps a step to a number, accepted wherever `optax.Schedule` is.
+    """Base class of schedules, which are accepted wherever an `optax.Schedule` is.
 
-    The step is the number of completed optimizer updates: the first update has step 0.
-    A schedule is a frozen dataclass and a pytree of its numbers. Its `repr` rebuilds
-    it, it compares, hashes and pickles, and it may be an argument of a jitted function.
+    A schedule maps a step to a number. The step is the number of completed optimizer
+    updates: the first update has step 0. A schedule is a frozen dataclass and a pytree
+    of its numbers. Its `repr` is the code that rebuilds it. It can be compared, hashed
+    and pickled, and can be an argument of a jitted function.
 
     To write your own, derive from it, annotate each field with what it holds (see
-    `optax_warmup.values`) and define `value_at`. The arguments are then checked, and
-    everything that takes a schedule of this library takes yours.
+    `optax_warmup.values`) and define `value_at`. Its arguments are then checked, and it
+    works wherever a schedule of this library does.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -45,26 +46,27 @@ class Schedule(Value, abc.ABC):
         multiply(sawtooth(1.0, period=8), constant(0.5))
     """
 
-    # What is compiled, and for which mode. Not a field: it has no annotation.
+    # The mode and the program compiled for it. No annotation: this is not a field.
     _program = (None, None)
-    # Why its lengths cannot be changed, where they cannot.
+    # If its lengths cannot be changed, the reason.
     _fixed_length = ""
 
     def __call__(self, step: ArrayLike) -> jax.Array:
         """The value at `step`.
 
         Args:
-            step: completed updates; any integer or floating type, any shape. Before 0
-                it counts as 0, past the end as the end.
+            step: number of completed updates, of any integer or floating-point type
+                and any shape. Steps below 0 count as 0, integers above 2**31 - 1 as
+                2**31 - 1.
 
         Returns:
-            An array of the step's shape, float32 (float64 where JAX runs in 64 bits),
-            not weakly typed.
+            An array of the step's shape, float32 (float64 if JAX runs in 64 bits), not
+            weakly typed.
 
         Raises:
             TypeError: the step is not a real number or an array of them.
         """
-        # Training loops log the value at a Python int: every microsecond counts.
+        # Training loops log the value at a Python int, where microseconds count.
         if type(step) is int and 0 <= step <= MAX_STEP:
             clock: Any = step
         elif _check.is_traced(step):
@@ -78,25 +80,25 @@ class Schedule(Value, abc.ABC):
         return program(clock)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickles: the fields, not the compiled program."""
+        """Pickles the fields, and not the compiled program."""
         state = dict(self.__dict__)
         state.pop("_program", None)
         return state
 
     @abc.abstractmethod
     def value_at(self, clock: Any) -> jax.Array:
-        """The value at a clock: an int32 array >= 0, or floating for fractional steps.
+        """Returns the value at a clock, a floating-point array of the clock's shape.
 
-        Called inside JAX transforms, with fields that may be traced. Returns an array
-        of the clock's shape, floating point.
+        The clock is an int32 array >= 0, or a floating-point one for fractional steps.
+        This is called inside JAX transforms, with fields that may be traced.
         """
 
     def start_value(self) -> jax.Array:
-        """The value that a warmup in front of this schedule must meet."""
+        """The value that a warmup in front of this schedule leads to."""
         return self.value_at(jnp.int32(0))
 
     def _outermost_at(self, clock: Any) -> jax.Array:
-        """The value as it is returned, where no other schedule is around this one."""
+        """The value that is returned if no other schedule wraps this one."""
         return self.value_at(clock)
 
 
@@ -111,8 +113,8 @@ class _OneSchedule(Kind):
 # A field may be annotated with the class itself, whose methods a type checker knows.
 Schedule._kind = _OneSchedule()
 
-# What is taken where a schedule is asked for: a Schedule, any optax.Schedule, or a
-# number for a constant. A field so declared holds a Schedule once it is checked.
+# What is accepted as a schedule: a Schedule, any optax.Schedule, or a number for a
+# constant. A field that is declared so holds a Schedule once it is checked.
 ScheduleLike: TypeAlias = Annotated[
     Schedule | Callable[[Any], Any] | ArrayLike, _OneSchedule()
 ]
@@ -121,13 +123,13 @@ ScheduleLike: TypeAlias = Annotated[
 def as_schedule(
     x: ScheduleLike, owner: str = "schedule", name: str = "value"
 ) -> Schedule:
-    """`x` as a `Schedule`: a number is constant, any other callable is taken as is."""
+    """Converts `x` to a `Schedule`; a number is a constant, a callable is wrapped."""
     if isinstance(x, Schedule):
         return x
     if isinstance(x, Shape):
         raise TypeError(
             f"{owner}: {name} must be a schedule, got {x!r}, which is a shape: a "
-            "function of progress. Give it as shape=..., or give "
+            "function of progress. Pass it as shape=..., or pass "
             f"transition(init_value, end_value, steps, {x!r})."
         )
     if not callable(x) or isinstance(x, type):
@@ -141,19 +143,19 @@ def as_schedule(
         ) from error
     if getattr(out, "shape", None) != () or not _check.is_real(out.dtype):
         raise TypeError(
-            f"{owner}: {name} must give one real number for a step, got {x!r}, which "
-            f"gives {out}."
+            f"{owner}: {name} must return one real number for each step, got {x!r}, "
+            f"which returns {out}."
         )
     return _function(Static(x))
 
 
 class constant(Schedule):
-    """The same value at every step.
+    """Constant schedule: the same value at every step.
 
     value(step) = value
 
     Args:
-        value: >= 0; may be traced.
+        value: the value, >= 0; may be traced.
 
     Returns:
         A `Schedule`.
@@ -177,18 +179,18 @@ class constant(Schedule):
 
 
 class _Held(Kind):
-    """A callable that is kept as it is."""
+    """A callable that is stored unchanged."""
 
     def check(self, owner: str, name: str, x: Any) -> Any:
         return x
 
 
 class _function(Schedule):
-    """A schedule of somebody else's, such as one of optax's."""
+    """Wraps a function of the step, such as a schedule of optax's."""
 
     _fixed_length = (
-        "is a function whose lengths are not known; build the schedule from this "
-        "library's, or write it out for its new length"
+        "is a function whose lengths are not known; build it from this library's "
+        "schedules, or write it for the new length"
     )
 
     function: Annotated[Static, _Held()]

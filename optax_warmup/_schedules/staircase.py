@@ -1,4 +1,4 @@
-"""A schedule that is held between readings."""
+"""Holds schedules for several updates at a time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from optax_warmup.values._kinds import PositiveLength
 
 
 class staircase(Schedule):
-    """A schedule that is read only now and then, and held in between.
+    """Reads a schedule every `steps` updates, and holds the value in between.
 
     value(step) = schedule(steps * floor(step / steps))
 
     Args:
-        schedule: what is read, or a number (>= 0) for a constant.
-        steps: updates between two readings, >= 1; may be traced.
+        schedule: the schedule to read, or a number (>= 0) for a constant.
+        steps: number of updates between two readings, >= 1; may be traced.
 
     Returns:
         A `Schedule`.

@@ -1,4 +1,4 @@
-"""The same schedule over longer or shorter lengths."""
+"""Stretches schedules to longer or shorter runs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from optax_warmup.values._kinds import PositiveRate, checked
 
 @checked()
 def stretch(schedule: ScheduleLike, factor: PositiveRate) -> Schedule:
-    """The same schedule with all its lengths multiplied, for a longer or shorter run.
+    """Multiplies all lengths of a schedule, for a longer or shorter run.
 
     value(step) = schedule(step / factor)
 
-    The result is an ordinary schedule with other numbers. Each length is rounded to
-    whole updates, half up; where nothing needs rounding the formula is exact.
+    The result is an ordinary schedule with other lengths. Each length is rounded to
+    whole updates, half up; if nothing needs rounding, the formula is exact.
 
     Args:
-        schedule: one of this library's, or a number (>= 0) for a constant. A callable
-            of somebody else's hides its lengths; see `retime` for those. A
-            `growing_batch` is stretched with the batch's own phases.
-        factor: > 0; 2 makes it twice as long; may be traced, and then lengths above
-            2**24 have float32's digits.
+        schedule: a schedule of this library, or a number (>= 0) for a constant. The
+            lengths of other callables are not known; use `retime` for those. For a
+            `growing_batch`, the phases of the batch size are stretched too.
+        factor: > 0; 2 makes the schedule twice as long; may be traced, but lengths
+            above 2**24 then have only float32's precision.
 
     Returns:
         A `Schedule`.
@@ -68,7 +68,7 @@ def stretch(schedule: ScheduleLike, factor: PositiveRate) -> Schedule:
 
 
 def require_stretchable(owner: str, schedule: Schedule) -> None:
-    """Refuses a schedule whose lengths are not known."""
+    """Raises if some of a schedule's lengths are not known."""
     for part in jax.tree.leaves(schedule, is_leaf=_has_fixed_length):
         if _has_fixed_length(part):
             raise TypeError(f"{owner}: {part!r} {part._fixed_length}.")

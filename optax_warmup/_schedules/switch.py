@@ -1,4 +1,4 @@
-"""Another schedule from a step on, or the same one with a second warmup."""
+"""Switches to another schedule in the middle of a run, or warms up again."""
 
 from __future__ import annotations
 
@@ -18,41 +18,42 @@ from optax_warmup.shapes._powers import linear
 from optax_warmup.shapes._shape import ShapeLike
 from optax_warmup.values._kinds import Flag, Length, Rate
 
-_SAME = 1e-5  # relative; two ways to say a rate differ by some of float32's last digits
+# Relative: equal rates that are written in two ways can differ in their last digits.
+_SAME = 1e-5
 
 
 class switch(Schedule):
-    """One schedule up to a step, another from then on, and a bridge between if wanted.
+    """Switches from one schedule to another, at once or along a bridge.
 
     for step < begin:          old(step)
     for step < begin + steps:  v + (new(begin + steps) - v) * shape(progress),
                                progress = (step - begin) / steps, v = old(begin)
     from begin + steps on:     new(step)
 
-    Both are read at the run's own step; a schedule that shall start its clock at
-    `begin` is `delay(new, begin)`. Without a bridge, old(begin) and new(begin) must be
-    the same, unless a jump is allowed.
+    Both are read at the run's own step; to start the clock of the new schedule at
+    `begin`, pass `delay(new, begin)`. Without a bridge, old(begin) and new(begin) must
+    be equal, unless `allow_jump` is true.
 
     Args:
         old: the schedule so far, or a number (>= 0) for a constant.
-        new: the schedule from then on, or a number.
-        begin: the step of the first update that is not the old schedule's, >= 0; may be
-            traced.
-        steps: the length of the bridge in updates, >= 0; may be traced.
-        init_value: where the bridge starts, >= 0; by default at old(begin); may be
-            traced.
-        shape: of the bridge; any function f of progress with f(0) = 0 and f(1) = 1.
-        allow_jump: whether the value may jump at `begin` where there is no bridge.
-            Traced arguments are not checked.
+        new: the schedule from then on, or a number (>= 0) for a constant.
+        begin: the first step that is not the old schedule's, >= 0; may be traced.
+        steps: length of the bridge in updates, >= 0; may be traced.
+        init_value: the value at the start of the bridge, >= 0; by default old(begin);
+            may be traced.
+        shape: the shape of the bridge: any function f of progress with f(0) = 0 and
+            f(1) = 1.
+        allow_jump: whether the value may jump at `begin` if there is no bridge. This is
+            not checked if a number is traced.
 
     Returns:
         A `Schedule`.
 
     Raises:
         TypeError: an argument is not a number, or the shape is not callable.
-        ValueError: the value jumps and that was not allowed; a value is negative, NaN
-            or infinite; a length is negative or not whole; the shape does not join 0
-            to 1.
+        ValueError: the value jumps and `allow_jump` is false; a value is negative, NaN
+            or infinite; a length is negative or not whole; the shape does not map 0 to
+            0 and 1 to 1.
 
     Example:
         >>> import optax_warmup as ow
@@ -82,8 +83,8 @@ class switch(Schedule):
     def value_at(self, clock: Any) -> jax.Array:
         begin = clocks.minus(self.begin, 0)
         end = _end(begin, self.steps)
-        # Each is read once: before its time the one has the value at `begin`, the
-        # other that at `end`, which are the ends of the bridge.
+        # Each is read once. `old` stops at `begin`, and `new` waits at `end`: these are
+        # the two ends of the bridge.
         old = as_schedule(self.old).value_at(clocks.until(clock, begin))
         new = as_schedule(self.new).value_at(clocks.not_before(clock, end))
         start = old if self.init_value is None else self.init_value
@@ -100,7 +101,7 @@ class switch(Schedule):
 def _check_continuous(schedule: Any) -> None:
     if any(_check.is_traced(x) for x in jax.tree.leaves(schedule)):
         return
-    with jax.ensure_compile_time_eval():  # also when this is called inside jit
+    with jax.ensure_compile_time_eval():  # also inside jit
         old = np.asarray(schedule.old(schedule.begin), float)
         new = np.asarray(schedule.new(schedule.begin), float)
     jumps = np.abs(old - new) > _SAME * np.maximum(np.abs(old), np.abs(new))
@@ -119,19 +120,19 @@ def _six_digits(values: np.ndarray[Any, Any]) -> str:
 
 
 class rewarm(Schedule):
-    """A second warmup in the middle of a run, for instance after a resume.
+    """Adds a second warmup in the middle of a run, for instance after a resume.
 
     for begin <= step < begin + steps:
     init_value + (schedule(begin + steps) - init_value) * shape((step - begin) / steps);
     schedule(step) before and after.
 
-    For a run whose optimizer state is lost: Adam's moments start again, so should its
-    rate. For a new peak from the value of an old schedule, see `switch`.
+    Use it if the optimizer's state was lost: Adam's moments start again, and so should
+    the learning rate. To go from an old schedule to a new peak, see `switch`.
 
     Args:
         schedule: the schedule of the run, or a number (>= 0) for a constant.
         begin: the step of the first update after the resume, >= 0; may be traced.
-        steps: the length of the second warmup in updates, >= 0; may be traced.
+        steps: length of the second warmup in updates, >= 0; may be traced.
         init_value: the value at `begin`, >= 0; may be traced.
         shape: any function f of progress with f(0) = 0 and f(1) = 1.
 
@@ -141,7 +142,7 @@ class rewarm(Schedule):
     Raises:
         TypeError: an argument is not a number, or the shape is not callable.
         ValueError: a value is negative, NaN or infinite; a length is negative or not
-            whole; the shape does not join 0 to 1.
+            whole; the shape does not map 0 to 0 and 1 to 1.
 
     Example:
         >>> import optax_warmup as ow
@@ -166,7 +167,7 @@ class rewarm(Schedule):
         before = clocks.minus(clock, begin) < 0
         elapsed = clocks.since(clock, begin)
         inside = ~before & (clocks.minus(elapsed, self.steps) < 0)
-        # Inside the ramp leads to the schedule's value at its end.
+        # Inside, the ramp leads to the schedule's value at the end of the ramp.
         read = where(before, clocks.minus(clock, 0), clocks.not_before(clock, end))
         value = as_schedule(self.schedule).value_at(read)
         rise = ramp(self.init_value, value, elapsed, self.steps, self.shape)
@@ -179,5 +180,5 @@ class rewarm(Schedule):
 
 
 def _end(begin: jax.Array, steps: ArrayLike) -> jax.Array:
-    """begin + steps, stopped at 2**31 - 1."""
+    """begin + steps, saturated at 2**31 - 1."""
     return begin + clocks.until(steps, clocks.minus(_check.MAX_STEP, begin))

@@ -1,4 +1,4 @@
-"""From one value to another."""
+"""Goes from one value to another along a shape."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def ramp(
     steps: ArrayLike,
     shape: ShapeLike,
 ) -> jax.Array:
-    """From `init_value` at clock 0 to `end_value` at clock `steps`, and held there.
+    """A ramp from `init_value` at clock 0 to `end_value` at clock `steps`, then held.
 
-    The value is counted from the lower end, with that end's own distance in whole
-    steps, so nothing cancels: the relative error is that of the shape everywhere.
+    The value is computed from the lower end, by the whole steps between it and the
+    clock. So nothing cancels: the relative error is everywhere that of the shape.
     """
     elapsed = clocks.until(clock, steps)
     return ramp_after(
@@ -41,12 +41,12 @@ def ramp_after(
     left: jax.Array,
     shape: ShapeLike,
 ) -> jax.Array:
-    """The ramp when so many of its steps, >= 0, have passed and so many are left."""
+    """The ramp after `elapsed` of its steps, with `left` steps to go, both >= 0."""
     shape = as_shape(shape)
     init_value, end_value = clocks.as_value(init_value), clocks.as_value(end_value)
     rising = init_value <= end_value
     low, high = jnp.minimum(init_value, end_value), jnp.maximum(init_value, end_value)
-    # 1 of 2 steps outside, where the shape is not asked, keeps its derivatives finite.
+    # Outside, where the shape is unused, 1 of 2 steps keeps its derivatives finite.
     inside = (elapsed > 0) & (left > 0)
     length = clocks.as_value(where(inside, elapsed + left, 2))
     from_low = where(inside, where(rising, elapsed, left), 1)
@@ -55,21 +55,21 @@ def ramp_after(
     weight = shape.rise(near, far)
     if not shape.symmetric:
         weight = where(rising, weight, shape.fall(far, near))
-    # low + (high - low) can miss high by its last bit.
+    # low + (high - low) can differ from high in the last bit.
     between = where(weight < 1, plus_product(low, high - low, weight), high)
     between = jnp.clip(between, low, high)
     return where(inside, between, where(left > 0, init_value, end_value))
 
 
 class transition(Schedule):
-    """From one value to another along a shape, then held.
+    """Goes from one value to another along a shape, then holds it.
 
     value(step) = init_value + (end_value - init_value) * shape(step / steps)
 
     Args:
         init_value: the value at step 0, >= 0; may be traced.
         end_value: the value from step `steps` on, >= 0; may be traced.
-        steps: the length in updates, >= 0; 0 gives `end_value` at once; may be traced.
+        steps: length in updates, >= 0; with 0 it is `end_value` at once; may be traced.
         shape: any function f of progress with f(0) = 0 and f(1) = 1. The value never
             leaves the range between the two ends.
 
@@ -79,7 +79,7 @@ class transition(Schedule):
     Raises:
         TypeError: an argument is not a number, or the shape is not callable.
         ValueError: a value is negative, NaN or infinite; `steps` is negative or not
-            whole; the shape does not join 0 to 1.
+            whole; the shape does not map 0 to 0 and 1 to 1.
 
     Example:
         >>> import optax_warmup as ow
@@ -97,6 +97,6 @@ class transition(Schedule):
         return ramp(self.init_value, self.end_value, clock, self.steps, self.shape)
 
     def start_value(self) -> jax.Array:
-        # Not the value at step 0, which is `end_value` where the length is 0: a warmup
-        # as long as the run still rises to the peak.
+        # Not the value at step 0, which is `end_value` if the length is 0: a warmup as
+        # long as the run still rises to the peak.
         return clocks.as_value(self.init_value)

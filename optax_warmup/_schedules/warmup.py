@@ -1,4 +1,4 @@
-"""A warmup in front of a schedule, a cooldown at its end."""
+"""Puts a warmup in front of a schedule, or a cooldown at its end."""
 
 from __future__ import annotations
 
@@ -18,24 +18,27 @@ from optax_warmup.values._kinds import Length, Rate
 
 
 class warmup(Schedule):
-    """A ramp in front of a schedule, which it meets; the schedule's clock then starts.
+    """Puts a warmup in front of a schedule: a ramp that leads to its first value.
 
     for step < steps:  init_value + (schedule(0) - init_value) * shape(progress),
                        progress = min(1, (step + offset) / steps)
     from step = steps: schedule(step - steps)
 
-    Which update has which value: with `offset=0` (as in optax, torch, Keras) the first
-    update, step 0, has `init_value` (0: it changes nothing) and the one at step `steps`
-    is the first to have the peak. With `offset=1` the first update has peak / steps,
-    and the last one of the ramp, at step `steps - 1`, has the peak already.
+    The schedule's clock starts at the end of the ramp.
+
+    With `offset=0` (as in optax, torch and Keras) the first update, at step 0, has
+    `init_value` (if that is 0, it changes nothing), and the update at step `steps` is
+    the first with the peak. With `offset=1` and init_value=0 the first update has
+    peak / steps, and the last one of the ramp, at step `steps - 1`, has the peak.
 
     Args:
-        schedule: what follows the ramp, or a number (>= 0) for a constant.
-        steps: the length of the ramp in updates, >= 0; with 0 the schedule starts at
-            once; may be traced.
-        init_value: where the ramp starts, >= 0; may be traced.
+        schedule: the schedule after the ramp, or a number (>= 0) for a constant.
+        steps: length of the ramp in updates, >= 0; with 0 the schedule starts at once;
+            may be traced.
+        init_value: the value at the start of the ramp, >= 0; may be traced.
         shape: any function f of progress with f(0) = 0 and f(1) = 1.
-        offset: updates by which the ramp is ahead, >= 0.
+        offset: number of updates by which the ramp is ahead of the step, >= 0; may be
+            traced.
 
     Returns:
         A `Schedule`. To multiply by a ramp instead, with the schedule's clock running
@@ -44,7 +47,7 @@ class warmup(Schedule):
     Raises:
         TypeError: an argument is not a number, or the shape is not callable.
         ValueError: a value is negative, NaN or infinite; a length is negative or not
-            whole; the shape does not join 0 to 1.
+            whole; the shape does not map 0 to 0 and 1 to 1.
 
     Example:
         >>> import optax_warmup as ow
@@ -70,11 +73,11 @@ class warmup(Schedule):
         return where(clocks.minus(clock, self.steps) < 0, self._rise(clock), rest)
 
     def start_value(self) -> jax.Array:
-        # Without a ramp it starts as the schedule does, also one that ends at once.
+        # Without a ramp, this is the start value of the schedule.
         return self._rise(0)
 
     def _rise(self, clock: ArrayLike) -> jax.Array:
-        # The offset is taken off the time left: step + offset could overflow.
+        # Subtract the offset from the steps left: step + offset could overflow.
         left = clocks.since(clocks.minus(self.steps, clock), self.offset)
         elapsed = clocks.minus(self.steps, left)
         top = as_schedule(self.schedule).start_value()
@@ -82,20 +85,21 @@ class warmup(Schedule):
 
 
 class cooldown(Schedule):
-    """Ends a schedule from a chosen step: a ramp from the value it has there.
+    """Ends a schedule with a ramp from its value at a chosen step.
 
     for step < begin:  schedule(step)
     from step = begin: v + (end_value - v) * shape((step - begin) / steps),
                        v = schedule(begin)
 
-    The update at `begin` still has the schedule's own value; `end_value` comes at step
-    begin + steps and is held.
+    The update at `begin` still has the schedule's own value. `end_value` is reached at
+    step begin + steps, then held.
 
     Args:
-        schedule: what is ended, or a number (>= 0) for a constant.
+        schedule: the schedule to end, or a number (>= 0) for a constant.
         begin: the step at which the cooldown begins, >= 0; may be traced.
-        steps: its length in updates, >= 0; 0 gives `end_value` at once; may be traced.
-        end_value: the value at its end, >= 0; may be traced.
+        steps: length of the cooldown in updates, >= 0; with 0 the value is `end_value`
+            at once; may be traced.
+        end_value: the value at the end, >= 0; may be traced.
         shape: any function f of progress with f(0) = 0 and f(1) = 1;
             `shapes.power(0.5)` is the "1 - sqrt" cooldown.
 
@@ -105,7 +109,7 @@ class cooldown(Schedule):
     Raises:
         TypeError: an argument is not a number, or the shape is not callable.
         ValueError: a value is negative, NaN or infinite; a length is negative or not
-            whole; the shape does not join 0 to 1.
+            whole; the shape does not map 0 to 0 and 1 to 1.
 
     Example:
         >>> import optax_warmup as ow
@@ -125,7 +129,7 @@ class cooldown(Schedule):
     shape: ShapeLike = linear
 
     def value_at(self, clock: Any) -> jax.Array:
-        # From `begin` on this is the value that the schedule has there.
+        # From `begin` on this is the schedule's value at `begin`.
         value = as_schedule(self.schedule).value_at(clocks.until(clock, self.begin))
         elapsed = clocks.since(clock, self.begin)
         fall = ramp(value, self.end_value, elapsed, self.steps, self.shape)

@@ -12,7 +12,7 @@ from optax_warmup._schedules.schedule import Schedule, as_schedule, constant
 from optax_warmup._state.groups import Group, merged, names, of
 
 ScheduleOrSchedules: TypeAlias = (
-    optax.ScalarOrSchedule | Mapping[str, optax.ScalarOrSchedule]
+    optax.ScalarOrSchedule | Mapping[Any, optax.ScalarOrSchedule]
 )
 
 
@@ -23,7 +23,9 @@ def with_given(
     if schedule is None:
         return groups
     if isinstance(schedule, Mapping):
-        return _with_schedules(owner, groups, schedule)
+        # Labels of a partition may be numbers; the names of groups are strings.
+        named = {str(label): given for label, given in schedule.items()}
+        return _with_schedules(owner, groups, named)
     return _with_schedule(owner, groups, schedule)
 
 

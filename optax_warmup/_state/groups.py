@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import jax
 
@@ -121,16 +120,19 @@ def merged(groups: list[Group]) -> list[Group]:
 
 
 def _without(place: Hashable, groups: list[Group]) -> list[Group]:
-    kept: dict[Any, Group] = {}
+    kept: list[Group] = []
     for group in groups:
         part = [label for label in group.labels if label.place == place]
         if part and part[0].kind != "mask" and not group.sources:
             return groups
         labels = tuple(label for label in group.labels if label.place != place)
-        first = kept.setdefault(labels, replace(group, labels=labels))
-        if (first.sources, *first.factors) != (group.sources, *group.factors):
+        kept.append(replace(group, labels=labels))
+    for one, other in itertools.combinations(kept, 2):
+        alike = (one.sources, *one.factors) == (other.sources, *other.factors)
+        # Nothing but this place tells them apart.
+        if not alike and _overlap(one, other):
             return groups
-    return list(kept.values())
+    return list({group.labels: group for group in reversed(kept)}.values())[::-1]
 
 
 def possible(groups: Iterable[Group]) -> list[Group]:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optax_warmup import _check
 from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import require_optimizer, zeros
 
@@ -99,8 +100,11 @@ def skip_nonfinite(
 
         leaves = jax.tree.leaves(updates)
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in leaves]))
-        # A choice without a branch would hold two more copies of the moments.
-        new_updates, inner_state = jax.lax.cond(finite, update, skip)
+        if _check.is_traced(finite):
+            # A choice without a branch would hold two more copies of the moments.
+            new_updates, inner_state = jax.lax.cond(finite, update, skip)
+        else:  # outside of jit, where a conditional would be compiled at every call
+            new_updates, inner_state = update() if finite else skip()
         more = optax.safe_increment
         return new_updates, SkipNonfiniteState(
             inner_state,

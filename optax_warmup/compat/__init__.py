@@ -1,7 +1,7 @@
-"""Other libraries' schedules under their own names and argument orders.
+"""Drop-in schedules with the names and argument orders of other libraries.
 
-`compat.optax` has optax's warmup schedules, `compat.transformers` the `get_scheduler`
-of Hugging Face transformers.
+`compat.optax` has optax's warmup schedules, and `compat.transformers` the
+`get_scheduler` of Hugging Face transformers.
 """
 
 from optax_warmup.compat import (

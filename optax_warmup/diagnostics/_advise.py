@@ -53,7 +53,6 @@ def advise(
         >>> for advice in ow.diagnostics.advise(ow.read_moments(state)):
         ...     print(advice.severity, advice.code)
         note first-update-zero
-        note warmup-short
     """
     if not isinstance(history, MomentHistory):
         raise TypeError(

@@ -147,5 +147,7 @@ def _history(
 
 def _total(name: str, column: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """A column over all groups that have second moments."""
-    total = np.max if name.endswith("_max") else np.sum
-    return np.asarray(total(column[:, sizes > 0], axis=1, initial=0.0))
+    measured = column[:, sizes > 0]
+    if name.endswith("_max"):
+        return np.asarray(np.max(measured, axis=1, initial=0.0))
+    return np.asarray(np.sum(measured, axis=1))

@@ -1,6 +1,6 @@
-"""Warmup factors: schedules in [0, 1] that say how far Adam may be trusted.
+"""Warmup factors: schedules in [0, 1] that multiply another schedule.
 
-They multiply another schedule, whose clock runs on below them.
+The other schedule's clock runs from step 0 on, also during the warmup.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from optax_warmup._schedules.schedule import Schedule
 from optax_warmup._schedules.warmup import warmup
 from optax_warmup.values._kinds import Count, Length, Number, checked
 
-# With b2 just above 0.6 in float32, the variance of the rate exists from here on.
+# The latest start of the rectification, for b2 just above 0.6 in float32.
 _LATEST_START = 64
 
 B2: TypeAlias = Annotated[ArrayLike, Number(minimum=0, below=1)]
@@ -30,12 +30,12 @@ B2: TypeAlias = Annotated[ArrayLike, Number(minimum=0, below=1)]
 
 @checked("factors.")
 def linear(steps: Length) -> Schedule:
-    """A factor that rises to 1 in a straight line, from the first update on.
+    """Linear warmup factor, which is above 0 from the first update on.
 
     value(step) = min(1, (step + 1) / steps)
 
     Args:
-        steps: the length of the warmup in updates, >= 0; may be traced.
+        steps: length of the warmup in updates, >= 0; may be traced.
 
     Returns:
         A `Schedule` with values in [0, 1].
@@ -57,17 +57,17 @@ def linear(steps: Length) -> Schedule:
 
 @checked("factors.")
 def exponential(timescale: Count) -> Schedule:
-    """A factor that rises to 1 and slows down as it does, to multiply a schedule by.
+    """Exponential warmup factor, which approaches 1 ever more slowly.
 
     value(step) = 1 - exp(-(step + 1) / timescale)
 
-    It never quite reaches 1: the update at step timescale - 1 has 0.63. Factors that
-    end need no name of their own: `warmup(1.0, steps, shape=...)` with any shape,
-    `join([(steps, 0.1)], last=1.0)` for a constant one, and
-    `piecewise(0.0, [(100, 0.1), (900, 1.0)])` for one of two stages.
+    It never quite reaches 1: at step timescale - 1 it is 0.63. For a factor that does,
+    use an ordinary schedule: `warmup(1.0, steps, shape=...)` with any shape,
+    `join([(steps, 0.1)], last=1.0)` for a constant warmup, or
+    `piecewise(0.0, [(100, 0.1), (900, 1.0)])` for a warmup in two stages.
 
     Args:
-        timescale: in whole updates, >= 1; may be traced.
+        timescale: number of updates, a whole number >= 1; may be traced.
 
     Returns:
         A `Schedule` with values in [0, 1].
@@ -91,16 +91,16 @@ def exponential(timescale: Count) -> Schedule:
 
 @checked("factors.")
 def untuned_linear(b2: B2) -> Schedule:
-    """The linear warmup that Adam's own memory asks for, as a factor.
+    """Untuned linear warmup factor, whose length follows from Adam's b2.
 
     value(step) = min(1, (step + 1) / round(2 / (1 - b2)))
 
     Args:
-        b2: Adam's decay of the second moment, 0 <= b2 < 1; may be traced.
+        b2: Adam's decay rate of the second moment, 0 <= b2 < 1; may be traced.
 
     Returns:
-        A `Schedule` with values in [0, 1]. The length is rounded: for b2=0.999 it is
-        2000, where pytorch_warmup takes 1999.
+        A `Schedule` with values in [0, 1]. The length is rounded to the nearest
+        update: for b2=0.999 it is 2000, while pytorch_warmup uses 1999.
 
     Raises:
         TypeError: `b2` is not a number.
@@ -119,16 +119,16 @@ def untuned_linear(b2: B2) -> Schedule:
 
 @checked("factors.")
 def untuned_exponential(b2: B2) -> Schedule:
-    """The exponential warmup that Adam's own memory asks for, as a factor.
+    """Untuned exponential warmup factor, whose timescale follows from Adam's b2.
 
     value(step) = 1 - exp(-(step + 1) / round(1 / (1 - b2)))
 
     Args:
-        b2: Adam's decay of the second moment, 0 <= b2 < 1; may be traced.
+        b2: Adam's decay rate of the second moment, 0 <= b2 < 1; may be traced.
 
     Returns:
-        A `Schedule` with values in [0, 1]. The timescale is rounded: for b2=0.95 it is
-        20, where pytorch_warmup takes 19.
+        A `Schedule` with values in [0, 1]. The timescale is rounded to the nearest
+        update: for b2=0.95 it is 20, while pytorch_warmup uses 19.
 
     Raises:
         TypeError: `b2` is not a number.
@@ -146,7 +146,7 @@ def untuned_exponential(b2: B2) -> Schedule:
 
 
 def _memory(times: int, b2: ArrayLike) -> ArrayLike:
-    """times / (1 - b2) in whole updates."""
+    """times / (1 - b2), rounded to whole updates."""
     if isinstance(b2, float):
         return round(times / (1 - b2))
     length = jnp.round(times / jnp.maximum(1 - clocks.as_value(b2), 1e-7))
@@ -157,14 +157,14 @@ def _memory(times: int, b2: ArrayLike) -> ArrayLike:
 def radam(
     b2: Annotated[ArrayLike, Number(above=0.6, below=1, hint="Adam's usual is 0.999")],
 ) -> Schedule:
-    """The rectification of RAdam as a factor, from the first update that has one.
+    """RAdam's rectification as a warmup factor, from the first update that has one.
 
-    See `rectification`, which it is for the timescale 1 / (1 - b2).
+    It equals `rectification` with the timescale 1 / (1 - b2).
 
     Args:
-        b2: Adam's decay of the second moment, 0.6 < b2 < 1: up to 0.6 the estimate has
-            too short a memory to have a variance. May be traced, and then has only
-            float32's digits of 1 - b2.
+        b2: Adam's decay rate of the second moment, 0.6 < b2 < 1. Up to 0.6 the moving
+            average is too short for RAdam's variance to exist. May be traced, but
+            1 - b2 then has only float32's precision.
 
     Returns:
         A `Schedule` with values in [0, 1].
@@ -182,20 +182,20 @@ def radam(
     2020, arXiv:1908.03265, algorithm 2.
     """
     if isinstance(b2, float):
-        # As it is written: 1 / (1 - 0.999) is 999.9999999999991 in binary fractions.
+        # Exact for the decimal: in floats 1 / (1 - 0.999) is 999.9999999999991.
         return rectification(float(1 / (1 - Fraction(repr(b2)))))
     return rectification(1 / (1 - clocks.as_value(b2)))
 
 
 class rectification(Schedule):
-    """How far an average over so many updates can be trusted to scale an update.
+    """RAdam's rectification for a second moment that averages over `timescale` updates.
 
     value(step) = sqrt((r - 4) (r - 2) s / ((s - 4) (s - 2) r)),  with n = step + d,
     r = s - 2 n b2**n / (1 - b2**n),  s = 2 timescale - 1,  b2 = 1 - 1 / timescale,
-    and d the first n for which r > 4 (5 for the usual b2)
+    and d the first n with r > 4 (5 for the usual b2)
 
     Args:
-        timescale: 1 / (1 - b2) updates, > 2.5; unlike b2 it keeps its digits in
+        timescale: 1 / (1 - b2) in updates, > 2.5. Unlike b2, it keeps its precision in
             float32. May be traced.
 
     Returns:
@@ -212,14 +212,14 @@ class rectification(Schedule):
         [0.017312, 0.048998, 0.82839]
 
     Source: L. Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond",
-    2020, arXiv:1908.03265, algorithm 2; started where it is defined, as in
-    pytorch_warmup.
+    2020, arXiv:1908.03265, algorithm 2. It starts at the first update where it is
+    defined, as in pytorch_warmup.
     """
 
     _namespace = "factors."
     _fixed_length = (
-        "has no length of its own, it follows from Adam's b2; leave it out, and "
-        "multiply the result by it"
+        "has no length to change: its length follows from Adam's b2. Leave it out, "
+        "and multiply the result by it"
     )
 
     timescale: Annotated[ArrayLike, Number(above=2.5)]
@@ -227,7 +227,7 @@ class rectification(Schedule):
     def value_at(self, clock: Any) -> jax.Array:
         decay = -jnp.log1p(-1 / clocks.as_value(self.timescale))
         first = _first_rectified(decay)
-        # first + clock could overflow.
+        # first + clock could overflow int32.
         room = clocks.until(clock, clocks.minus(_check.MAX_STEP, first))
         n = clocks.as_value(room) + clocks.as_value(first)
         most = 2 / decay + _langevin(decay / 2)
@@ -239,16 +239,16 @@ class rectification(Schedule):
 
 
 def _length(n: jax.Array, decay: jax.Array) -> jax.Array:
-    """How many plain averages the moving one of n updates is worth: r above.
+    """The length of the simple average that the moving one approximates: r above.
 
-    With h = -log(b2) and L(x) = coth(x) - 1/x it is n + L(h / 2) - n L(n h / 2), where
-    nothing as large as 1 / (1 - b2) cancels.
+    With h = -log(b2) and L(x) = coth(x) - 1/x it is n + L(h / 2) - n L(n h / 2). In
+    this form no terms as large as 1 / (1 - b2) cancel.
     """
     y = n * decay / 2
     small = y < 1
     near = 1 - _langevin(where(small, y, 1.0))
     y = where(small, 1.0, y)
-    # 1 / y counted in updates, for n / y loses digits that 2 / decay keeps.
+    # n / y would lose digits that 2 / decay keeps.
     far = 2 / decay - 2 * n / expm1(2 * jnp.minimum(y, 40))
     far = where(y > 40, 2 / decay, far)
     near = exact_plus_product(_langevin(decay / 2), n, near)
@@ -256,7 +256,7 @@ def _length(n: jax.Array, decay: jax.Array) -> jax.Array:
 
 
 def _langevin(x: jax.Array) -> jax.Array:
-    """coth(x) - 1/x for 0 < x <= 1, as Lambert's continued fraction."""
+    """coth(x) - 1/x for 0 < x <= 1, by Lambert's continued fraction."""
     square = x * x
     tail = jnp.full_like(x, 17.0)
     for odd in (15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0):
@@ -265,7 +265,7 @@ def _langevin(x: jax.Array) -> jax.Array:
 
 
 def _first_rectified(decay: jax.Array) -> jax.Array:
-    """The first number of updates whose moving average is worth more than 4."""
+    """The first number of updates with an average longer than 4: d above."""
     n = jnp.arange(1.0, _LATEST_START, dtype=decay.dtype)
     n = n.reshape(-1, *(1,) * jnp.ndim(decay))
     return 1 + jnp.sum(_length(n, decay) <= 4, axis=0, dtype=jnp.int32)

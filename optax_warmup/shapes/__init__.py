@@ -1,7 +1,7 @@
-"""Shapes: how a ramp goes from its start to its end.
+"""Shapes: how a ramp gets from its start to its end.
 
-A shape is a function f of progress with f(0) = 0 and f(1) = 1: one of these, any
-callable, or a subclass of `Shape`.
+A shape is a function f of progress in [0, 1] with f(0) = 0 and f(1) = 1: one of these,
+any callable, or a subclass of `Shape`.
 """
 
 from optax_warmup.shapes._curves import (

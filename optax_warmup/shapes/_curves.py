@@ -1,4 +1,4 @@
-"""Curves with a parameter that bends them: exponential, logarithmic, tanh, rex."""
+"""Shapes with a parameter: exponential, logarithmic, tanh, sigmoid and rex."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from optax_warmup.values._kinds import Number, PositiveRate, checked
 
 
 class exponential(Shape):
-    """Steps of a constant ratio: each step closes or opens the gap by the same factor.
+    """Exponential curve: each increment is a constant factor times the one before.
 
     f(p) = (1 - ratio**p) / (1 - ratio), and p where ratio = 1
 
-    From a to b with ratio = b / a it is the geometric path a (b / a)**p.
+    A ramp from a to b with ratio = b / a follows the geometric path a (b / a)**p.
 
     Args:
-        ratio: > 0; below 1 the change is fast first, above 1 fast last; may be traced.
+        ratio: > 0; below 1 the curve is steep first, above 1 steep last; may be traced.
 
     Raises:
         TypeError: the ratio is not a number.
@@ -54,13 +54,13 @@ def _geometric(progress: jax.Array, ratio: jax.Array) -> jax.Array:
 
 
 class logarithmic(Shape):
-    """The logarithm: fast at first, then ever slower.
+    """Logarithmic curve: fast at first, then slower and slower.
 
     f(p) = log(1 + (base - 1) p) / log(base), and p where base = 1
 
     Args:
-        base: > 0; how many times faster it is at the start than at the end; below 1 it
-            is slow first; may be traced.
+        base: the slope at the start divided by the slope at the end, > 0; below 1 the
+            curve is slow first; may be traced.
 
     Raises:
         TypeError: the base is not a number.
@@ -71,8 +71,8 @@ class logarithmic(Shape):
         >>> round(float(shapes.logarithmic(9)(0.25)), 6)
         0.5
 
-    Source: DeepSpeed's "log" warmup, the logarithm of the update's number, is
-    `logarithmic(steps)` over steps - 1 updates. Microsoft, 2020.
+    Source: DeepSpeed's "log" warmup, Microsoft, 2020. It follows the logarithm of the
+    update's number, which is `logarithmic(steps)` over steps - 1 updates.
     """
 
     base: PositiveRate
@@ -99,11 +99,11 @@ def _log_rise(progress: jax.Array, base: jax.Array) -> jax.Array:
 
 
 def _log_fall(progress: jax.Array, left: jax.Array, base: jax.Array) -> jax.Array:
-    """1 - _log_rise. Near its end the logarithm of a ratio just below 1 is exact."""
+    """1 - _log_rise; near the end, as the accurate logarithm of a ratio near 1."""
     flat = base <= 1
     excess = where(flat, 1.0, base - 1)
     ratio = excess / (1 + excess)
-    # (With a great base the curve is close to its end long before progress is.)
+    # (With a large base the curve is close to its end long before progress is.)
     near = -jnp.log1p(_product(-ratio, jnp.minimum(left, 0.9)))
     near = quotient(near, jnp.log1p(excess))
     far = 1 - _log_rise(progress, base)
@@ -111,23 +111,23 @@ def _log_fall(progress: jax.Array, left: jax.Array, base: jax.Array) -> jax.Arra
 
 
 def _product(x: jax.Array, y: jax.Array) -> jax.Array:
-    """x * y, which no program fuses with the 1 that the logarithm adds to it."""
+    """x * y; in bit-exact mode it is not fused with the 1 that log1p adds."""
     return plus_product(jnp.zeros_like(x), x, y)
 
 
-# Further out, all of the curve is one jump.
+# Beyond these bounds the whole curve is a single jump.
 Bound: TypeAlias = Annotated[ArrayLike, Number(minimum=-40, maximum=40)]
 
 
 class tanh(Shape):
-    """A piece of the hyperbolic tangent, stretched so that it joins 0 to 1.
+    """A section of the hyperbolic tangent, rescaled to go from 0 to 1.
 
     f(p) = (tanh(x) - tanh(lower)) / (tanh(upper) - tanh(lower)),
     x = lower + (upper - lower) p, and p where lower = upper
 
     Args:
-        lower: where the piece starts; may be traced.
-        upper: where it ends; may be traced.
+        lower: where the section starts, from -40 to 40; may be traced.
+        upper: where the section ends, from -40 to 40; may be traced.
 
     Raises:
         TypeError: a bound is not a number.
@@ -161,15 +161,15 @@ def _tanh_rise(
 ) -> jax.Array:
     """sinh(width p) cosh(upper) / (sinh(width) cosh(x)), where width > 0.
 
-    Written so that nothing cancels, and as one quotient whose numerator never falls and
-    whose denominator never rises with p: rounded, it is monotone too.
+    In this form nothing cancels. It is one quotient, whose numerator never falls with p
+    and whose denominator never rises, so it stays monotone when it is rounded.
     """
     flat = upper == lower
     width = where(flat, 1.0, upper - lower)
-    turned = width < 0  # the tangent is odd: the mirrored piece has the same shape
+    turned = width < 0  # tanh is odd: the mirrored section has the same shape
     upper, lower = where(turned, -upper, upper), where(turned, -lower, lower)
     width = jnp.abs(width)
-    # Counted from the nearer end; the two halves meet at the middle.
+    # Count from the nearer end; the two halves meet in the middle.
     middle = plus_product(lower, width, jnp.full_like(progress, 0.5))
     near = plus_product(lower, width, jnp.minimum(progress, 0.5))
     far = plus_product(upper, -width, jnp.minimum(left, 0.5))
@@ -183,16 +183,16 @@ def _tanh_rise(
 def sigmoid(
     steepness: Annotated[ArrayLike, Number(minimum=-80, maximum=80)],
 ) -> Shape:
-    """The middle of the logistic curve: slow, fast, slow.
+    """The middle of the logistic curve: slow at both ends, fast in between.
 
     f(p) = (s(p) - s(0)) / (s(1) - s(0)), s(p) = 1 / (1 + exp(-steepness (p - 1/2)))
 
     Args:
-        steepness: from -80 to 80, of which the sign does not matter; 0 is the straight
+        steepness: from -80 to 80; the sign does not matter, and 0 gives a straight
             line; may be traced.
 
     Returns:
-        A shape; `tanh(-steepness / 4, steepness / 4)`.
+        A shape, equal to `tanh(-steepness / 4, steepness / 4)`.
 
     Raises:
         TypeError: the steepness is not a number.
@@ -208,12 +208,13 @@ def sigmoid(
 
 
 class rex(Shape):
-    """The reflected exponential: slow at first, and steep only near its end.
+    """The reflected exponential (REX): slow at first, steep only near its end.
 
     f(p) = beta p / (1 - (1 - beta) p)
 
     Args:
-        beta: > 0; the slope at the start; above 1 it is fast first; may be traced.
+        beta: the slope at the start, > 0; above 1 the curve is fast first; may be
+            traced.
 
     Raises:
         TypeError: `beta` is not a number.

@@ -1,4 +1,4 @@
-"""Lines, powers and the cosine, and the reverse of any shape."""
+"""Linear, cosine and power shapes, and the reverse of any shape."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _linear(Parameterless):
 
 
 class _cosine(Parameterless):
-    """Half a wave of the cosine: flat at both ends.
+    """Half a cosine wave: flat at both ends.
 
     f(p) = (1 - cos(pi p)) / 2 = sin(pi p / 2)**2
 
@@ -52,7 +52,7 @@ class _cosine(Parameterless):
 
     symmetric = True
 
-    # The sine's square is exact to the last digits near 0, where 1 - cos cancels.
+    # The sine's square is accurate near 0, where 1 - cos would cancel.
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         return jnp.square(jnp.sin(progress * (np.pi / 2)))
 
@@ -65,7 +65,7 @@ cosine = _cosine()
 
 
 class power(Shape):
-    """A power of progress: slow start for exponents above 1, fast below.
+    """A power of progress: slow at first for exponents above 1, fast below 1.
 
     f(p) = p**exponent
 
@@ -94,8 +94,8 @@ class power(Shape):
 
     def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         exponent = jnp.asarray(self.exponent, left.dtype)
-        # Each half has a logarithm that is exact there. They meet at the middle, where
-        # their last bits must not make a step back.
+        # Each half uses the logarithm that is accurate there. In the middle, where they
+        # meet, rounding must not make the curve step back.
         middle = -expm1(exponent * jnp.log(jnp.asarray(0.5, left.dtype)))
         near = -expm1(exponent * jnp.log1p(-jnp.minimum(left, 0.5)))
         far = -expm1(exponent * jnp.log(jnp.minimum(progress, 0.5)))
@@ -103,12 +103,16 @@ class power(Shape):
 
 
 class reverse(Shape):
-    """A shape turned by half a circle: its end is the start.
+    """Reverses a shape: it begins the way the original ends.
 
     f(p) = 1 - shape(1 - p)
 
     Args:
-        shape: any shape.
+        shape: any function f of progress with f(0) = 0 and f(1) = 1.
+
+    Raises:
+        TypeError: `shape` is not callable.
+        ValueError: `shape` does not map 0 to 0 and 1 to 1.
 
     Example:
         >>> from optax_warmup import shapes
@@ -127,7 +131,7 @@ class reverse(Shape):
 
 @checked("shapes.")
 def polynomial(exponent: PositiveRate) -> Shape:
-    """The polynomial of optax, torch and Keras: the power of what is left.
+    """A power of the remaining progress: the polynomial of optax, torch and Keras.
 
     f(p) = 1 - (1 - p)**exponent
 
@@ -135,7 +139,7 @@ def polynomial(exponent: PositiveRate) -> Shape:
         exponent: > 0; may be traced.
 
     Returns:
-        A shape; `reverse(power(exponent))`.
+        A shape, equal to `reverse(power(exponent))`.
 
     Raises:
         TypeError: the exponent is not a number.

@@ -1,8 +1,8 @@
-"""What a shape is, and how a callable becomes one.
+"""The base class of shapes, and how a callable becomes one.
 
-A shape is a function f of progress with f(0) = 0 and f(1) = 1. Any callable serves. The
-ones of this library are given what is left, 1 - progress, beside the progress, and know
-1 - f as well as f: so a ramp is as exact near its end as near its start.
+A shape is a function f of progress with f(0) = 0 and f(1) = 1. Any callable will do.
+The shapes of this library also receive the remaining progress, 1 - progress, and
+compute 1 - f as well as f. So a ramp is as accurate near its end as near its start.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from optax_warmup.values._value import Static, Value
 
 
 class Shape(Value, abc.ABC):
-    """A function f of progress in [0, 1] with f(0) = 0 and f(1) = 1.
+    """Base class of shapes: functions f of progress with f(0) = 0 and f(1) = 1.
 
-    Any callable can be passed where a shape is asked for. Derive from `Shape` to give
-    yours parameters that can be traced, a name in configurations, or an exact `fall`:
-    annotate each field with what it holds (see `optax_warmup.values`) and define
-    `rise`.
+    Progress is in [0, 1]. Any callable can be passed as a shape. Derive from `Shape` if
+    yours needs parameters that can be traced, a name in configurations, or an accurate
+    `fall`: annotate each field with what it holds (see `optax_warmup.values`) and
+    define `rise`.
 
     Example:
         >>> import optax_warmup as ow
@@ -39,24 +39,24 @@ class Shape(Value, abc.ABC):
     """
 
     _namespace = "shapes."
-    symmetric = False  # whether fall(p, q) is rise(q, p), so that one of them will do
+    symmetric = False  # whether fall(p, q) is rise(q, p), so that one is enough
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if cls.__module__.split(".")[0] != __name__.split(".")[0]:
-            cls._namespace = ""  # a user's own
+            cls._namespace = ""  # a user's own shape
 
     def __call__(self, progress: ArrayLike) -> jax.Array:
-        """f(progress), of progress' shape, floating point."""
+        """f(progress), a floating-point array with the shape of `progress`."""
         progress = jnp.asarray(progress, _float_type(progress))
         return self.rise(progress, 1 - progress)
 
     @abc.abstractmethod
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
-        """f(progress), where left = 1 - progress to full precision."""
+        """f(progress); `left` is 1 - progress to full precision."""
 
     def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
-        """1 - f(progress), likewise; exact as it nears 0, if it can be."""
+        """1 - f(progress); override it if 1 - rise is inaccurate near 0."""
         return 1 - self.rise(progress, left)
 
 
@@ -66,21 +66,21 @@ def _float_type(x: ArrayLike) -> Any:
 
 
 class Parameterless(Shape):
-    """A shape without parameters: its public name is its only value, not the class."""
+    """A shape without parameters; its public name is the instance, not the class."""
 
     def __repr__(self) -> str:
         return f"{self._namespace}{type(self).__name__.lstrip('_')}"
 
 
 class _Held(Kind):
-    """A callable that is kept as it is."""
+    """A callable that is stored unchanged."""
 
     def check(self, owner: str, name: str, x: Any) -> Any:
         return x
 
 
 class _function(Shape):
-    """A callable of the user's as a shape."""
+    """Wraps a user's callable as a shape."""
 
     function: Annotated[Static, _Held()]
 
@@ -96,15 +96,15 @@ class _OneShape(Kind):
         return as_shape(x, owner, name)
 
 
-Shape._kind = _OneShape()  # of a field that is annotated with the class itself
+Shape._kind = _OneShape()  # for a field annotated with the class itself
 
-# What is taken where a shape is asked for: a Shape, or any function of progress. A
-# field that is so declared holds a Shape once it is checked.
+# What is accepted as a shape: a Shape, or any function of progress. A field that is
+# declared so holds a Shape once it is checked.
 ShapeLike: TypeAlias = Annotated[Shape | Callable[[Any], Any], _OneShape()]
 
 
 def as_shape(x: ShapeLike, owner: str = "shape", name: str = "shape") -> Shape:
-    """`x` as a `Shape`; a plain callable is traced once and checked at its two ends."""
+    """Converts `x` to a `Shape`; traces a callable once and checks its two ends."""
     if isinstance(x, Shape):
         return x
     if not callable(x) or isinstance(x, type):
@@ -118,13 +118,14 @@ def as_shape(x: ShapeLike, owner: str = "shape", name: str = "shape") -> Shape:
             ends = [np.asarray(x(jnp.asarray(end, float))) for end in (0.0, 1.0)]
     except Exception as error:
         raise TypeError(
-            f"{owner}: {name} must be a function of progress that can be traced, made "
-            f"of jax.numpy, got {x!r}, which fails with {type(error).__name__}: {error}"
+            f"{owner}: {name} must be a function of progress that can be traced, "
+            f"written with jax.numpy, got {x!r}, which fails with "
+            f"{type(error).__name__}: {error}"
         ) from error
     if getattr(out, "shape", None) != () or not _check.is_real(out.dtype):
         raise TypeError(
-            f"{owner}: {name} must give one real number for a progress, got {x!r}, "
-            f"which gives {out}."
+            f"{owner}: {name} must return one real number for each progress, got "
+            f"{x!r}, which returns {out}."
         )
     if not np.allclose(ends, [0.0, 1.0], atol=1e-6):
         raise ValueError(

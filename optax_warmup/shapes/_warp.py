@@ -1,4 +1,4 @@
-"""One shape inside another, and the mirrored cosine."""
+"""The composition of two shapes, and the mirrored cosine."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from optax_warmup.shapes._shape import (
 
 
 class warp(Shape):
-    """One shape inside another: the progress of the one is bent by the other.
+    """Composes two shapes: `outer` of `inner`.
 
     f(p) = outer(inner(p))
 
-    `warp(cosine, power(k))` is the cosine with k-decay, `warp(polynomial(k), cosine)`
-    the cosine decay raised to the power k, as optax's `exponent` means it.
+    `warp(cosine, power(k))` is the cosine with k-decay. `warp(polynomial(k), cosine)`
+    is the cosine decay raised to the power k, which optax calls `exponent`.
 
     Args:
-        outer: any shape.
-        inner: any shape; it takes the progress, and `outer` takes what it returns.
+        outer: any shape; it is applied to the result of `inner`.
+        inner: any shape; it is applied to the progress.
 
     Raises:
         TypeError: one of them is not callable.
-        ValueError: one of them does not join 0 to 1.
+        ValueError: one of them does not map 0 to 0 and 1 to 1.
 
     Example:
         >>> from optax_warmup import shapes
@@ -58,7 +58,7 @@ class warp(Shape):
 
 
 class _mirror_cosine(Parameterless):
-    """The cosine mirrored at the straight line: steep at both ends, flat between.
+    """The cosine mirrored at the straight line: steep at both ends, flat in between.
 
     f(p) = 2 p - (1 - cos(pi p)) / 2
 

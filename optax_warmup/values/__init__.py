@@ -1,14 +1,16 @@
-"""Values, and what their fields hold: to write a schedule or a shape of your own.
+"""Field types, for writing your own schedules and shapes.
 
-Schedules and shapes are values: frozen dataclasses, pytrees of their numbers. Derive
-from `Schedule` or `shapes.Shape` and annotate each field with what it holds:
+Schedules and shapes are values: frozen dataclasses that are pytrees of their numbers.
+Derive from `Schedule` or `shapes.Shape` and annotate each field with what it holds:
 
 - `Rate`, `PositiveRate`: a value of a schedule, >= 0 or > 0
-- `Length`, `PositiveLength`: a whole number of steps; `stretch` changes it
-- `Timescale`: a time in steps that need not be whole; `stretch` changes it
-- `Count`, `Seed`: whole numbers that are not lengths, from 1 and from 0
-- `Flag`: True or False, part of the structure
-- `Annotated[ArrayLike, Number(...)]`, `Annotated[ArrayLike, WholeNumber(...)]`
+- `Length`, `PositiveLength`: a whole number of steps, >= 0 or >= 1; `stretch`
+  multiplies it
+- `Timescale`: a time in steps, > 0, not necessarily whole; `stretch` multiplies it
+- `Count`, `Seed`: a whole number that is not a length, >= 1 or >= 0
+- `Flag`: True or False, part of the pytree's structure
+- `Annotated[ArrayLike, Number(...)]`, `Annotated[ArrayLike, WholeNumber(...)]`: a
+  number with bounds of your own
 - `Schedule`, `shapes.Shape`: another schedule or shape. To let a type checker accept
   numbers and functions too, write `ScheduleLike` or `shapes.ShapeLike`.
 """

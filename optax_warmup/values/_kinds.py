@@ -1,9 +1,8 @@
-"""What a field of a value holds: how it is checked, and what a stretch does to it.
+"""Kinds of fields: how a field is checked, and how `stretch` changes it.
 
-The kind stands in the field's annotation, `steps: Length`. Everything that treats
-fields by what they hold asks it: the constructor checks each field, `stretch`
-multiplies the lengths, and a jitted function takes numbers as arguments and flags as
-structure.
+A field's annotation, such as `steps: Length`, gives its kind. The kind decides how the
+field is treated: the constructor checks it, `stretch` multiplies it if it is a length,
+and a jitted function takes it as an argument or, if it is a flag, as structure.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Change: TypeAlias = Callable[[Any], Any]
 
 
 class Kind:
-    """What a field or an argument holds; the base of all kinds.
+    """Base class of kinds: what a field or an argument holds.
 
     Example:
         >>> from optax_warmup import values
@@ -32,14 +31,16 @@ class Kind:
         True
     """
 
-    static = False  # whether it is structure rather than a number
+    static = False  # whether it is pytree structure rather than a leaf
 
     def check(self, owner: str, name: str, x: Any) -> Any:
-        """`x` as the field keeps it. Raises where `x` is not of this kind."""
-        raise TypeError(f"{owner}: {name} cannot be checked: {type(self).__name__}.")
+        """Returns `x` as the field stores it; raises if it is not of this kind."""
+        raise TypeError(
+            f"{owner}: {name} cannot be checked, as {type(self).__name__} has no check."
+        )
 
     def stretch(self, x: Any, length: Change, time: Change) -> Any:
-        """`x` in a schedule whose lengths and times are changed by these functions."""
+        """Returns `x` with `length` or `time` applied, if it is a length or a time."""
         return x
 
 
@@ -47,12 +48,14 @@ class Kind:
 class Number(Kind):
     """A finite number within bounds.
 
-    Write your own kind with it: `Annotated[ArrayLike, values.Number(minimum=0)]`.
+    Use it in an annotation: `Annotated[ArrayLike, values.Number(minimum=0)]`.
 
     Args:
-        minimum, maximum: inclusive bounds.
-        above, below: exclusive bounds.
-        hint: what an error message adds, in a few words.
+        minimum: the lower bound, inclusive.
+        maximum: the upper bound, inclusive.
+        above: the lower bound, exclusive.
+        below: the upper bound, exclusive.
+        hint: a few words that are added to the error message.
 
     Example:
         >>> from optax_warmup import values
@@ -80,7 +83,7 @@ class Number(Kind):
 
 
 class _Time(Number):
-    """A time in steps that need not be whole; it stretches."""
+    """A time in steps, not necessarily whole; `stretch` multiplies it."""
 
     def stretch(self, x: Any, length: Change, time: Change) -> Any:
         return time(x)
@@ -88,11 +91,11 @@ class _Time(Number):
 
 @dataclasses.dataclass(frozen=True)
 class WholeNumber(Kind):
-    """A whole number from `minimum` to 2**31 - 1 that is not a length: a count, a seed.
+    """A whole number up to 2**31 - 1 that is not a length, such as a count or a seed.
 
     Args:
-        minimum: inclusive.
-        hint: what an error message adds, in a few words.
+        minimum: the lower bound, inclusive.
+        hint: a few words that are added to the error message.
 
     Example:
         >>> from optax_warmup import values
@@ -108,7 +111,7 @@ class WholeNumber(Kind):
 
 
 class Steps(WholeNumber):
-    """A number of steps, or a step; it stretches."""
+    """A number of steps, or a step; `stretch` multiplies it."""
 
     def stretch(self, x: Any, length: Change, time: Change) -> Any:
         stretched = length(x)
@@ -131,7 +134,7 @@ class _Flag(Kind):
 
 @dataclasses.dataclass(frozen=True)
 class OrNone(Kind):
-    """What the other kind holds, or None."""
+    """Another kind, or None."""
 
     kind: Kind
 
@@ -144,7 +147,7 @@ class OrNone(Kind):
 
 @dataclasses.dataclass(frozen=True)
 class Each(Kind):
-    """A sequence, each of whose items holds what the other kind says."""
+    """A sequence of items of another kind."""
 
     kind: Any  # an annotation
 
@@ -161,11 +164,11 @@ class Each(Kind):
 
 @dataclasses.dataclass(frozen=True)
 class Rows(Kind):
-    """A list of tuples such as (steps, value); one tuple at least.
+    """A non-empty list of tuples such as (steps, value).
 
     Args:
-        columns: the name and the annotation of each place in a tuple.
-        defaults: for the last places, which may then be left out.
+        columns: the name and the annotation of each item of a tuple.
+        defaults: for the last items, which may then be left out.
     """
 
     columns: tuple[tuple[str, Any], ...]
@@ -210,8 +213,8 @@ class Rows(Kind):
             wanted.insert(0, f"({', '.join(names[: -len(self.defaults)])})")
         error = ValueError if isinstance(got, list | tuple) else TypeError
         return error(
-            f"{owner}: {name} must be a list of {' or '.join(wanted)}, with one entry "
-            f"at least; {place} is {got!r}."
+            f"{owner}: {name} must be a list of {' or '.join(wanted)}, with at least "
+            f"one entry; {place} is {got!r}."
         )
 
 
@@ -232,7 +235,7 @@ Flag: TypeAlias = Annotated[bool, _Flag()]
 
 
 def kind_of(annotation: Any) -> Kind:
-    """The kind that an annotation says, such as `Length` or `Rate | None`."""
+    """The kind of an annotation such as `Length` or `Rate | None`."""
     kind = _find_kind(annotation)
     if kind is None:
         raise TypeError(
@@ -260,7 +263,7 @@ def _find_kind(annotation: Any) -> Kind | None:
 
 
 def kinds_of(cls: type[Any]) -> dict[str, Kind]:
-    """The kind of each field of a value's class, in order."""
+    """The kind of each field of a value class, in order."""
     kinds: dict[str, Kind] | None = cls.__dict__.get("_kinds")
     if kinds is None:
         kinds = _read_kinds(cls)
@@ -273,8 +276,8 @@ def _read_kinds(cls: type[Any]) -> dict[str, Kind]:
         annotations = typing.get_type_hints(cls, include_extras=True)
     except NameError as error:
         raise TypeError(
-            f"{cls.__name__}: an annotation names what its module does not know: "
-            f"{error}. Import it at the top of the module."
+            f"{cls.__name__}: an annotation uses a name that its module does not "
+            f"define: {error}. Import it at the top of the module."
         ) from error
     kinds = {}
     for field in dataclasses.fields(cls):
@@ -289,10 +292,10 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def checked(namespace: str = "") -> Callable[[_Function], _Function]:
-    """Checks the arguments of a function by their annotations before each call.
+    """Decorates a function so that its arguments are checked by their annotations.
 
-    Errors name the function, with `namespace` in front. Arguments whose annotation says
-    no kind, and defaults, are passed on as they are.
+    Errors give the function's name with `namespace` in front. Defaults, and arguments
+    whose annotation has no kind, are passed on unchecked.
     """
 
     def decorate(function: _Function) -> _Function:
@@ -311,7 +314,7 @@ def checked(namespace: str = "") -> Callable[[_Function], _Function]:
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            extra: Sequence[Any] = args[len(names) :]  # for Python itself to refuse
+            extra: Sequence[Any] = args[len(names) :]  # Python itself refuses these
             return function(
                 *(check(name, x) for name, x in zip(names, args, strict=False)),
                 *extra,

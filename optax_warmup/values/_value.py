@@ -1,8 +1,8 @@
-"""What a value is: a frozen dataclass whose numbers are the leaves of a pytree.
+"""Values: frozen dataclasses whose numbers are the leaves of a pytree.
 
-Shapes and schedules are values. So their `repr` is the code that rebuilds them, two
-equal ones compare equal, they pickle, and they can be arguments of a jitted function:
-other numbers compile nothing.
+Shapes and schedules are values. Their `repr` is the code that rebuilds them, they
+compare by content, they pickle, and they can be arguments of a jitted function, which
+is not compiled again for other numbers.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ Flat: TypeAlias = tuple[Iterable[Any], tuple[Any, ...]]
 
 @dataclass_transform(frozen_default=True)
 class Value:
-    """A frozen dataclass whose fields say what they hold; the base of every value.
+    """Base class of schedules and shapes: a frozen dataclass with checked fields.
 
     A subclass needs no decorator. It is a pytree: numbers, schedules and shapes are its
-    children, flags its structure. Each field is annotated with its kind, and checked by
-    it when the value is built.
+    children, flags are structure. Annotate each field with what it holds (see
+    `optax_warmup.values`); it is checked when the value is built.
 
     Example:
         >>> import jax, optax_warmup as ow
@@ -43,7 +43,7 @@ values are >= 0; optax flips the sign when it descends).
     """
 
     _namespace = ""  # where the public name lives, for repr and messages
-    # What a field holds that is annotated with this very class.
+    # The kind of a field that is annotated with the class itself.
     _kind: ClassVar[Kind | None] = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -58,22 +58,22 @@ values are >= 0; optax flips the sign when it descends).
         self.__check_init__()
 
     def __check_init__(self) -> None:
-        """Refuses fields that do not go together; each by itself is checked already."""
+        """Checks the fields against each other, once each is valid; override it."""
 
     def _set(self, **fields: Any) -> None:
-        """Replaces fields while the value is being built."""
+        """Sets fields while the value is being built."""
         for name, field in fields.items():
             object.__setattr__(self, name, field)
 
     def _replaced(self, **fields: Any) -> Self:
-        """The same value with other fields, unchecked: they may be traced numbers."""
+        """Returns a copy with other fields, unchecked: they may be traced numbers."""
         result = object.__new__(type(self))
         own = {name: getattr(self, name) for name in kinds_of(type(self))}
         result._set(**own | fields)
         return result
 
     def _stretched(self, length: Change, time: Change) -> Self:
-        """The same value with its lengths and times changed."""
+        """Returns a copy with its lengths and times changed."""
         return self._replaced(
             **{
                 name: kind.stretch(getattr(self, name), length, time)
@@ -82,7 +82,7 @@ values are >= 0; optax flips the sign when it descends).
         )
 
     def _arguments(self) -> Iterator[tuple[str | None, Any]]:
-        """The (name, value) pairs that rebuild it; None stands for positional."""
+        """The (name, value) arguments that rebuild it; name is None if positional."""
         for index, field in enumerate(_fields(type(self))):
             argument = getattr(self, field.name)
             if index == 0 and not field.kw_only:
@@ -105,7 +105,7 @@ values are >= 0; optax flips the sign when it descends).
         return structures[0] == structures[1] and all(map(same, *leaves))
 
     def __hash__(self) -> int:
-        """Raises TypeError where a number is traced or an array with axes."""
+        """Raises TypeError if a number is traced or is an array with axes."""
         leaves, structure = jax.tree.flatten(self)
         return hash((structure, tuple(map(_hashable, leaves))))
 
@@ -114,7 +114,7 @@ _Class = TypeVar("_Class", bound=type[Value])
 
 
 def public_name(cls: type[Value]) -> str:
-    """The name that users know the class, or its only value, by."""
+    """The public name of the class, or of its only instance."""
     return f"{cls._namespace}{cls.__name__.lstrip('_')}"
 
 
@@ -123,10 +123,10 @@ def _fields(cls: type[Value]) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _register(cls: type[Value]) -> None:
-    """Makes the class a pytree.
+    """Registers the class as a pytree.
 
-    `jax.tree_util.register_dataclass` calls the constructor to unflatten, and would so
-    run the checks on whatever JAX puts in a leaf's place; this one does not.
+    `jax.tree_util.register_dataclass` would call the constructor to unflatten, and run
+    the checks on whatever JAX puts in the place of a leaf. This does not.
     """
 
     def split() -> tuple[list[str], list[str]]:
@@ -161,8 +161,8 @@ def _register(cls: type[Value]) -> None:
 def same(x: Any, y: Any) -> bool:
     """Whether two fields are equal.
 
-    An array compares by its numbers and in its own precision, as 1e-3 is the number
-    that a jitted function returns for 1e-3; a traced number equals itself alone.
+    Arrays compare by their numbers, in their own precision: so 1e-3 equals what a
+    jitted function returns for 1e-3. A traced number equals only itself.
     """
     if x is y:
         return True
@@ -184,10 +184,10 @@ def same(x: Any, y: Any) -> bool:
 
 
 def _hashable(x: Any) -> Any:
-    """What equal numbers share: the number in float32, the narrowest that compares."""
+    """Rounds a float to float32, in which equal numbers agree."""
     if isinstance(x, np.ndarray | np.generic | jax.Array) and not _check.is_traced(x):
         if np.ndim(x):
-            raise TypeError("a schedule with an array in it has no hash")
+            raise TypeError("a schedule that holds an array with axes has no hash")
         x = np.asarray(x).item()
     return float(np.float32(x)) if isinstance(x, float) else x
 
@@ -195,7 +195,7 @@ def _hashable(x: Any) -> Any:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, repr=False)
 class Static:
-    """A callable of the user's, kept as structure: it has no numbers to trace."""
+    """A user's callable, kept as pytree structure: it has no numbers to trace."""
 
     function: Callable[..., Any]
 

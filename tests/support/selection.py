@@ -17,14 +17,17 @@ def parametrize(names, members, *, quick, **options):
     in n is quick, from the first on.
     """
 
-    def marked(index, member):
-        if index % quick == 0 if isinstance(quick, int) else member in quick:
-            return member
+    def is_quick(index, member):
+        return index % quick == 0 if isinstance(quick, int) else member in quick
+
+    def slow(member):
         several = not isinstance(names, str)
         return pytest.param(*(member if several else [member]), marks=pytest.mark.slow)
 
-    marked_members = [marked(*each) for each in enumerate(members)]
-    return pytest.mark.parametrize(names, marked_members, **options)
+    chosen = [is_quick(*each) for each in enumerate(members)]
+    assert any(chosen), f"none of {names} is quick"
+    marked = [x if q else slow(x) for x, q in zip(members, chosen, strict=True)]
+    return pytest.mark.parametrize(names, marked, **options)
 
 
 def classes(name):

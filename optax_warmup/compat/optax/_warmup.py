@@ -1,4 +1,4 @@
-"""Optax's own warmup schedules: same arguments, and values where optax's are lost."""
+"""Optax's own warmup schedules: the same arguments, without optax's edge cases."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ from optax_warmup.values._kinds import (
 def warmup_constant_schedule(
     init_value: Rate, peak_value: Rate, warmup_steps: Length
 ) -> Schedule:
-    """A linear warmup, then constant; arguments as in optax.
+    """Linear warmup, then constant, with optax's arguments.
 
-    Where optax differs: with warmup_steps=0 it stays at `init_value` for ever; this one
-    is at the peak at once.
+    It differs from optax in one case: with warmup_steps=0 optax's schedule stays at
+    `init_value` forever, while this one is at the peak at once.
 
     Args:
         init_value: the value of the first update, >= 0; may be traced.
         peak_value: the value from step `warmup_steps` on, >= 0; may be traced.
-        warmup_steps: updates in the ramp, >= 0; may be traced.
+        warmup_steps: length of the warmup in updates, >= 0; may be traced.
 
     Returns:
         A `Schedule`.
 
     Raises:
         TypeError: an argument is not a number.
-        ValueError: a value is negative, NaN or infinite; a length is not one.
+        ValueError: a value is negative, NaN or infinite; a length is negative or
+            not whole.
 
     Example:
         >>> import optax_warmup as ow
@@ -60,21 +61,21 @@ def warmup_cosine_decay_schedule(
     end_value: Rate = 0.0,
     exponent: PositiveRate = 1.0,
 ) -> Schedule:
-    """A linear warmup, then a cosine decay to a power; arguments as in optax.
+    """Linear warmup, then cosine decay to a power, with optax's arguments.
 
     value(step) = end + (peak - end) * ((1 + cos(pi p)) / 2)**exponent,
     p = (step - warmup_steps) / (decay_steps - warmup_steps)
 
-    Where optax differs: it refuses warmup_steps == decay_steps, which here is a ramp
-    that is never followed by a decay; and with peak_value=0 it forgets `end_value`.
+    It differs from optax in two cases. Optax refuses warmup_steps == decay_steps, which
+    here is a ramp without a decay. With peak_value=0 optax ignores `end_value`.
 
     Args:
         init_value: the value of the first update, >= 0; may be traced.
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
-        warmup_steps: updates in the ramp, 0 <= warmup_steps <= decay_steps.
-        decay_steps: the length of the whole schedule, the warmup included.
+        warmup_steps: length of the warmup in updates, 0 <= warmup_steps <= decay_steps.
+        decay_steps: length of the whole schedule in updates, warmup included, >= 1.
         end_value: the value from step `decay_steps` on, >= 0; may be traced.
-        exponent: of the cosine, > 0; may be traced.
+        exponent: the exponent of the cosine, > 0; may be traced.
 
     Returns:
         A `Schedule`.
@@ -114,22 +115,24 @@ def warmup_exponential_decay_schedule(
     staircase: Flag = False,
     end_value: Rate | None = None,
 ) -> Schedule:
-    """A linear warmup, then an exponential decay; arguments as in optax.
+    """Linear warmup, then exponential decay, with optax's arguments.
 
-    Where optax differs: with decay_rate=0 or transition_steps=0 it is constant, which
-    here is an error.
+    It differs from optax in one case: with decay_rate=0 or transition_steps=0 optax's
+    schedule is constant, while this one raises an error.
 
     Args:
         init_value: the value of the first update, >= 0; may be traced.
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
-        warmup_steps: updates in the ramp, >= 0; may be traced.
-        transition_steps: updates over which the value changes by `decay_rate`, >= 1.
-        decay_rate: the factor, > 0; may be traced, and is then taken to be below 1 if
+        warmup_steps: length of the warmup in updates, >= 0; may be traced.
+        transition_steps: number of updates over which the value changes by
+            `decay_rate`, >= 1; may be traced.
+        decay_rate: the factor, > 0; may be traced, but is then assumed to be below 1 if
             there is an `end_value`.
-        transition_begin: updates at the peak before the decay, >= 0; may be traced.
-        staircase: whether the value is held for `transition_steps` updates each.
-        end_value: the bound at which the value stops: a lower one where decay_rate < 1,
-            else an upper one.
+        transition_begin: number of updates at the peak before the decay, >= 0; may be
+            traced.
+        staircase: whether to hold the value for `transition_steps` updates at a time.
+        end_value: the value at which it stops, >= 0: a lower bound if decay_rate < 1,
+            else an upper bound; by default there is none; may be traced.
 
     Returns:
         A `Schedule`.

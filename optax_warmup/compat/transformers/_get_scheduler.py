@@ -1,4 +1,4 @@
-"""The door for configuration files: names and arguments of Hugging Face's trainer."""
+"""Schedules by the names and arguments of Hugging Face transformers."""
 
 import difflib
 import inspect
@@ -22,7 +22,7 @@ from optax_warmup._schedules.transition import transition
 from optax_warmup._schedules.warmup import warmup
 
 _OWNER = "get_scheduler"
-_FINEST = 1000  # parts of a wave that num_cycles may be given in
+_FINEST = 1000  # the largest denominator of num_cycles, in half waves
 
 
 def get_scheduler(
@@ -32,10 +32,10 @@ def get_scheduler(
     num_training_steps: ArrayLike | None = None,
     scheduler_specific_kwargs: Mapping[str, Any] | None = None,
 ) -> Schedule:
-    """A schedule by its Hugging Face name, for trainers driven by a configuration.
+    """Builds a schedule by its Hugging Face name, for trainers with a config file.
 
-    The values are those of transformers up to `num_training_steps`; past it they hold,
-    where transformers' cosines rise again.
+    The values are those of transformers up to `num_training_steps`. After that they are
+    held, while the cosines of transformers rise again.
 
     Args:
         name: "linear", "cosine", "cosine_with_restarts", "polynomial", "constant",
@@ -43,10 +43,10 @@ def get_scheduler(
             "cosine_warmup_with_min_lr" or "warmup_stable_decay".
         peak_value: the learning rate after the warmup, >= 0; may be traced. In
             transformers it is the optimizer's own.
-        num_warmup_steps: updates in the ramp, >= 0.
-        num_training_steps: updates in the whole run, the warmup included.
-        scheduler_specific_kwargs: what transformers takes for that name, such as
-            num_cycles, power, lr_end, timescale, min_lr or min_lr_rate.
+        num_warmup_steps: length of the warmup in updates, >= 0.
+        num_training_steps: length of the whole run in updates, warmup included.
+        scheduler_specific_kwargs: further arguments that transformers takes for that
+            name, such as num_cycles, power, lr_end, timescale, min_lr or min_lr_rate.
 
     Returns:
         A `Schedule`.
@@ -70,8 +70,8 @@ def get_scheduler(
         raise TypeError(f"{_OWNER}: name must be a string, got {name!r}.")
     if name in _NOT_OF_THE_STEP:
         raise ValueError(
-            f"{_OWNER}: {name!r} is no function of the step, it follows a metric; see "
-            "optax.contrib.reduce_on_plateau."
+            f"{_OWNER}: {name!r} is not a function of the step, it follows a metric. "
+            "Use the transform optax_warmup.reduce_on_plateau."
         )
     build = _BUILDERS.get(name)
     if build is None:
@@ -81,16 +81,21 @@ def get_scheduler(
         ("num_warmup_steps", num_warmup_steps),
         ("num_training_steps", num_training_steps),
     ):
+        if value is not None and key in given:
+            raise ValueError(
+                f"{_OWNER}: {key} is given twice, as {value!r} and in "
+                f"scheduler_specific_kwargs as {given[key]!r}; leave one of them out."
+            )
         if value is not None:
-            given.setdefault(key, value)
+            given[key] = value
     parameters = dict(list(inspect.signature(build).parameters.items())[1:])
     for key in given:
-        # transformers, too, lets every name have both lengths and ignores one.
+        # Like transformers, accept both lengths for every name, and ignore unused ones.
         if key not in parameters and key not in _LENGTHS:
             raise ValueError(_unknown(f"argument of {name!r}", key, parameters))
     for key, parameter in parameters.items():
         if parameter.default is parameter.empty and key not in given:
-            raise ValueError(f"{_OWNER}: {name!r} needs {key}; give it.")
+            raise ValueError(f"{_OWNER}: {name!r} needs {key}; pass {key}=....")
     for key in given.keys() & set(_LENGTHS):
         given[key] = _check.length(_OWNER, key, given[key])
     if given.keys() >= set(_LENGTHS):
@@ -101,8 +106,8 @@ def get_scheduler(
 
 def _unknown(what: str, got: Any, known: Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(str(got), known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{_OWNER}: there is no {what} {got!r}; {hint}There are {', '.join(known)}."
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return f"{_OWNER}: there is no {what} {got!r}{hint} There are {', '.join(known)}."
 
 
 def _constant(peak_value: Any) -> Schedule:
@@ -187,7 +192,7 @@ def _cosine_warmup_with_min_lr(
     end_value = _floor(peak_value, min_lr, min_lr_rate)
     steps = _decay(num_warmup_steps, num_training_steps)
     decay = _waves(peak_value, end_value, steps, num_cycles)
-    # All of it is one update ahead of the others: the ramp ends one early.
+    # Unlike the others it is one update ahead: the ramp ends one update early.
     if warmup_lr_rate is None:
         return advance(warmup(decay, num_warmup_steps), 1)
     rate = _check.rate(_OWNER, "warmup_lr_rate", warmup_lr_rate)
@@ -211,8 +216,8 @@ def _warmup_stable_decay(
             raise ValueError(_unknown(key, kind, _SHAPES))
     if (num_stable_steps is None) == (num_training_steps is None):
         raise ValueError(
-            f"{_OWNER}: 'warmup_stable_decay' needs num_training_steps or "
-            "num_stable_steps, and not both."
+            f"{_OWNER}: 'warmup_stable_decay' needs either num_training_steps "
+            "or num_stable_steps."
         )
     decay_steps = _check.length(_OWNER, "num_decay_steps", num_decay_steps)
     if num_stable_steps is None:
@@ -240,7 +245,7 @@ def _warmup_stable_decay(
 
 
 def _decay(num_warmup_steps: Any, num_training_steps: Any) -> Any:
-    """The updates after the warmup."""
+    """The number of updates after the warmup."""
     return _check.difference(
         _OWNER,
         "num_training_steps",
@@ -251,10 +256,10 @@ def _decay(num_warmup_steps: Any, num_training_steps: Any) -> Any:
 
 
 def _floor(peak_value: Any, min_lr: Any, min_lr_rate: Any) -> Any:
-    """The end value, which is given as itself or as a fraction of the peak."""
+    """The end value, given directly or as a fraction of the peak."""
     if (min_lr is None) == (min_lr_rate is None):
         raise ValueError(
-            f"{_OWNER}: give min_lr or min_lr_rate, and not both; got "
+            f"{_OWNER}: pass either min_lr or min_lr_rate, got "
             f"min_lr={min_lr!r} and min_lr_rate={min_lr_rate!r}."
         )
     if min_lr is None:
@@ -263,10 +268,10 @@ def _floor(peak_value: Any, min_lr: Any, min_lr_rate: Any) -> Any:
 
 
 def _waves(peak_value: Any, end_value: Any, steps: Any, num_cycles: Any) -> Schedule:
-    """So many waves of the cosine over `steps`, held where they end.
+    """`num_cycles` waves of the cosine over `steps`, then held.
 
-    Half a wave lasts for steps / (2 num_cycles) updates, which need not be whole: it is
-    counted in fractions of an update.
+    Half a wave lasts for steps / (2 num_cycles) updates. That need not be whole, so it
+    is counted in fractions of an update.
     """
     count = _check.number(_OWNER, "num_cycles", num_cycles, above=0, maximum=_FINEST)
     if not isinstance(count, float):
