@@ -48,6 +48,12 @@ _POINTLESS = (
     {"composition": "injected", "rate": "optax's"},
     {"transform": "record_moments", "recorded": "yes"},
     {"leaves": "None", "container": "nnx"},  # such an attribute is no parameter
+    # Without numbers nothing else would be tried in earnest.
+    *(
+        {"leaves": "empty", name: value}
+        for name in ("dtype", "mesh", "rate")
+        for value in FACTORS[name][1:]
+    ),
 )
 
 
