@@ -1,8 +1,9 @@
 """Every transform in every composition, on every mesh, in every dtype.
 
 The matrix of tests/support/matrix_cases.py: each case trains for a few steps and is
-compared with an optimizer in float64 NumPy. Few cases with every pair of values among
-them are quick; a sample of the full product is slow.
+compared with an optimizer in float64 NumPy. Half of the few cases that have every pair
+of values among them are quick; the others, meshes, and a sample of the full product
+are slow (test_transform_modes has a quick one on a mesh).
 
 The reproducers of issue 13 by number, and the tests that hold them:
 
@@ -42,6 +43,7 @@ import pytest
 from flax import nnx
 from matrix_optimizers import composed
 from pairwise import pairwise
+from selection import parametrize
 
 import optax_warmup as ow
 
@@ -55,7 +57,7 @@ MESHES = [mesh for mesh in cases.FACTORS["mesh"] if mesh != "one"]
 ON_ONE_DEVICE = [name for name, case in FEW.items() if case["mesh"] == "one"]
 
 
-@pytest.mark.parametrize("name", ON_ONE_DEVICE)
+@parametrize("name", ON_ONE_DEVICE, quick=2)
 def test_what_is_reported_is_what_is_applied(name):
     matrix.check(FEW[name])
 
@@ -78,6 +80,7 @@ def on_four_devices(*arguments):
     assert done.stdout.endswith("ok\n"), done.stdout[-5000:] + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mesh", MESHES)
 def test_so_it_is_on_four_devices(mesh):
     on_four_devices(mesh, "few")
