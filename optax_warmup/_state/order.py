@@ -28,7 +28,7 @@ def require_order(owner: str, opt_state: optax.OptState) -> None:
             raise ValueError(
                 f"{owner}: inner has two learning rates in a row, "
                 f"{_named(opt_state, list(group.rates))}. Each descends, so together "
-                "they climb. Keep one. If the other is meant as a factor, replace it by "
+                "they climb. Keep one. If the other is meant as a factor, make it "
                 "optax_warmup.scale_by_warmup(factor)."
             )
         undone = [path for path in group.undone if path not in group.counts]
