@@ -439,3 +439,33 @@ def test_the_edges_of_what_is_valid():
     assert ow.constant(np.finfo(np.float32).max)(0) == np.finfo(np.float32).max
     assert ow.warmup_cosine(0.0, 10, 100, end_value=1e-5)(100) == np.float32(1e-5)
     assert math.copysign(1, ow.constant(-0.0).value) == 1
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (
+            lambda: ow.warmup_cosine(peak=1.0, warmup_steps=1, total_steps=9),
+            "peak_value",
+        ),
+        (
+            lambda: ow.warmup_cosine(1.0, warmup_ratio=0.1, total_steps=9),
+            "warmup_steps",
+        ),
+        (
+            lambda: ow.wsd(lr=1.0, warmup_steps=1, total_steps=9, decay_steps=2),
+            "peak_v",
+        ),
+        (lambda: ow.warmup(1e-3, step=10), "Did you mean steps"),
+        (lambda: ow.warmup(1e-3, warmup_steps=10), "Did you mean steps"),
+        (lambda: ow.factors.linear(step=10), "factors.linear: .* Did you mean steps"),
+        (lambda: ow.cycle(1.0, 10, colour=3), "The arguments are schedule, period"),
+        (
+            lambda: ow.shapes.power(exponents=2),
+            "shapes.power: .* Did you mean exponent",
+        ),
+    ],
+)
+def test_an_unknown_argument_is_named_with_the_one_that_is_meant(build, words):
+    with pytest.raises(TypeError, match=words):
+        build()

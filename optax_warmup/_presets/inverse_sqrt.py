@@ -12,6 +12,7 @@ from optax_warmup._schedules.decays import inverse_power
 from optax_warmup._schedules.delay import advance, delay
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup._schedules.warmup import warmup
+from optax_warmup.values._checked import checked
 from optax_warmup.values._kinds import (
     Length,
     Number,
@@ -19,7 +20,6 @@ from optax_warmup.values._kinds import (
     PositiveRate,
     Rate,
     Timescale,
-    checked,
 )
 
 

@@ -11,7 +11,8 @@ from optax_warmup._schedules.decays import exponential_decay
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup._schedules.transition import transition
 from optax_warmup._schedules.warmup import warmup
-from optax_warmup.values._kinds import Length, Number, PositiveLength, Rate, checked
+from optax_warmup.values._checked import checked
+from optax_warmup.values._kinds import Length, Number, PositiveLength, Rate
 
 
 @checked()

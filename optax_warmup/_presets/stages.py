@@ -9,13 +9,8 @@ from optax_warmup._schedules.piecewise import piecewise
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike
 from optax_warmup._schedules.transition import transition
 from optax_warmup._schedules.warmup import cooldown, warmup
-from optax_warmup.values._kinds import (
-    Length,
-    PositiveLength,
-    PositiveRate,
-    Rate,
-    checked,
-)
+from optax_warmup.values._checked import checked
+from optax_warmup.values._kinds import Length, PositiveLength, PositiveRate, Rate
 
 
 @checked()

@@ -20,7 +20,8 @@ from optax_warmup._schedules.schedule import (
     as_schedule,
     constant,
 )
-from optax_warmup.values._kinds import Count, checked
+from optax_warmup.values._checked import checked
+from optax_warmup.values._kinds import Count
 
 _LARGEST = 2**24  # a schedule's float32 values are exact integers up to here
 

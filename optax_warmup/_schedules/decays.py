@@ -17,6 +17,7 @@ from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.combine import join
 from optax_warmup._schedules.schedule import Schedule, constant
 from optax_warmup._schedules.staircase import staircase
+from optax_warmup.values._checked import checked
 from optax_warmup.values._kinds import (
     Change,
     Length,
@@ -26,7 +27,6 @@ from optax_warmup.values._kinds import (
     Rate,
     Rows,
     Timescale,
-    checked,
 )
 
 

@@ -13,7 +13,8 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
-from optax_warmup.values._kinds import PositiveRate, checked
+from optax_warmup.values._checked import checked
+from optax_warmup.values._kinds import PositiveRate
 
 
 @checked()

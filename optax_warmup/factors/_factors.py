@@ -20,7 +20,8 @@ from optax_warmup._schedules.decays import exponential_decay
 from optax_warmup._schedules.delay import advance
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup._schedules.warmup import warmup
-from optax_warmup.values._kinds import Count, Length, Number, checked
+from optax_warmup.values._checked import checked
+from optax_warmup.values._kinds import Count, Length, Number
 
 # The latest start of the rectification, for b2 just above 0.6 in float32.
 _LATEST_START = 64

@@ -10,7 +10,8 @@ from jax.typing import ArrayLike
 
 from optax_warmup._numerics import expm1, plus_product, quotient, where
 from optax_warmup.shapes._shape import Shape
-from optax_warmup.values._kinds import Number, PositiveRate, checked
+from optax_warmup.values._checked import checked
+from optax_warmup.values._kinds import Number, PositiveRate
 
 
 class exponential(Shape):

@@ -13,7 +13,8 @@ from optax_warmup.shapes._shape import (
     ShapeLike,
     as_shape,
 )
-from optax_warmup.values._kinds import PositiveRate, checked
+from optax_warmup.values._checked import checked
+from optax_warmup.values._kinds import PositiveRate
 
 
 class _linear(Parameterless):

@@ -8,12 +8,10 @@ and a jitted function takes it as an argument or, if it is a flag, as structure.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
 import types
 import typing
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
 
 from jax.typing import ArrayLike
 
@@ -236,7 +234,7 @@ Flag: TypeAlias = Annotated[bool, _Flag()]
 
 def kind_of(annotation: Any) -> Kind:
     """The kind of an annotation such as `Length` or `Rate | None`."""
-    kind = _find_kind(annotation)
+    kind = find_kind(annotation)
     if kind is None:
         raise TypeError(
             f"the annotation {annotation!r} does not say what the field holds. Use one "
@@ -246,7 +244,7 @@ def kind_of(annotation: Any) -> Kind:
     return kind
 
 
-def _find_kind(annotation: Any) -> Kind | None:
+def find_kind(annotation: Any) -> Kind | None:
     if annotation is bool:
         return _Flag()
     if isinstance(annotation, type):
@@ -256,7 +254,7 @@ def _find_kind(annotation: Any) -> Kind | None:
         if isinstance(extra, Kind):
             return extra
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        kinds = map(_find_kind, typing.get_args(annotation))
+        kinds = map(find_kind, typing.get_args(annotation))
         found = next((kind for kind in kinds if kind is not None), None)
         return None if found is None else OrNone(found)
     return None
@@ -286,41 +284,3 @@ def _read_kinds(cls: type[Any]) -> dict[str, Kind]:
         except TypeError as error:
             raise TypeError(f"{cls.__name__}.{field.name}: {error}") from None
     return kinds
-
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def checked(namespace: str = "") -> Callable[[_Function], _Function]:
-    """Decorates a function so that its arguments are checked by their annotations.
-
-    Errors give the function's name with `namespace` in front. Defaults, and arguments
-    whose annotation has no kind, are passed on unchecked.
-    """
-
-    def decorate(function: _Function) -> _Function:
-        owner = f"{namespace}{function.__name__}"
-        names = tuple(inspect.signature(function).parameters)
-
-        @functools.cache
-        def kinds() -> dict[str, Kind]:
-            hints = typing.get_type_hints(function, include_extras=True)
-            found = {name: _find_kind(hints.get(name)) for name in names}
-            return {name: kind for name, kind in found.items() if kind is not None}
-
-        def check(name: str, x: Any) -> Any:
-            kind = kinds().get(name)
-            return x if kind is None else kind.check(owner, name, x)
-
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            extra: Sequence[Any] = args[len(names) :]  # Python itself refuses these
-            return function(
-                *(check(name, x) for name, x in zip(names, args, strict=False)),
-                *extra,
-                **{name: check(name, x) for name, x in kwargs.items()},
-            )
-
-        return typing.cast(_Function, call)
-
-    return decorate

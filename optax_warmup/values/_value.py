@@ -13,9 +13,14 @@ import jax
 import numpy as np
 
 from optax_warmup import _check
+from optax_warmup.values._checked import require_known
 from optax_warmup.values._kinds import Change, Kind, kinds_of
 
 Flat: TypeAlias = tuple[Iterable[Any], tuple[Any, ...]]
+
+
+# The constructors that dataclasses have written: their arguments are the fields.
+_generated: set[Any] = set()
 
 
 @dataclass_transform(frozen_default=True)
@@ -46,9 +51,18 @@ values are >= 0; optax flips the sign when it descends).
     # The kind of a field that is annotated with the class itself.
     _kind: ClassVar[Kind | None] = None
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        known = tuple(field.name for field in _fields(cls))
+        if not kwargs.keys() <= set(known) and cls.__init__ in _generated:
+            require_known(public_name(cls), kwargs, known)
+        return super().__new__(cls)
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        own = "__init__" in cls.__dict__
         dataclasses.dataclass(frozen=True, repr=False, eq=False)(cls)
+        if not own:
+            _generated.add(cls.__init__)
         _register(cls)
 
     def __post_init__(self) -> None:

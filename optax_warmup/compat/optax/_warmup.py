@@ -10,13 +10,13 @@ from optax_warmup._schedules.schedule import Schedule
 from optax_warmup._schedules.staircase import staircase as stairs
 from optax_warmup._schedules.transition import transition
 from optax_warmup._schedules.warmup import warmup
+from optax_warmup.values._checked import checked
 from optax_warmup.values._kinds import (
     Flag,
     Length,
     PositiveLength,
     PositiveRate,
     Rate,
-    checked,
 )
 
 
