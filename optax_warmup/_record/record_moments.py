@@ -276,9 +276,9 @@ def _clock(state: RecordMomentsState, done: jax.Array | None) -> jax.Array:
 def _moved(before: jax.Array | None, after: jax.Array | None) -> jax.Array:
     """Whether the moments have seen a gradient in this update.
 
-    Under gradient accumulation they stand still for a while, and a reset leaves them
-    at 0 until the next. (A reset right after the
-    first update looks like that, too: the count is 1 before and after.)
+    Under gradient accumulation they stand still for a while, and a reset leaves them at
+    0 until the next. (One right after the first update seems to stand still, too: the
+    count is 1 before and after.)
     """
     if before is None or after is None:
         return jnp.ones((), bool)
