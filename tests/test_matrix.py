@@ -62,6 +62,12 @@ def test_what_is_reported_is_what_is_applied(name):
     matrix.check(FEW[name])
 
 
+def test_a_reset_in_the_middle_of_an_accumulation_is_no_update():
+    """The moments are 0 until the next gradient enters them, and there is no row."""
+    case = {"transform": "restart_on_spike", "composition": "around MultiSteps"}
+    matrix.check(cases.EASIEST | case | {"recorded": "yes"})
+
+
 def on_four_devices(*arguments):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",

@@ -274,14 +274,15 @@ def _clock(state: RecordMomentsState, done: jax.Array | None) -> jax.Array:
 
 
 def _moved(before: jax.Array | None, after: jax.Array | None) -> jax.Array:
-    """Whether the moments have seen a gradient, or were reset, in this update.
+    """Whether the moments have seen a gradient in this update.
 
-    Under gradient accumulation they stand still for a while. (A reset right after the
-    first update looks like that, too: the count is 1 before and after.)
+    Under gradient accumulation they stand still for a while, and a reset leaves them at
+    0 until the next. (One right after the first update seems to stand still, too: the
+    count is 1 before and after.)
     """
     if before is None or after is None:
         return jnp.ones((), bool)
-    return jnp.not_equal(before, after)
+    return jnp.not_equal(before, after) & (after > 0)
 
 
 def _next(clock: jax.Array, moved: jax.Array) -> jax.Array:

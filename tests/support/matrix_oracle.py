@@ -249,10 +249,9 @@ class Record(Around):
 
     def update(self, updates, parameters, told):
         adams = self.inner[0].parts(Adam)
-        before = [adam.count for adam in adams]
         updates = super().update(updates, parameters, told)
-        if before == [adam.count for adam in adams]:
-            return updates
+        if all(adam.number != told.number for adam in adams):
+            return updates  # no gradient has entered the moments
         if told.record:
             self.rows[self.clock] = numbers(adams, updates, parameters)
         self.clock += 1
