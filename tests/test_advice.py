@@ -20,6 +20,8 @@ from optax_warmup.diagnostics._rules.gradients import spike_threshold
 from optax_warmup.diagnostics._rules.peak import negative_stretch
 from optax_warmup.diagnostics._rules.suggestion import WARMUP_SHARE, rate_per_update
 
+pytestmark = pytest.mark.train
+
 DOCS = Path(__file__).parent.parent / "docs" / "diagnostics.md"
 
 

@@ -12,6 +12,8 @@ from selection import parametrize
 
 import optax_warmup as ow
 
+pytestmark = pytest.mark.train
+
 B1, B2, EPS = 0.9, 0.95, 1e-8
 STEPS = 280  # at full pace the factor then grows by 2.5 % an update
 
@@ -58,13 +60,14 @@ def oracle(
         factor *= 1 + pace * np.clip((coherence - threshold) / 0.1, 0, 1)
 
 
-@pytest.mark.parametrize(
+@parametrize(
     "settings",
     [
         {},
         {"start": 0.3, "growth": 140, "power": 3, "threshold": 1},
         {"start": 1e-3, "power": 0.1},  # slow but for the signal at first
     ],
+    quick=3,
 )
 def test_it_does_what_the_formula_says(settings):
     params = jnp.linspace(-1, 2, 40)
@@ -95,7 +98,7 @@ def test_a_run_twice_as_long_grows_half_as_fast():
     np.testing.assert_allclose(growth(200), 0.035, rtol=1e-4)
 
 
-@pytest.mark.parametrize("active", [1.0, 0.02])
+@parametrize("active", [1.0, 0.02], quick=2)
 @pytest.mark.parametrize("drift", [0.0, 6.0])
 def test_noise_has_coherence_one(active, drift):
     """Whatever its size, however it changes, and if few coordinates have a gradient."""

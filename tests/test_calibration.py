@@ -4,11 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from compiled import quickly
 from selection import parametrize
 
 import optax_warmup as ow
 from optax_warmup._state.moments import moments_of
+
+pytestmark = pytest.mark.train
 
 SIZE, STEPS, SCALE = 20_000, 400, 0.03
 

@@ -10,6 +10,8 @@ from compiled import quickly
 import optax_warmup as ow
 from optax_warmup.curvature import _critical
 
+pytestmark = pytest.mark.train
+
 
 def quadratic(eigenvalues, seed=0):
     """A loss with a known Hessian, as a matrix and as a function."""

@@ -201,6 +201,7 @@ PAGES = [
 ]
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_in_the_pages_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where the page writes what it writes

@@ -47,6 +47,8 @@ from selection import parametrize
 
 import optax_warmup as ow
 
+pytestmark = pytest.mark.train
+
 A, R, W = optax.scale_by_adam, ow.scale_by_learning_rate, ow.scale_by_warmup
 PARAMS = {"w": jnp.linspace(0.5, 2.0, 6).reshape(2, 3), "b": jnp.ones(3)}
 ONES = jax.tree.map(jnp.ones_like, PARAMS)

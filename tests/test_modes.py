@@ -16,7 +16,7 @@ import oracle
 import pytest
 from cases import CASES, MAX_STEP, draw, example
 from compiled import quickly
-from selection import KINDS, few_of_the_cases, parametrize
+from selection import KINDS, few_of_the_cases, one_case_a_kind, parametrize
 
 import optax_warmup as ow
 
@@ -62,7 +62,7 @@ def test_eager_jitted_and_scanned_agree_but_for_the_last_bit(name):
     eager_jitted_and_scanned(name, as_good_as_same)
 
 
-@few_of_the_cases
+@one_case_a_kind
 def test_they_agree_to_the_last_bit_where_that_is_asked_for(name):
     with ow.bit_exact():
         eager_jitted_and_scanned(name, same)
@@ -176,7 +176,7 @@ def test_strict_promotion_changes_no_value(name):
             same(schedule(step), value)
 
 
-@few_of_the_cases
+@one_case_a_kind
 def test_x64_is_float64(name):
     numbers, case = example(), CASES[name]
     with jax.enable_x64(True):

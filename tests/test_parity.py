@@ -121,7 +121,7 @@ DROP_INS = [
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs", "arguments"), DROP_INS)
+@parametrize(("ours", "theirs", "arguments"), DROP_INS, quick=3)
 def test_drop_ins_have_optax_numbers(ours, theirs, arguments):
     steps = np.arange(30)
     wanted = np.asarray(theirs(*arguments)(steps))
@@ -172,7 +172,7 @@ def test_get_scheduler_takes_every_name(name):
     np.testing.assert_allclose(traced(2.0, np.arange(40)), values, rtol=1e-6)
 
 
-@pytest.mark.parametrize("cycles", [0.25, 7 / 16, 0.5, 0.75, 1.0, 1.5, 2.2])
+@parametrize("cycles", [7 / 16, 0.5, 0.75, 1.0, 1.5, 2.2, 0.25], quick=4)
 def test_get_scheduler_cosine_takes_any_number_of_cycles(cycles):
     schedule = ow.compat.transformers.get_scheduler(
         "cosine", 1.0, 4, 25, {"num_cycles": cycles}

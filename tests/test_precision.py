@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import oracle
 from cases import CASES, MAX_STEP, draw, steps
-from selection import KINDS, few_of_the_cases, parametrize
+from selection import KINDS, one_case_a_kind, parametrize
 
 import optax_warmup as ow
 
@@ -58,7 +58,7 @@ def report(name, bad, when, values, wanted):
     return f"{bad.sum()} of {bad.size}:\n" + "\n".join(lines)
 
 
-@few_of_the_cases
+@one_case_a_kind
 def test_relative_error(name):
     _, when, values, wanted = run(name)
     assert values.dtype == (np.int32 if CASES[name].whole else np.float32)

@@ -16,6 +16,8 @@ import optax_warmup as ow
 from optax_warmup import _sample as sample
 from optax_warmup._record import slots
 
+pytestmark = pytest.mark.train
+
 B1, B2, EPS, RATE = 0.9, 0.95, 1e-3, 0.25
 
 

@@ -14,6 +14,8 @@ from selection import parametrize
 
 import optax_warmup as ow
 
+pytestmark = pytest.mark.train
+
 SHAPE = (512, 384)
 PARAMS = {f"w{i}": jnp.full(SHAPE, 0.1) for i in range(3)} | {"b": jnp.ones(16)}
 

@@ -11,6 +11,8 @@ from selection import parametrize
 
 import optax_warmup as ow
 
+pytestmark = pytest.mark.train
+
 SIZE, B2 = 3000, 0.95
 PARAMS = {"w": jnp.linspace(0.5, 2.0, SIZE)}
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.train
+
 PROGRAMS = Path(__file__).parent / "programs"
 
 

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import trainings
 from matplotlib import pyplot
+from selection import parametrize
 
 import optax_warmup as ow
 from optax_warmup._command import main
 from optax_warmup.diagnostics._report_command import report_command
 from optax_warmup.diagnostics._run_folders import load_runs
+
+pytestmark = pytest.mark.train
 
 matplotlib.use("agg")
 
@@ -229,7 +232,7 @@ def test_the_page_of_several_runs_has_advice_for_each(healthy, tmp_path):
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize(
+@parametrize(
     "training",
     [
         trainings.nan_in_a_batch,
@@ -240,6 +243,7 @@ def test_the_page_of_several_runs_has_advice_for_each(healthy, tmp_path):
         lambda: (trainings.empty(), None),
         lambda: (trainings.empty(), {}),
     ],
+    quick=3,
 )
 def test_ill_and_empty_records_render(training, tmp_path):
     history, losses = training()

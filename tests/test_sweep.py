@@ -14,6 +14,8 @@ import optax_warmup as ow
 from examples import evaluation
 from examples.sweep import __main__ as command, advice, figure
 
+pytestmark = pytest.mark.train
+
 STEPS = 12
 
 

@@ -17,6 +17,8 @@ from selection import parametrize
 
 import optax_warmup as ow
 
+pytestmark = pytest.mark.train
+
 STEPS, B2 = 6, 0.95
 PARAMS = {"w": jnp.linspace(0.5, 2.0, 6).reshape(2, 3), "b": jnp.ones(3)}
 FACTOR = ow.warmup(1.0, 4, offset=1)

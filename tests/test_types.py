@@ -4,6 +4,7 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
 from mypy import api
 
 TYPED = Path(__file__).parent / "typed"
@@ -36,6 +37,7 @@ def test_a_program_has_no_error_and_each_mistake_has_one():
     assert errors(program, mistakes) == wanted
 
 
+@pytest.mark.train
 def test_the_program_runs(capsys):
     runpy.run_path(str(TYPED / "program.py"), run_name="__main__")
     assert "rate 1.0e-03 of 1" in capsys.readouterr().out
