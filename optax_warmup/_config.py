@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -219,7 +220,10 @@ def _classes(cls: type[Value]) -> Iterator[type[Value]]:
 
 def _is_own(cls: type[Value]) -> bool:
     """Whether the class is the library's, not a user's."""
-    return cls.__module__.split(".")[0] == __name__.split(".")[0]
+    package = __name__.split(".")[0]
+    module = sys.modules.get(cls.__module__)
+    in_module = getattr(module, cls.__name__, None) is cls
+    return in_module and cls.__module__.split(".")[0] == package
 
 
 def _own_names() -> set[str]:
