@@ -116,6 +116,21 @@ def as_value(x: ArrayLike) -> jax.Array:
     return jnp.asarray(x).astype(jnp.result_type(float))
 
 
+def is_known(x: ArrayLike) -> bool:
+    """Whether a number is one number and a constant, so that it can shape a program."""
+    return isinstance(x, int | float | np.ndarray | np.generic) and np.ndim(x) == 0
+
+
+def is_zero(x: ArrayLike) -> bool:
+    """Whether a number is known to be 0."""
+    return is_known(x) and bool(x == 0)
+
+
+def is_above_zero(x: ArrayLike) -> bool:
+    """Whether a number is known to be above 0."""
+    return is_known(x) and bool(x > 0)
+
+
 def on_numbers(operation: Callable[..., Any], *numbers: ArrayLike) -> Any:
     """Applies an operation to Python numbers if all are known, else to arrays.
 

