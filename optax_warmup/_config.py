@@ -17,10 +17,14 @@ import jax
 import numpy as np
 
 from optax_warmup import _check
+from optax_warmup._vocabulary import vocabulary
+from optax_warmup.values._checked import require_known
 from optax_warmup.values._kinds import kinds_of
 from optax_warmup.values._value import Static, Value, public_name
 
 Functions = Mapping[str, Callable[..., Any]]
+
+_DEEPEST = 60  # levels of schedules inside schedules
 
 
 def to_config(schedule: Value, functions: Functions | None = None) -> dict[str, Any]:
@@ -64,10 +68,12 @@ def to_config(schedule: Value, functions: Functions | None = None) -> dict[str, 
 
 
 def from_config(config: Mapping[str, Any], functions: Functions | None = None) -> Any:
-    """Builds a schedule or a shape from a dict of `to_config`.
+    """Builds a schedule or a shape from a dict, such as one of `to_config`.
 
     Args:
-        config: a dict that `to_config` returned, possibly saved as JSON in between.
+        config: {"type": a public name, argument: value, ...}: what `to_config`
+            returned, possibly saved as JSON in between, or written by hand. A type may
+            be a preset too.
         functions: your own callables and schedule or shape classes that the config
             uses, by name.
 
@@ -76,12 +82,16 @@ def from_config(config: Mapping[str, Any], functions: Functions | None = None) -
 
     Raises:
         TypeError: an argument is missing, unknown or of the wrong type.
-        ValueError: a type or a function is unknown, or an argument is out of range.
+        ValueError: a type or a function is unknown, an argument is out of range, or
+            schedules are nested more than 60 deep.
 
     Example:
         >>> import optax_warmup as ow
         >>> ow.from_config({"type": "constant", "value": 0.5})
         constant(0.5)
+        >>> config = {"type": "warmup_constant", "peak_value": 0.5, "warmup_steps": 10}
+        >>> ow.from_config(config) == ow.warmup_constant(0.5, 10)
+        True
     """
     if not isinstance(config, Mapping) or "type" not in config:
         raise TypeError(
@@ -156,40 +166,76 @@ def _array(values: list[Any]) -> dict[str, Any]:
     return {"type": "array", "values": values}
 
 
-def _build(x: Any, functions: Functions) -> Any:
+def _build(x: Any, functions: Functions, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise ValueError(
+            f"from_config: config must not be nested more than {_DEEPEST} deep."
+        )
     if isinstance(x, list | tuple):
-        return tuple(_build(item, functions) for item in x)
+        return tuple(_build(item, functions, depth + 1) for item in x)
     if not isinstance(x, Mapping):
         return x
     fields = dict(x)
     kind = fields.pop("type", None)
     if kind == "array":
-        return np.asarray(_only(kind, fields, "values"))
+        return _numbers(_only(kind, fields, "values"))
     if kind == "float":
-        return float(_only(kind, fields, "value"))
+        return _not_finite(_only(kind, fields, "value"))
     if kind == "function":
         name = _only(kind, fields, "name")
         return _look_up(name, functions, kind, "pass it as functions={its name: it}")
-    known = {public_name(cls): cls for cls in _classes(Value)}
     # A user's own class is built only if the caller passes it.
-    known |= {
+    known = vocabulary() | {
         name: given
         for name, given in functions.items()
         if isinstance(given, type) and issubclass(given, Value)
     }
-    cls = _look_up(kind, known, "type", f"the types are {', '.join(sorted(known))}")
-    parameters = inspect.signature(cls).parameters
-    built = {name: _build(field, functions) for name, field in fields.items()}
-    unknown = sorted(set(built) - set(parameters))
-    if unknown:
-        raise TypeError(f"from_config: {kind} has no argument {', '.join(unknown)}.")
-    spread = [
-        item
-        for name, parameter in parameters.items()
-        if parameter.kind is parameter.VAR_POSITIONAL
-        for item in built.pop(name, ())
-    ]
-    return cls(*spread, **built)
+    build = _look_up(kind, known, "type", f"the types are {', '.join(sorted(known))}")
+    if isinstance(build, Value):  # a shape, which has no arguments
+        if fields:
+            raise TypeError(f"from_config: {kind} takes no arguments, got {fields!r}.")
+        return build
+    built = {
+        name: _build(field, functions, depth + 1) for name, field in fields.items()
+    }
+    return _call(f"from_config: {kind}", build, built)
+
+
+def _call(owner: str, build: Callable[..., Any], given: dict[str, Any]) -> Any:
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(build).parameters.items()
+        if parameter.kind is not parameter.VAR_POSITIONAL  # it has a name beside it
+    }
+    require_known(owner, map(str, given), tuple(parameters))
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in given:
+            raise TypeError(
+                f"{owner}: the argument {name!r} is missing; the arguments are "
+                f"{', '.join(parameters)}."
+            )
+    return build(**given)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        array = np.asarray(None)
+    if not _check.is_real(array.dtype):
+        raise TypeError(
+            f"from_config: the values of an array must be numbers, got {values!r}."
+        )
+    return array
+
+
+def _not_finite(text: Any) -> float:
+    if text not in ("inf", "-inf", "nan"):
+        raise ValueError(
+            f"from_config: the value of a float must be 'inf', '-inf' or 'nan', got "
+            f"{text!r}; write finite numbers as they are."
+        )
+    return float(text)
 
 
 def _only(kind: str, fields: dict[str, Any], name: str) -> Any:

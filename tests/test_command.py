@@ -8,10 +8,11 @@ import time
 import pytest
 
 import optax_warmup as ow
-from optax_warmup._command import main, vocabulary
+from optax_warmup._command import main
 from optax_warmup._inspect import expression
 from optax_warmup._inspect.expression import ExpressionError
 from optax_warmup._inspect.simulate import natural_length
+from optax_warmup._vocabulary import vocabulary
 
 COSINE = "warmup_cosine(3e-4, 2000, 100_000)"
 VOCABULARY = vocabulary()
