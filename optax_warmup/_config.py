@@ -56,15 +56,7 @@ def to_config(schedule: Value, functions: Functions | None = None) -> dict[str, 
         >>> ow.from_config(ow.to_config(schedule)) == schedule
         True
     """
-    if not isinstance(schedule, Value):
-        raise TypeError(
-            f"to_config: schedule must be a schedule or a shape of this library, got "
-            f"{schedule!r}."
-        )
-    config: dict[str, Any] = _plain(
-        schedule, {id(f): name for name, f in (functions or {}).items()}
-    )
-    return config
+    return _to_config("to_config", schedule, functions)
 
 
 def from_config(config: Mapping[str, Any], functions: Functions | None = None) -> Any:
@@ -97,7 +89,7 @@ def from_config(config: Mapping[str, Any], functions: Functions | None = None) -
         raise TypeError(
             f'from_config: config must be a dict with "type", got {config!r}.'
         )
-    return _build(config, functions or {})
+    return _build(config, _named("from_config", functions))
 
 
 def fingerprint(schedule: Value, functions: Functions | None = None) -> str:
@@ -125,9 +117,35 @@ def fingerprint(schedule: Value, functions: Functions | None = None) -> str:
         >>> ow.fingerprint(ow.constant(1))[:8]
         '83f5db3e'
     """
-    config = _floats(to_config(schedule, functions))
+    config = _floats(_to_config("fingerprint", schedule, functions))
     text = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _to_config(
+    owner: str, schedule: Any, functions: Functions | None
+) -> dict[str, Any]:
+    if not isinstance(schedule, Value):
+        raise TypeError(
+            f"{owner}: schedule must be a schedule or a shape of this library, got "
+            f"{schedule!r}."
+        )
+    names = {id(function): name for name, function in _named(owner, functions).items()}
+    config: dict[str, Any] = _plain(schedule, names)
+    return config
+
+
+def _named(owner: str, functions: Functions | None) -> Functions:
+    if functions is None:
+        return {}
+    _check.mapping(owner, "functions", functions, "a dict of functions by name")
+    for name, function in functions.items():
+        if not isinstance(name, str) or not callable(function):
+            raise TypeError(
+                f"{owner}: functions must be a dict of functions by name, got "
+                f"{name!r}: {function!r}."
+            )
+    return functions
 
 
 def _plain(x: Any, names: dict[int, str]) -> Any:
