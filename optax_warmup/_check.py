@@ -115,7 +115,7 @@ def flag(owner: str, name: str, value: Any) -> bool:
 def function(owner: str, name: str, value: Any, *parameters: str) -> Any:
     """Checks for a function that can be called with some positional arguments."""
     wanted = f"a function of ({', '.join(parameters)})"
-    if not callable(value):
+    if not callable(value) or isinstance(value, type):
         raise TypeError(f"{owner}: {name} must be {wanted}, got {value!r}.")
     try:
         signature = inspect.signature(value)

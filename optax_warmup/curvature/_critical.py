@@ -77,13 +77,11 @@ def require_alike(owner: str, params: Any, name: str, other: Any) -> None:
                 f"{owner}: params must be a tree of arrays of real numbers, got "
                 f"{leaf!r}."
             )
-    if jax.tree.structure(params) != jax.tree.structure(other) or any(
-        jnp.shape(p) != np.shape(x)
-        for p, x in zip(jax.tree.leaves(params), jax.tree.leaves(other), strict=True)
-    ):
+    shapes, others = (jax.tree.map(np.shape, tree) for tree in (params, other))
+    if shapes != others:
         raise ValueError(
             f"{owner}: {name} must be a tree like params, with arrays of the same "
-            f"shapes, got {jax.tree.structure(other)} for {jax.tree.structure(params)}."
+            f"shapes, got shapes {others} for {shapes}."
         )
 
 

@@ -1,8 +1,9 @@
 """The sweep: many configurations at a time, in one program compiled once."""
 
+import inspect
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -91,6 +92,7 @@ def sweep(
     """
     _check_arguments(train, shared, folder, progress, devices)
     stacked = columns.stack(configurations)
+    _check_names(train, shared, stacked)
     count = len(configurations)
     if chunk is not None:
         chunk = _check.count("sweep", "chunk", chunk, minimum=1)
@@ -136,7 +138,7 @@ def sweep(
 def _check_arguments(
     train: Any, shared: Any, folder: Any, progress: Any, devices: Any
 ) -> None:
-    if not callable(train):
+    if not callable(train) or isinstance(train, type):
         raise TypeError(f"sweep: train must be a function, got {train!r}.")
     if not isinstance(shared, tuple):
         raise TypeError(
@@ -149,12 +151,28 @@ def _check_arguments(
         _check.function("sweep", "progress", progress, "done", "total")
     if devices is None:
         return
-    if not isinstance(devices, list | tuple | np.ndarray) or not all(
-        isinstance(device, jax.Device) for device in devices
+    flat = np.ravel(devices) if isinstance(devices, np.ndarray) else devices
+    if not isinstance(flat, list | tuple | np.ndarray) or not all(
+        isinstance(device, jax.Device) for device in flat
     ):
         raise TypeError(f"sweep: devices must be a list of devices, got {devices!r}.")
     if not len(devices):
         raise ValueError("sweep: devices must hold at least one device, got none.")
+
+
+def _check_names(train: Callable[..., Any], shared: Any, names: Iterable[str]) -> None:
+    """Refuses a function that cannot be called with these arguments."""
+    try:
+        signature = inspect.signature(train)
+    except (TypeError, ValueError):
+        return  # a builtin does not tell its arguments
+    try:
+        signature.bind(*shared, **dict.fromkeys(names))
+    except TypeError as error:
+        raise TypeError(
+            f"sweep: train must take {len(shared)} shared arrays, then the names "
+            f"{', '.join(names)}; {train!r} takes {signature} ({error})."
+        ) from None
 
 
 def _fill(results: Leaves, indices: np.ndarray, found: Leaves) -> None:
