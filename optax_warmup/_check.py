@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 
 MAX_STEP = 2**31 - 1  # optax counts steps in int32
 INFINITY = math.inf
+_SMALL = 0.05  # what is smaller is a learning rate rather than a share of the run
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -86,6 +87,8 @@ def length(
             hint = "optax counts steps in int32"
         elif not np.all(whole):
             hint = "round it first, for example with round(0.1 * total_steps)"
+            if np.all((array > 0) & (array < _SMALL)):
+                hint += "; if this is a learning rate, give the arguments by name"
         raise ValueError(_message(owner, name, wanted, value, hint))
     return int(array) if array.ndim == 0 else _own(value)
 
@@ -179,6 +182,11 @@ def _own(array: ArrayLike) -> ArrayLike:
     array = array.copy()
     array.flags.writeable = False
     return array
+
+
+def is_zero(x: Any) -> bool:
+    """Whether a number is known and 0."""
+    return not is_traced(x) and bool(np.all(np.asarray(x) == 0))
 
 
 def is_real(dtype: Any) -> bool:

@@ -227,6 +227,12 @@ def test_refuses_at_once_what_would_take_for_ever(text):
             "    ^^^^^^^^^^^^",
         ),
         (
+            "constant(value=1, value=2)",
+            "the argument value is given twice.\n"
+            "    constant(value=1, value=2)\n"
+            "    ^^^^^^^^^^^^^^^^^^^^^^^^^^",
+        ),
+        (
             "warmup(1, 2, shape=shapes.cosin)",
             "there is no shapes.cosin. Did you mean shapes.cosine?\n"
             "    warmup(1, 2, shape=shapes.cosin)\n"

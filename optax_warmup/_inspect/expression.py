@@ -165,6 +165,10 @@ class _Reader:
                     node, "write out each argument; * and ** are not allowed."
                 )
         arguments = [self._build(part, depth + 1) for part in node.args]
+        names = [str(part.arg) for part in node.keywords]
+        for name in names:
+            if names.count(name) > 1:
+                raise self._error(node, f"the argument {name} is given twice.")
         keywords = {
             str(part.arg): self._build(part.value, depth + 1) for part in node.keywords
         }

@@ -247,6 +247,11 @@ def multistep(
         name = f"milestones[{index}] step"
         begin_name, begin, level = before
         steps = _check.difference("multistep", name, step, begin_name, begin)
+        if index and _check.is_zero(steps):
+            raise ValueError(
+                f"multistep: milestones must be increasing, got the step {step!r} "
+                "twice; give each step one factor."
+            )
         phases.append((steps, constant(level)))
         level = clocks.on_numbers(_bounded_product, init_value, factor)
         before = name, step, level
