@@ -184,11 +184,6 @@ def _own(array: ArrayLike) -> ArrayLike:
     return array
 
 
-def is_zero(x: Any) -> bool:
-    """Whether a number is known and 0."""
-    return not is_traced(x) and bool(np.all(np.asarray(x) == 0))
-
-
 def is_real(dtype: Any) -> bool:
     """Whether the dtype is an integer or a floating-point type."""
     if np.dtype(dtype).kind == "m":
