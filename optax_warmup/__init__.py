@@ -1,6 +1,7 @@
 """Learning-rate warmup for JAX and Optax: schedules, transforms, diagnostics."""
 
 from optax_warmup import (
+    averages as averages,
     compat as compat,
     curvature as curvature,
     diagnostics as diagnostics,

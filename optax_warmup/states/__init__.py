@@ -30,3 +30,9 @@ from optax_warmup._transforms.scale_by_warmup import (
 from optax_warmup._transforms.skip_nonfinite import (
     SkipNonfiniteState as SkipNonfiniteState,
 )
+from optax_warmup.averages._average_latest import (
+    AverageLatestState as AverageLatestState,
+)
+from optax_warmup.averages._average_params import (
+    AverageParamsState as AverageParamsState,
+)
