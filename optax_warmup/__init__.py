@@ -43,6 +43,10 @@ from optax_warmup._presets.linear_and_cosine import (
     warmup_exponential as warmup_exponential,
     warmup_linear as warmup_linear,
 )
+from optax_warmup._presets.seesaw import (
+    Seesaw as Seesaw,
+    seesaw as seesaw,
+)
 from optax_warmup._presets.stages import (
     infinite as infinite,
     lr_range_test as lr_range_test,
