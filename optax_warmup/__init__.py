@@ -106,6 +106,7 @@ from optax_warmup._transforms.automatic_warmup import (
 )
 from optax_warmup._transforms.clip_outliers import clip_outliers as clip_outliers
 from optax_warmup._transforms.clip_update_rms import clip_update_rms as clip_update_rms
+from optax_warmup._transforms.decay_weights import decay_weights as decay_weights
 from optax_warmup._transforms.init_second_moment_from_gradient import (
     init_second_moment_from_gradient as init_second_moment_from_gradient,
 )
