@@ -191,6 +191,23 @@ def test_a_merge_imitates_a_decay(decay):
     np.testing.assert_allclose(merged, decayed[-1], rtol=1e-5, atol=1e-6)
 
 
+def test_weights_of_a_merge_inside_jit():
+    decay = ow.transition(1.0, 0.0, 40)
+    weights = averages.merge_weights(decay, every=10, checkpoints=5)
+
+    def merged(checkpoints, value):
+        with pytest.raises(TypeError, match="merge_weights: decay must not hold trac"):
+            averages.merge_weights(
+                ow.transition(value, 0.0, 40), every=10, checkpoints=5
+            )
+        inside = averages.merge_weights(decay, every=10, checkpoints=5)
+        np.testing.assert_array_equal(inside, weights)
+        return averages.merge(list(checkpoints), inside.tolist())
+
+    found = jax.jit(merged)(jnp.eye(5), 1.0)
+    np.testing.assert_allclose(found, weights, rtol=1e-6)
+
+
 def test_a_merge_of_rare_checkpoints_takes_the_mean_of_the_decay_between():
     weights = averages.merge_weights(
         ow.transition(1.0, 0.0, 40), every=10, checkpoints=5

@@ -13,6 +13,7 @@ from optax_warmup._schedules.schedule import (
     ScheduleLike,
     as_schedule,
     constant,
+    known_values,
 )
 
 _OWNER = "seesaw"
@@ -116,7 +117,7 @@ def _lengths(
     rate: Schedule, total: int, size: int, factor: int, largest: int
 ) -> list[int]:
     """The updates of each phase; phase k has the batch size * factor**k."""
-    values = np.asarray(rate(np.arange(total, dtype=np.int32)), np.float64)
+    values = known_values(_OWNER, "schedule", rate, np.arange(total, dtype=np.int32))
     peak = total - 1 - int(np.argmax(values[::-1]))
     lengths: list[int] = []
     begin = examples = 0

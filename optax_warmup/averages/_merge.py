@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from optax_warmup import _check
-from optax_warmup._schedules.schedule import ScheduleLike, as_schedule
+from optax_warmup._schedules.schedule import ScheduleLike, known_values
 
 
 def merge_weights(decay: ScheduleLike, *, every: int, checkpoints: int) -> np.ndarray:
@@ -49,7 +49,7 @@ def merge_weights(decay: ScheduleLike, *, every: int, checkpoints: int) -> np.nd
     every = _check.count(owner, "every", every, minimum=1)
     checkpoints = _check.count(owner, "checkpoints", checkpoints, minimum=1)
     steps = np.arange(every * (checkpoints - 1), dtype=np.int32)
-    rates = np.asarray(as_schedule(decay, owner, "decay")(steps), np.float64)
+    rates = known_values(owner, "decay", decay, steps)
     means = rates.reshape(checkpoints - 1, every).mean(axis=1)
     factors = np.concatenate([[1.0], means, [0.0]])
     weights: np.ndarray = -np.diff(factors)
