@@ -141,6 +141,15 @@ def optimizers() -> dict[str, optax.GradientTransformation]:
         "optax.apply_if_finite(adamw) with optax's": optax.apply_if_finite(optaxs, 5),
         "optax.apply_if_finite(adamw)": optax.apply_if_finite(adamw, 5),
         "skip_nonfinite(adamw)": ow.skip_nonfinite(adamw),
+        "chain(adamw, scale_by_warmup)": optax.chain(
+            adamw, ow.scale_by_warmup(ow.warmup(1.0, 100))
+        ),
+        "init_second_moment_from_gradient(adamw)": (
+            ow.init_second_moment_from_gradient(adamw)
+        ),
+        "restart_if(adamw)": ow.restart_if(
+            adamw, lambda state, **extra: state.count == 500
+        ),
         "clip_update_rms(adamw)": ow.clip_update_rms(adamw),
         "clip_outliers(adamw)": ow.clip_outliers(adamw),
         "automatic_warmup(adamw)": ow.automatic_warmup(optax.adamw(1e-3), 10_000),

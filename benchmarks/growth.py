@@ -23,7 +23,7 @@ from benchmarks.tables import RESULTS, save
 
 DEPTHS = range(1, 9)
 SEGMENTS = (10, 50, 100, 200, 300)
-ARRAYS = (25, 50, 100, 200, 400)
+ARRAYS = (25, 50, 100, 200)
 GROUPS = (10, 20, 40, 60)
 NESTED: dict[str, Callable[[Any, int], ow.Schedule]] = {
     "cooldown": lambda inner, depth: ow.cooldown(inner, 1000 - depth, 5),

@@ -53,6 +53,8 @@ TABLES = {
     "diagnostics_cost.md": Table("diagnostics_cost", RECORD),
     "sweep_speed.md": Table("sweep_speed", ("optax_warmup/sweeps", *SCHEDULES)),
 }
+# Of the sources as they are when a benchmark starts, which are those that it imports.
+_AT_START = {name: table.fingerprint() for name, table in TABLES.items()}
 STAMP = re.compile(r"^Commit `(\w+)`, sources `(\w+)`\.$", re.MULTILINE)
 
 
@@ -62,7 +64,7 @@ def save(name: str, text: str) -> None:
     command = ["git", "rev-parse", "--short=12", "HEAD"]
     asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     commit = asked.stdout.strip() or "unknown"
-    stamp = f"Commit `{commit}`, sources `{TABLES[name].fingerprint()}`."
+    stamp = f"Commit `{commit}`, sources `{_AT_START[name]}`."
     (RESULTS / name).write_text(f"{title}\n\n{stamp}\n{rest}", encoding="utf-8")
 
 
