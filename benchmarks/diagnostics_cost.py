@@ -285,7 +285,9 @@ def counted() -> str:
         spent = time.process_time() - began
         text = program.as_text() or ""
         count = len(re.findall(r"^\s+(?:ROOT )?\S+ = ", text, re.MULTILINE))
-        temporary = program.memory_analysis().temp_size_in_bytes / size
+        memory = program.memory_analysis()
+        assert memory is not None, "this backend does not say"
+        temporary = memory.temp_size_in_bytes / size
         rows.append(
             f"| {name} | {count:,} | {text.count(' conditional(')} | {temporary:.3f} "
             f"| {held - base:,} | {spent:.2f} |"

@@ -13,6 +13,7 @@ branch shows one copy too many for each sampled array.)
 import argparse
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -81,7 +82,7 @@ def described(tree: Any, device: jax.Device) -> Any:
     )
 
 
-def shapes_of(sizes: list[tuple[int, ...]]) -> dict[str, jax.ShapeDtypeStruct]:
+def shapes_of(sizes: Sequence[tuple[int, ...]]) -> dict[str, jax.ShapeDtypeStruct]:
     return {f"w{i}": jax.ShapeDtypeStruct(s, jnp.float32) for i, s in enumerate(sizes)}
 
 

@@ -116,19 +116,20 @@ def as_value(x: ArrayLike) -> jax.Array:
     return jnp.asarray(x).astype(jnp.result_type(float))
 
 
-def is_known(x: ArrayLike) -> bool:
-    """Whether a number is one number and a constant, so that it can shape a program."""
-    return isinstance(x, int | float | np.ndarray | np.generic) and np.ndim(x) == 0
+def known(x: ArrayLike) -> float | None:
+    """A number that is a constant while tracing, so that it can shape a program."""
+    constant = isinstance(x, int | float | np.ndarray | np.generic) and np.ndim(x) == 0
+    return float(np.asarray(x)) if constant else None
 
 
 def is_zero(x: ArrayLike) -> bool:
     """Whether a number is known to be 0."""
-    return is_known(x) and bool(x == 0)
+    return known(x) == 0
 
 
 def is_above_zero(x: ArrayLike) -> bool:
     """Whether a number is known to be above 0."""
-    return is_known(x) and bool(x > 0)
+    return (known(x) or 0) > 0
 
 
 def on_numbers(operation: Callable[..., Any], *numbers: ArrayLike) -> Any:

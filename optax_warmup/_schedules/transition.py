@@ -88,10 +88,11 @@ def _short_ramp(
     if clocks.is_zero(end_value):
         weight = _pinned(shape.fall(progress, rest), elapsed)
         return clocks.as_value(init_value) * weight
-    if not (clocks.is_known(init_value) and clocks.is_known(end_value)):
+    first, last = clocks.known(init_value), clocks.known(end_value)
+    if first is None or last is None:
         return None
     low, high = clocks.as_value(init_value), clocks.as_value(end_value)
-    if init_value <= end_value:
+    if first <= last:
         weight = _pinned(shape.rise(progress, rest), left)
     else:
         low, high = high, low

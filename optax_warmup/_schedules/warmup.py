@@ -73,6 +73,8 @@ class warmup(Schedule):
         return where(clocks.minus(clock, self.steps) < 0, self._rise(clock), rest)
 
     def start_value(self) -> jax.Array:
+        if clocks.is_above_zero(self.steps) and clocks.is_zero(self.offset):
+            return clocks.as_value(self.init_value)
         # Without a ramp, this is the start value of the schedule.
         return self._rise(0)
 
