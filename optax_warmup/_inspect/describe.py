@@ -120,7 +120,7 @@ def describe(schedule: ScheduleLike, steps: int | None = None) -> Description:
 
     Raises:
         TypeError: the schedule is neither callable nor a number, or `steps` is not an
-            integer.
+            integer, or is missing for what is not a schedule of this library.
         ValueError: `steps` is below 1 or not whole, the schedule does not return one
             finite number per step, or it changes too often for a run of more than 2**22
             updates.

@@ -46,7 +46,8 @@ def plot(
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: a schedule is neither callable nor a number, a name is not a string,
-            `steps` is not an integer, or `axes` are not matplotlib axes.
+            `steps` is not an integer, or is missing for what is not a schedule of this
+            library; `axes` are not matplotlib axes.
         ValueError: there is no schedule, `steps` is below 2 or not whole, a schedule
             does not return one number per step, or none has a value above 0 for a
             logarithmic axis.

@@ -126,8 +126,9 @@ def natural_length(schedule: Schedule, total_steps: int | None = None) -> int:
     """
     if total_steps is not None:
         return min(max(total_steps + 1, 2), _check.MAX_STEP)
-    leaves = [x for x in jax.tree.leaves(schedule) if np.ndim(x) == 0]
-    numbers = [int(x) for x in leaves if np.issubdtype(np.result_type(x), np.integer)]
+    # A jitted function returns numbers as arrays.
+    arrays = [np.asarray(x) for x in jax.tree.leaves(schedule)]
+    numbers = [int(x) for x in arrays if x.ndim == 0 and x.dtype.kind in "iu"]
     total = min(max(sum(abs(x) for x in numbers), 100), _check.MAX_STEP // 8)
     after = sample_steps(4 * total, 65)[16:]
     values = at_steps("plot", schedule, total + after)
