@@ -171,7 +171,7 @@ CASES = {
             W(0.5),
         ),
         lambda n: {"w": cosine(n) / 2, "b": 0.1},
-        {"w": "masked_0", "b": "masked_1"},
+        {"w": "w", "b": "b"},
     ),
     "injected": one(
         optax.inject_hyperparams(optax.adam)(learning_rate=0.3), lambda n: 0.3

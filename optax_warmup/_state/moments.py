@@ -70,7 +70,12 @@ def moments_of(opt_state: optax.OptState, tree: Any, owner: str) -> Moments:
 
 def moment_nodes(opt_state: optax.OptState) -> dict[str, Any]:
     """The states in an optimizer's state that hold second moments, by their path."""
-    return find(opt_state, (*_corrected(), *_UNCORRECTED))
+    return find(opt_state, moment_types())
+
+
+def moment_types() -> tuple[type, ...]:
+    """The types of the states that hold second moments, in their field nu."""
+    return (*_corrected(), *_UNCORRECTED)
 
 
 def bias_correction(decay: ArrayLike, count: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ import optax
 from optax_warmup._state.declared import declared, declares
 from optax_warmup._state.find import bare, children
 from optax_warmup._state.groups import Group, Label, join, merged, possible
+from optax_warmup._state.masks import sides
 
 _INJECTED = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
 # States of optax's that hold what they multiply by, and in which field.
@@ -115,8 +116,9 @@ def _partition(node: Any, path: str) -> list[Group]:
             under, inner = _under(under, "inner_state"), child.inner_state
         # A bare EmptyState is that of set_to_zero and of identity.
         trains = not isinstance(inner, optax.EmptyState)
+        paths = sides(inner)
         groups += [
-            group.under(Label("partition", place, name), trains=trains)
+            group.under(Label("partition", place, name, paths=paths), trains=trains)
             for group in _walk(inner, under)
         ]
     return groups
@@ -124,12 +126,12 @@ def _partition(node: Any, path: str) -> list[Group]:
 
 def _masked(node: Any, path: str) -> list[Group]:
     name = f"masked_{path}" if path else "masked"
+    paths = sides(node.inner_state)
+    within = Label("mask", path, name, paths=paths)
+    others = paths and (paths[1], paths[0])
+    beyond = Label("mask", path, f"un{name}", inside=False, paths=others)
     inside = _walk(node.inner_state, _under(path, "inner_state"))
-    outside = Label("mask", path, f"un{name}", inside=False)
-    return [
-        *(group.under(Label("mask", path, name)) for group in inside),
-        Group().under(outside),
-    ]
+    return [*(group.under(within) for group in inside), Group().under(beyond)]
 
 
 def _under(path: str, name: str) -> str:

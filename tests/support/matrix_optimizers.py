@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from matrix_cases import REFUSED
+from matrix_cases import REFUSED, parameters
 from matrix_oracle import (
     B1,
     B2,
@@ -217,15 +217,17 @@ def _composed(case):
 def schedules(case):
     """What `learning_rates` must be told, and how it names the groups."""
     composition = case["composition"]
+    others = sorted(name for name in parameters(case) if name != "w")
     names = {
         "partition": ["body", "head"],
-        "masked": [f"masked_{_place(case)}{part}" for part in (0, 1)],
+        "masked": ["w", "+".join(others)] if others else _masks_without_paths(case),
     }.get(composition, ["all"])
     given = dict(zip(names, (RATE[0], HEAD_RATE[0]), strict=False))
     return names, given if case["rate"] == "optax's" else None
 
 
-def _place(case):
-    """Where the optimizer's state is in what holds it, for the names of masks."""
+def _masks_without_paths(case):
+    """By the place of their state: no parameters, no paths."""
     held = "opt_state/" if case["container"] in ("linen", "nnx") else ""
-    return held + ("inner_state/" if case["recorded"] == "yes" else "")
+    held += "inner_state/" if case["recorded"] == "yes" else ""
+    return [f"masked_{held}{part}" for part in (0, 1)]
