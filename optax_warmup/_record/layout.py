@@ -69,6 +69,8 @@ class Layout:
         corrected: whether the optimizer corrects the bias of its moments.
         averaged: whether it has first moments; rmsprop has none, and puts eps under the
             root.
+        direction: of which the updates are multiples, "adam" or "nesterov"; None if
+            that is neither, "untried" if the optimizer could not be tried.
         recovered: whether the gradients can be recovered from the moments; not where
             these are rounded too much.
         bits, steps, also: which steps are recorded, see slots.py.
@@ -86,6 +88,7 @@ class Layout:
     eps: float
     corrected: bool
     averaged: bool
+    direction: str | None
     recovered: bool
     bits: int
     steps: tuple[int, ...] | None
@@ -93,13 +96,14 @@ class Layout:
     samples: int | None
     histogram: bool
     columns: Sequence[str] = COLUMNS
-    version: int = 3
+    version: int = 4
 
     @classmethod
     def of(
         cls,
         options: Options,
         decays: tuple[float, float],
+        direction: str | None,
         tree: Any,
         adam: Moments,
     ) -> "Layout":
@@ -131,6 +135,7 @@ class Layout:
             eps=options.eps,
             corrected=adam.corrected,
             averaged=bool(first),
+            direction=direction,
             recovered=_recoverable(kept, b1 if first else b2),
             bits=options.bits,
             steps=options.steps,

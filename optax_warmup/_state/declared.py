@@ -1,9 +1,11 @@
 """What states declare of themselves: what they scale, and what is to be recorded.
 
-A state, a NamedTuple, may have three properties:
+A state, a NamedTuple, may have five properties:
 
     update_scale: what the last update was multiplied by, an array;
     is_learning_rate: True where that is the learning rate itself, not a factor on one;
+    schedule_count: how many updates the schedule has counted that it comes from;
+    gates_updates: True where what it wraps does not see every update, or restarts;
     recorded: scalars worth a place in a diagnostic record, a dictionary of arrays.
 
 So neither the reader of rates nor the record knows a transform by name, and the states

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 import jax
+import jax.numpy as jnp
 
 from optax_warmup._state import masks
 
@@ -38,6 +39,7 @@ class Group:
         rates: learning rates that states hold.
         counts: of optax's schedules, whose values no state holds.
         factors: what multiplies a learning rate.
+        clocks: how many updates each schedule or factor has counted.
         normalizers: transforms whose output does not depend on the scale of their
             input, as Adam's.
         undone: scales in front of one, which have no effect.
@@ -49,6 +51,7 @@ class Group:
     rates: dict[str, jax.Array] = field(default_factory=dict)
     counts: dict[str, jax.Array] = field(default_factory=dict)
     factors: dict[str, jax.Array] = field(default_factory=dict)
+    clocks: dict[str, jax.Array] = field(default_factory=dict)
     normalizers: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
     trains: bool = False
@@ -67,7 +70,9 @@ class Group:
         # What masks leave out is named only where nothing else is known.
         inside = [x.name for x in hidden if x.inside]
         names = inside if inside or shown else [x.name for x in hidden]
-        return "/".join([*names, *([masks.described(*shown)] if shown else [])]) or "all"
+        return (
+            "/".join([*names, *([masks.described(*shown)] if shown else [])]) or "all"
+        )
 
     @property
     def label(self) -> str:
@@ -78,6 +83,11 @@ class Group:
     def lacks_rate(self) -> bool:
         """Whether a schedule must be given for its rate to be known."""
         return bool(self.counts) or (not self.rates and self.may_train)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its rate is, and is not divided out again."""
+        return len(self.sources) == len(self.rates) == 1 and not self.undone
 
     @property
     def is_empty(self) -> bool:
@@ -111,6 +121,14 @@ class Group:
         return replace(self, labels=(label, *below), trains=trains)
 
 
+def product_of(group: Group, *, factors: bool = True) -> jax.Array:
+    """The rate of a group times its factors; the factors alone where it has no rate."""
+    product = jnp.ones((), jnp.float32)
+    for scale in (*group.rates.values(), *(group.factors.values() if factors else ())):
+        product = product * jnp.asarray(scale)
+    return product
+
+
 def join(some: list[Group], others: list[Group]) -> list[Group]:
     """The groups on which two transforms act in turn, with the scales of both."""
     return [
@@ -119,6 +137,7 @@ def join(some: list[Group], others: list[Group]) -> list[Group]:
             rates=one.rates | other.rates,
             counts=one.counts | other.counts,
             factors=one.factors | other.factors,
+            clocks=one.clocks | other.clocks,
             normalizers=one.normalizers + other.normalizers,
             undone=(*one.undone, *other.undone, *_undone(one, other)),
             trains=one.trains or other.trains,
@@ -162,9 +181,9 @@ def _without(place: Hashable, groups: list[Group]) -> list[Group]:
         # Nothing but this place tells them apart.
         if not alike and _overlap(one, other):
             return groups
-    alike = {group.labels: group for group in reversed(kept)}
+    first = {group.labels: group for group in reversed(kept)}
     trained = {group.labels for group in kept if group.trains}
-    return [replace(g, trains=g.labels in trained) for g in alike.values()][::-1]
+    return [replace(g, trains=g.labels in trained) for g in first.values()][::-1]
 
 
 def possible(groups: Iterable[Group]) -> list[Group]:

@@ -5,6 +5,7 @@ through.
 """
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -54,9 +55,12 @@ def _walk(node: Any, path: str) -> list[Group]:
         scale = {path: declared(node, "update_scale")}
         is_rate = getattr(node, "is_learning_rate", False)
         own = Group(rates=scale) if is_rate else Group(factors=scale)
+        if declares(node, "schedule_count"):
+            own = replace(own, clocks={path: declared(node, "schedule_count")})
         return join(_below(node, path), [own])
     if isinstance(node, optax.ScaleByScheduleState):
-        return [Group(counts={path: bare(node.count)})]
+        count = {path: bare(node.count)}
+        return [Group(counts=count, clocks=count)]
     if type(node) in _FACTORS:
         return [Group(factors={path: bare(getattr(node, _FACTORS[type(node)]))})]
     if isinstance(node, _INJECTED):
