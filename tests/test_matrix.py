@@ -26,7 +26,6 @@ The reproducers of issue 13 by number, and the tests that hold them:
 """
 
 import dataclasses
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +39,7 @@ import matrix_cases as cases
 import numpy as np
 import optax
 import pytest
+from devices import environment
 from flax import nnx
 from matrix_optimizers import composed
 from pairwise import pairwise
@@ -71,16 +71,9 @@ def test_a_reset_in_the_middle_of_an_accumulation_is_no_update():
 
 
 def on_four_devices(*arguments):
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        # XLA's concurrent scheduler for CPUs can let two devices wait for each other,
-        # each in another of two collectives that do not depend on one another.
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4"
-        " --xla_cpu_enable_concurrency_optimized_scheduler=false",
-    }
     done = subprocess.run(
         [sys.executable, PROGRAM, *map(str, arguments)],
-        env=environment,
+        env=environment(4),
         capture_output=True,
         text=True,
         timeout=1200,

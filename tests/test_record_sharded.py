@@ -1,12 +1,12 @@
 """The record on several devices and in several processes, each in its own Python."""
 
-import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from devices import environment
 
 pytestmark = pytest.mark.train
 
@@ -14,13 +14,9 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 
 def start(program, *arguments, devices=1):
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-    }
     return subprocess.Popen(
         [sys.executable, PROGRAMS / program, *map(str, arguments)],
-        env=environment,
+        env=environment(devices),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

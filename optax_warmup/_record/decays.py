@@ -45,7 +45,10 @@ class Decays:
         self._seen: dict[str, Decay] = {}
         self._trial: tuple[Any, list[Step]] | None = None
         self._tried_for: list[Any] = []
-        self._try(jnp.ones(4))
+        few = jnp.ones(4)
+        for params in (few, optax.LookaheadParams(few, few)):
+            if self._trial is None:
+                self._try(params)
 
     def for_params(self, params: Any, averaged: bool) -> tuple[float, float]:
         """(b1, b2); b1 is 0 where the optimizer keeps no first moment."""
@@ -60,7 +63,10 @@ class Decays:
 
         "untried" where the optimizer could not be tried. See direction.py.
         """
-        if self._trial is None:
+        # A traced rate, as in a sweep, has traced updates.
+        if self._trial is None or any(
+            map(_check.is_traced, jax.tree.leaves(self._trial))
+        ):
             return UNTRIED
         with jax.ensure_compile_time_eval():
             return direction_of(*self._trial, b1, b2, eps)
@@ -79,9 +85,7 @@ class Decays:
         except Exception:
             return
         found = {"b1": _common(decays.momentum), "b2": _common(decays.second_moment)}
-        # A traced rate, as in a sweep, has traced updates.
-        traced = any(map(_check.is_traced, jax.tree.leaves(trial)))
-        self._trial = None if traced else trial
+        self._trial = trial
         self._seen = {name: x for name, x in found.items() if x is not None}
         self._refuse_others()
 

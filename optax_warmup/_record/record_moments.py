@@ -15,7 +15,7 @@ from optax_warmup._record.gate import after, measured_if
 from optax_warmup._record.layout import BINS, Layout
 from optax_warmup._record.options import OWNER, Options
 from optax_warmup._state.declared import recorded_scalars
-from optax_warmup._state.find import bare, find
+from optax_warmup._state.find import bare, find, trained
 from optax_warmup._state.finite_start import require_finite_start
 from optax_warmup._state.moments import Moments, moments_of
 from optax_warmup._state.order import require_one_clock, require_order
@@ -175,8 +175,8 @@ def record_moments(
         require_order(OWNER, inner_state)
         require_one_clock(OWNER, inner_state)
         require_finite_start(OWNER, inner, inner_state, params)
-        trained = _trained(params)
-        layout = layout_of(trained, moments_of(inner_state, trained, OWNER))
+        fast = trained(params)
+        layout = layout_of(fast, moments_of(inner_state, fast, OWNER))
         return _empty(layout, inner_state)
 
     def update_fn(
@@ -209,7 +209,7 @@ def record_moments(
         ) -> moments.Sample:
             final, _ = inner.update(updates, inner_state, params, **extra)
             adam = moments_of(inner_state, updates, OWNER)
-            return moments.before(blocks, adam, _trained(final), _trained(params))
+            return moments.before(blocks, adam, trained(final), trained(params))
 
         # What this update overwrites is read first, and only then does it begin.
         operands = (updates, state.inner_state, params)
@@ -247,11 +247,6 @@ def record_moments(
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def _trained(tree: Any) -> Any:
-    """The parameters, or updates, that gradients are of: the fast ones of lookahead."""
-    return tree.fast if isinstance(tree, optax.LookaheadParams) else tree
 
 
 def _empty(layout: Layout, inner_state: optax.OptState) -> RecordMomentsState:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
+from optax_warmup._state.find import trained
 from optax_warmup._state.moments import moment_nodes, moments_of
 from optax_warmup._state.momentum import momentum_of
 
@@ -23,6 +24,8 @@ class Step(NamedTuple):
 
 # The gradients of each step. The first coordinate shows the decays; the others differ
 # from it and from each other.
+# Where weight decay is a part of the gradient, a parameter of 0 has none.
+_PARAMETERS = (0, 2, -1, 0.5)
 _GRADIENTS = ((1, 1, 0.5, -0.25), (0, 1, -0.5, 0.125), (0.5, -0.75, 0.25, 1))
 
 
@@ -46,19 +49,20 @@ def tried(
         The small copy, and the updates.
     """
     with jax.ensure_compile_time_eval():
-        few = jax.tree.map(lambda p: _few(p, (1, 2, -1, 0.5)[:coordinates]), params)
+        few = jax.tree.map(lambda p: _few(p, _PARAMETERS[:coordinates]), params)
+        like = trained(few)
         state, steps = inner.init(few), []
         update = _updater(inner, state, few)
         for numbers in _GRADIENTS[:updates]:
-            gradients = jax.tree.map(lambda p, n=numbers: _few(p, n[: p.size]), few)
-            before, moments = state, _moments(state, few, owner)
+            gradients = jax.tree.map(lambda p, n=numbers: _few(p, n[: p.size]), like)
+            before, moments = state, _moments(state, like, owner)
             for _ in range(patience):
                 changes, state = update(gradients, state, few)
-                moved = zip(moments, _moments(state, few, owner), strict=True)
+                moved = zip(moments, _moments(state, like, owner), strict=True)
                 if not moments or any(bool(jnp.any(x != y)) for x, y in moved):
                     break
             steps.append(Step(gradients, changes, before, state))
-    return few, steps
+    return like, steps
 
 
 def _updater(
@@ -72,7 +76,7 @@ def _updater(
 
     compiled = jax.jit(update)
     try:
-        found = jax.tree.leaves(compiled(params, state, params))
+        found = jax.tree.leaves(compiled(trained(params), state, params))
     except Exception:  # JAX has several for a number of an outer trace
         return update
     # A number of an outer trace, such as a learning rate in a sweep, would make all

@@ -93,7 +93,7 @@ _ROUNDING = 1e-4
 # The share of an update's square that rate and decay must explain for the rate to mean
 # something, and to be sure.
 _EXPLAINED = 0.5
-_CERTAIN, _PLAIN = 0.99, 0.9999
+_CERTAIN = 0.9999  # all but 1% of its length
 
 
 def _of_updates(mean: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -147,7 +147,7 @@ def learning_rate(
         if direction == UNTRIED:
             # Adam's updates are explained to the last digits, nadam's are not, but for
             # those of single rows.
-            certain &= len(told) > 0 and np.median(explained) > _PLAIN
+            certain &= len(told) > 0 and np.median(explained) > _CERTAIN
         elif direction is None:
             certain &= False
     rate = np.where(np.isnan(told) | (certain & ~agree), applied, told)
