@@ -21,7 +21,7 @@ import optax
 from optax_warmup._state.find import bare, children, find_if
 
 # Parts of a path that say nothing about which part of an optimizer it leads to.
-_WRAPPERS = {"inner_state", "inner_states", "inner_opt_state", "opt_state"}
+WRAPPERS = {"inner_state", "inner_states", "inner_opt_state", "opt_state"}
 
 
 def declares(node: Any, name: str) -> bool:
@@ -80,7 +80,7 @@ def _prefixes(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     if len(paths) == 1:
         return [()]
     labels = [
-        tuple(p for p in path if p not in _WRAPPERS and not p.isdigit())
+        tuple(p for p in path if p not in WRAPPERS and not p.isdigit())
         for path in paths
     ]
     return labels if len(set(labels)) == len(labels) else paths

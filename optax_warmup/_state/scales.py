@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import optax
 
-from optax_warmup._state.declared import declared, declares
+from optax_warmup._state.declared import WRAPPERS, declared, declares
 from optax_warmup._state.find import bare, children
 from optax_warmup._state.groups import Group, Label, join, merged, possible
 from optax_warmup._state.masks import sides
@@ -129,7 +129,9 @@ def _partition(node: Any, path: str) -> list[Group]:
 
 
 def _masked(node: Any, path: str) -> list[Group]:
-    name = f"masked_{path}" if path else "masked"
+    # The same inside and outside of wrappers such as a record.
+    steps = [step for step in path.split("/") if step and step not in WRAPPERS]
+    name = "_".join(["masked", *(["/".join(steps)] if steps else [])])
     paths = sides(node.inner_state)
     within = Label("mask", path, name, paths=paths)
     others = paths and (paths[1], paths[0])

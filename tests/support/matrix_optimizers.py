@@ -220,14 +220,7 @@ def schedules(case):
     others = sorted(name for name in parameters(case) if name != "w")
     names = {
         "partition": ["body", "head"],
-        "masked": ["w", "+".join(others)] if others else _masks_without_paths(case),
+        "masked": ["w", "+".join(others)] if others else ["masked_0", "masked_1"],
     }.get(composition, ["all"])
     given = dict(zip(names, (RATE[0], HEAD_RATE[0]), strict=False))
     return names, given if case["rate"] == "optax's" else None
-
-
-def _masks_without_paths(case):
-    """By the place of their state: no parameters, no paths."""
-    held = "opt_state/" if case["container"] in ("linen", "nnx") else ""
-    held += "inner_state/" if case["recorded"] == "yes" else ""
-    return [f"masked_{held}{part}" for part in (0, 1)]
