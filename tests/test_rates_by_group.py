@@ -225,6 +225,13 @@ def test_a_record_around_lookahead_is_of_the_fast_parameters():
 
 # What is refused at init
 
+
+@pytest.mark.parametrize("make", [optax.adamax, optax.adamaxw])
+def test_adamax_keeps_no_second_moments(make):
+    with pytest.raises(ValueError, match="^record_moments: .*adamax keeps a maximum"):
+        ow.record_moments(make(0.1)).init(FEW)
+
+
 GUARDS = {
     "skip_nonfinite": ow.skip_nonfinite,
     "apply_if_finite": lambda inner: optax.apply_if_finite(inner, 3),
@@ -269,3 +276,10 @@ def test_prodigy_is_not_warmed_up_from_0(make):
             with pytest.raises(ValueError, match=message):
                 GUARDS[name](wrap(make(from_zero))).init(FEW)
             GUARDS[name](wrap(make(offset))).init(FEW)
+
+
+def test_decay_in_front_of_adam_does_not_hide_its_decays():
+    history = recorded(optax.chain(optax.add_decayed_weights(0.1), adam(S)))
+    assert (history.b1, history.b2) == (0.9, 0.999)
+    np.testing.assert_allclose(history.learning_rate, RATES, rtol=1e-5)
+    assert history.learning_rate_exact.all()

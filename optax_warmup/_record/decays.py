@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
-from optax_warmup._record.direction import UNTRIED, direction_of
+from optax_warmup._record.direction import UNTRIED, direction_of, has_squares
 from optax_warmup._record.options import OWNER
 from optax_warmup._state.probe import Decay, decays_of, require_agreement
 from optax_warmup._state.trial import Step, tried
@@ -56,6 +56,7 @@ class Decays:
         if not self._seen and structure not in self._tried_for:
             self._tried_for.append(structure)
             self._try(params)
+        self._require_squares()
         return (self._one("b1") if averaged else 0.0), self._one("b2")
 
     def direction(self, b1: float, b2: float, eps: float) -> str | None:
@@ -88,6 +89,18 @@ class Decays:
         self._trial = trial
         self._seen = {name: x for name, x in found.items() if x is not None}
         self._refuse_others()
+
+    def _require_squares(self) -> None:
+        traced = any(map(_check.is_traced, jax.tree.leaves(self._trial)))
+        if self._trial is None or traced:
+            return
+        with jax.ensure_compile_time_eval():
+            if not has_squares(*self._trial):
+                raise ValueError(
+                    f"{OWNER}: the optimizer's nu is no mean of squared gradients. "
+                    "optax.adamax keeps a maximum of their absolute values in it, to "
+                    "which nothing here applies. Record optax.adam or optax.amsgrad."
+                )
 
     def _one(self, name: str) -> float:
         given, seen = self._given[name], self._seen.get(name)

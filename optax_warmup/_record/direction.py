@@ -46,6 +46,19 @@ def direction_of(
     return found.pop() if len(found) == 1 else None
 
 
+def has_squares(few: Any, steps: list[Step]) -> bool:
+    """Whether nu is of squared gradients; adamax keeps a maximum of absolute ones."""
+    moments = moments_of(steps[0].after, few, OWNER)
+    for leaf in range(len(moments.nu)):
+        x = _numbers(moments, leaf)
+        if "mu" in x and "nu" in x and x["nu"].size > 2 and x["nu"][0] and x["mu"][2]:
+            gradients = abs(x["mu"][2] / x["mu"][0])
+            squares = x["nu"][2] / x["nu"][0]
+            if abs(squares - gradients) < 0.1 * abs(squares - gradients**2):
+                return False
+    return True
+
+
 def _numbers(moments: Moments, leaf: int) -> dict[str, np.ndarray]:
     """The moments of one leaf in float64, by name; without those it has not."""
     held = {

@@ -97,16 +97,18 @@ def learning_rates(
 
     A group is what has the same rate and the same factors. Its name is its label in
     `optax.partition`; labels of nested partitions, or of several in a chain, are joined
-    by "/". Partitions of the same labels are taken to be the same, and masks around two
-    whole optimizers not to overlap. What an
-    `optax.masked` acts on is "masked_" and the place of its state, such as "masked_1"
-    for the second of a chain, and the rest "unmasked_1": a state does not tell which
-    parameters these are. Optimizers side by side in a dictionary go by its keys. A
-    single group of all parameters is "all".
+    by "/". Partitions of the same labels are taken to be the same. A group of an
+    `optax.masked` is named by the paths of its parameters, cut where they part from
+    the others: "encoder", "embed+head", "layers/*/kernel". Where the state inside the
+    mask is not like the parameters, as that of `scale_by_warmup`, no path shows: the
+    group is "masked_" and the place of its state, such as "masked_1" for the second of
+    a chain, and the rest is "unmasked_1". Optimizers side by side in a dictionary go by
+    its keys. A single group of all parameters is "all".
 
     Args:
         opt_state: as for `learning_rate`.
-        schedule: as for `learning_rate`.
+        schedule: as for `learning_rate`. A label of a partition stands for all groups
+            in it that lack a rate.
         factors: as for `learning_rate`.
 
     Returns:
