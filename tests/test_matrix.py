@@ -70,6 +70,17 @@ def test_a_reset_in_the_middle_of_an_accumulation_is_no_update():
     matrix.check(cases.EASIEST | case | {"recorded": "yes"})
 
 
+@parametrize("transform", cases.FACTORS["transform"], quick={"scale_by_warmup"})
+def test_a_first_moment_in_bfloat16(transform):
+    """As with mu_dtype=jnp.bfloat16: of its decay and of gradients less is known."""
+    for composition in ("alone", "inside MultiSteps", "partition"):
+        case = {"transform": transform, "composition": composition, "mu": "bfloat16"}
+        recorded = "no" if transform == "record_moments" else "yes"
+        case = cases.EASIEST | case | {"recorded": recorded}
+        if cases.possible(case):
+            matrix.check(case)
+
+
 def on_four_devices(*arguments):
     done = subprocess.run(
         [sys.executable, PROGRAM, *map(str, arguments)],

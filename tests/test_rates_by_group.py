@@ -278,6 +278,19 @@ def test_prodigy_is_not_warmed_up_from_0(make):
             GUARDS[name](wrap(make(offset))).init(FEW)
 
 
+def test_a_trace_behind_adam_does_not_hide_its_decays():
+    history = recorded(optax.chain(adam(S), optax.trace(0.5)))
+    assert (history.b1, history.b2) == (0.9, 0.999)
+    np.testing.assert_allclose(history.learning_rate, RATES, rtol=1e-5)
+    assert not history.learning_rate_exact[2:].any()
+
+
+def test_moments_of_projected_gradients_are_not_recorded():
+    galore = optax.contrib.galore(0.1, rank=2)
+    with pytest.raises(ValueError, match=r"parameter 'w' have shape .*galore"):
+        ow.record_moments(galore).init({"w": jnp.ones((8, 4))})
+
+
 def test_decay_in_front_of_adam_does_not_hide_its_decays():
     history = recorded(optax.chain(optax.add_decayed_weights(0.1), adam(S)))
     assert (history.b1, history.b2) == (0.9, 0.999)

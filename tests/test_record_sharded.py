@@ -34,10 +34,22 @@ def test_four_devices_record_what_one_does_with_three_collectives_at_most():
     assert finish(start("record_sharded.py", devices=4)).endswith("ok\n")
 
 
-def test_two_processes_record_the_same():
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one():
+    port, program = free_port(), "transforms_replicated.py"
+    both = [start(program, "process", port, process) for process in (0, 1)]
+    for process in both:
+        assert finish(process).endswith("ok\n")
+
+
+def test_two_processes_record_the_same():
+    port = free_port()
     both = [start("record_two_processes.py", port, process) for process in (0, 1)]
     first, second = (
         [line for line in finish(process).splitlines() if line.startswith("nu_hat")]

@@ -182,11 +182,16 @@ def test_inside_an_nnx_optimizer():
     np.testing.assert_allclose(ow.learning_rate(optimizer), applied, rtol=1e-6)
 
 
-@parametrize("name", ["transforms_sharded", "transforms_meshes"], quick=2)
-def test_four_devices_train_as_one(name):
+@parametrize(
+    "command",
+    ["transforms_sharded", "transforms_meshes", "transforms_replicated pmap"],
+    quick={"transforms_sharded"},
+)
+def test_four_devices_train_as_one(command):
+    name, *arguments = command.split()
     program = Path(__file__).parent / "programs" / f"{name}.py"
     done = subprocess.run(
-        [sys.executable, program],
+        [sys.executable, program, *arguments],
         env=environment(4),
         capture_output=True,
         text=True,

@@ -111,6 +111,7 @@ class Layout:
         b1, b2 = decays
         names, leaf_groups = grouping.groups_of(tree, options.groups, _most(options))
         _require_floats(tree, adam)
+        _require_shapes(tree, adam)
         sizes, sampled = [0] * len(names), [0] * len(names)
         dtypes: list[list[Any]] = [[] for _ in names]
         for group, nu in zip(leaf_groups, adam.nu, strict=True):
@@ -207,6 +208,19 @@ def _require_floats(tree: Any, adam: Moments) -> None:
                 f"{OWNER}: the parameter {path!r} has dtype {nu.dtype}, and so have "
                 "its moments, which cannot hold an average. Leave it out of Adam, with "
                 "optax.partition or optax.masked."
+            )
+
+
+def _require_shapes(tree: Any, adam: Moments) -> None:
+    """Refuses moments of something else than the parameters: galore projects them."""
+    leaves = zip(grouping.paths_of(tree), jax.tree.leaves(tree), adam.nu, strict=True)
+    for path, leaf, nu in leaves:
+        if nu is not None and nu.shape != jnp.shape(leaf):
+            raise ValueError(
+                f"{OWNER}: the moments of the parameter {path!r} have shape "
+                f"{nu.shape} and not its own, {jnp.shape(leaf)}, so they cannot be set "
+                "against its gradients and updates. Record the optimizer without the "
+                "projection (optax.contrib.galore) around it."
             )
 
 

@@ -23,9 +23,18 @@ Sides: TypeAlias = tuple[frozenset[Path], frozenset[Path]]
 # States with a tree like the parameters', and the field that holds it.
 _LIKE_PARAMETERS = {
     optax.ScaleByLionState: "mu",
+    optax.ScaleByAdanState: "m",
+    optax.ScaleByNovogradState: "mu",
+    optax.ScaleByRssState: "sum_of_squares",
+    optax.ScaleByRStdDevState: "nu",
     optax.TraceState: "trace",
     optax.EmaState: "ema",
     optax.contrib.MuonState: "mu",
+    optax.contrib.DAdaptAdamWState: "exp_avg",
+    optax.contrib.MadgradState: "s",
+    optax.contrib.MomoAdamState: "exp_avg",
+    optax.contrib.ProdigyState: "exp_avg",
+    optax.contrib.ScaleByAdemamixState: "nu",
     optax.MultiStepsState: "acc_grads",
 }
 _SHOWN = 3  # names of parameters in that of a group

@@ -66,7 +66,7 @@ def decays_of(few: Any, steps: list[Step], owner: str) -> Decays:
     """The decays that the second update of a trial shows."""
     with jax.ensure_compile_time_eval():
         one, other = steps[0].after, steps[1].after
-        first, second = (momentum_of(state, few, owner) for state in (one, other))
+        first, second = (_momentum(state, few, owner) for state in (one, other))
         momentum = [_decay(*pair) for pair in zip(first, second, strict=True)]
         if not moment_nodes(other):
             return Decays(momentum, [None] * len(momentum))
@@ -78,6 +78,16 @@ def decays_of(few: Any, steps: list[Step], owner: str) -> Decays:
         momentum,
         [d if forgets and d and 0 < d.ratio < 1 else None for d in second_moment],
     )
+
+
+def _momentum(state: Any, params: Any, owner: str) -> list[jax.Array | None]:
+    """The momentum of each leaf; Adam's, where a trace behind it has another."""
+    try:
+        return momentum_of(state, params, owner)
+    except ValueError:
+        if not moment_nodes(state):
+            raise
+        return moments_of(state, params, owner).mu
 
 
 def probe_or_none(

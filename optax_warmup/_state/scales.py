@@ -23,6 +23,15 @@ _FACTORS = {
     optax.ScaleByBacktrackingLinesearchState: "learning_rate",
     optax.ScaleByZoomLinesearchState: "learning_rate",
 }
+# States that count for the schedule of the optimizer.
+_COUNTED = (
+    optax.ScaleByScheduleState,
+    optax.contrib.DAdaptAdamWState,
+    optax.contrib.MadgradState,
+    optax.contrib.MomoState,
+    optax.contrib.MomoAdamState,
+    optax.contrib.ProdigyState,
+)
 # Optimizers that give the same direction for gradients of any size: what scales their
 # input has no effect.
 _NORMALIZERS = (
@@ -36,7 +45,7 @@ _NORMALIZERS = (
 _READ = (
     *_INJECTED,
     *_FACTORS,
-    optax.ScaleByScheduleState,
+    *_COUNTED,
     optax.PartitionState,
     optax.MaskedState,
     *_NORMALIZERS,
@@ -58,7 +67,7 @@ def _walk(node: Any, path: str) -> list[Group]:
         if declares(node, "schedule_count"):
             own = replace(own, clocks={path: declared(node, "schedule_count")})
         return join(_below(node, path), [own])
-    if isinstance(node, optax.ScaleByScheduleState):
+    if isinstance(node, _COUNTED):
         count = {path: bare(node.count)}
         return [Group(counts=count, clocks=count)]
     if type(node) in _FACTORS:

@@ -86,9 +86,11 @@ def _updater(
 
 def _moments(state: optax.OptState, params: Any, owner: str) -> list[jax.Array]:
     """Every first and second moment in a state."""
-    kept = momentum_of(state, params, owner)
     if moment_nodes(state):
-        kept = kept + moments_of(state, params, owner).nu
+        adam = moments_of(state, params, owner)
+        kept = [*adam.mu, *adam.nu]
+    else:
+        kept = momentum_of(state, params, owner)
     return [moment for moment in kept if moment is not None]
 
 
