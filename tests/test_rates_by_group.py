@@ -92,6 +92,15 @@ NAMED = {
             "encoder/*/bias+head/bias": 0.25,
         },
     ),
+    "masks that let all through, or nothing": (
+        masks(
+            adam(0.5),
+            lambda tree: jax.tree.map(lambda _: True, tree),
+            adam(0.25),
+            lambda tree: jax.tree.map(lambda _: False, tree),
+        ),
+        {"all": 0.5},
+    ),
     "a factor shows no parameters": (
         optax.chain(A(), R(0.5), optax.masked(W(0.5), kernels)),
         {"masked_2": 0.25, "unmasked_2": 0.5},

@@ -91,9 +91,15 @@ class Group:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no parameter has all the labels, though some have each."""
-        each = [label.paths for label in self.labels if label.paths and label.paths[0]]
-        shown = masks.all_of(each)
+        """Whether no parameter has all the labels.
+
+        A part of a partition that stands for no parameters keeps its name.
+        """
+        shown = masks.all_of(
+            label.paths
+            for label in self.labels
+            if label.paths and (label.paths[0] or label.kind == "mask")
+        )
         return shown is not None and not shown[0]
 
     @property

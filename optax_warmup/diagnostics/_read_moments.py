@@ -141,7 +141,11 @@ def _history(
     }
     if len(rates) > 1:
         scalars |= {f"learning_rate/{name}": rate for name, rate in rates.items()}
-    rate, exact = learning_rate(layout.direction, _common(rates, len(steps)), overall)
+    told = _common(rates, len(steps))
+    rate, exact = learning_rate(layout.direction, told, overall)
+    # Of several rates no single one is exact, however well it explains the updates.
+    known = np.sum([np.isfinite(each) for each in rates.values()], axis=0)
+    exact &= ~(np.isnan(told) & (known > 1))
     samples = effective_sample_size(layout.b2, n)
     bias = 1 - layout.b2**n
     histogram = tables.get("histogram", np.zeros((len(steps), 0)))
