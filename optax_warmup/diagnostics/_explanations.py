@@ -17,8 +17,8 @@ EXPLANATIONS = {
         "read_moments, and the updates that record_moments saw show none: they are "
         "Adam's direction itself, because the rate is applied outside of the wrapper, "
         "or they have little to do with it. Without a rate there is no peak, and "
-        "nothing is said about the length of the warmup. (Where groups have different "
-        "rates there are several; see rate-estimated.)"
+        "nothing is said about the length of the warmup. Where groups have different "
+        "rates the advice is rate-estimated instead."
     ),
     "rate-estimated": (
         "The rate of a step is exact where the updates are multiples of Adam's "
