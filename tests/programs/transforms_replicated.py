@@ -115,8 +115,11 @@ def in_a_process(port, process):
         )
 
     params = placed(WHOLE, rows)
-    # The processes meet before they compile: a first meeting must be within 30 s.
-    jax.block_until_ready(jax.jit(lambda x: jnp.sum(x["b"]))(params))
+
+    def meet():
+        jax.block_until_ready(jax.jit(lambda x: jnp.sum(x["b"]))(params))
+
+    meet()  # before they compile: for the first time they wait 30 s at most
     state = jax.jit(optimizer().init)(params)
     train, rates = jax.jit(step, out_shardings=(rows, None)), []
     for n in range(STEPS):
@@ -128,6 +131,7 @@ def in_a_process(port, process):
         name: [(shard.index, np.asarray(shard.data)) for shard in x.addressable_shards]
         for name, x in params.items()
     }
+    meet()  # as the shutdown does not wait long, either
     jax.distributed.shutdown()
     # What takes its time comes after what the other process waits for.
     with jax.default_device(jax.local_devices()[0]):
