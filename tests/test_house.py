@@ -40,6 +40,8 @@ FLOORS = (
     "_inspect",
     "_precompile",
     "sweeps",
+    "finder",
+    "loss_laws",
     "_command",
     "__main__",
 )
@@ -51,13 +53,16 @@ NAMESPACES = (
     "curvature",
     "diagnostics",
     "factors",
+    "finder",
+    "loss_laws",
     "shapes",
     "states",
     "sweeps",
     "values",
 )
 RUNTIME = {"jax", "optax", "numpy"}
-LAZY = {"matplotlib"}  # only inside functions of the plotting room
+# Only inside functions: matplotlib to draw, scipy to fit a loss law.
+LAZY = {"matplotlib", "scipy"}
 
 
 def modules():
