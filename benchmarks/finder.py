@@ -2,13 +2,14 @@
 
     python -m benchmarks.finder [--write] [--tasks NAME ...]
 
-On tasks of `benchmarks.warmup_quality`: a sweep over peak rates, a quarter of a decade
-apart, with a warmup of 10 % and a cosine decay; and range tests of 200 updates. What a
-suggestion loses is read off the sweep's losses, interpolated over log(peak). Trainings
-are kept in runs/finder.json, so an interrupted run goes on.
+On tasks of `benchmarks.warmup_quality`. The sweep is the one that it keeps, with a linear
+warmup of 10 % and a cosine decay, and lower peaks trained here. What a suggestion loses
+is read off the sweep's losses, interpolated over log(peak). Trainings are kept in
+runs/finder.json, so an interrupted run goes on.
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -27,36 +28,49 @@ from benchmarks.warmup_quality.train import parameters, train
 RESULT = Path(__file__).parent / "results" / "finder.md"
 FIGURE = RESULT.with_suffix(".png")
 KEPT = Path("runs") / "finder.json"
-NAMES = ("base", "digits", "sgd", "deep")
+SWEEPS = RESULT.parent / "warmup_quality" / "runs.jsonl"
+# Tasks, and the peaks below those of their sweeps.
+LOWER: dict[str, tuple[float, ...]] = {
+    "base": (3e-4, 1e-3),
+    "digits": (3e-4,),
+    "sgd": (3e-3, 1e-2, 3e-2),
+    "batch": (3e-4, 1e-3),
+    "wide": (3e-4, 1e-3),
+    "deep": (3e-4, 1e-3),
+}
+NAMES = tuple(LOWER)
 SEEDS = (0, 1)  # of the sweep
 TEST_SEEDS, TEST_STEPS = (10, 11, 12), 200
 WARMUP = 0.1
 RULES = ow.finder.Suggestions._fields
 
 
-def peaks(task: Task) -> np.ndarray:
-    """Quarter decades, from a decade below the task's peaks to their end."""
-    low, high = np.log10(task.peaks[0]) - 1, np.log10(task.peaks[-1])
-    return 10 ** np.arange(low, high + 0.1, 0.25)
+def peaks(task: Task) -> list[float]:
+    return [*LOWER[task.name], *task.peaks]
 
 
 def sweep(task: Task, kept: dict[str, float]) -> np.ndarray:
     """The mean score of each peak: the held-out loss, or that before training."""
-    steps = round(WARMUP * task.steps)
-    factors = arms.BY_NAME["linear"].factors(task, steps)
-    scores = np.empty((len(peaks(task)), len(SEEDS)))
-    for i, peak in enumerate(peaks(task)):
-        for j, seed in enumerate(SEEDS):
-            key = f"{task} {peak:.4g} {seed}"
-            if key not in kept:
-                [outcome] = train(task, "linear", float(peak), [seed], factors)
-                score = min(outcome.loss, outcome.initial)
-                kept[key] = score if np.isfinite(score) else outcome.initial
-                KEPT.parent.mkdir(exist_ok=True)
-                KEPT.write_text(json.dumps(kept))
-                print(f"{task.name} {peak:.3g} seed {seed}: {kept[key]:.3f}", flush=True)
-            scores[i, j] = kept[key]
-    return scores.mean(axis=1)
+    known = {
+        (run["peak"], run["seed"]): min(run["loss"], run["initial"])
+        for run in map(json.loads, SWEEPS.read_text().splitlines())
+        if (run["task"], run["arm"], run["length"]) == (task.name, "linear", WARMUP)
+    }
+    factors = arms.BY_NAME["linear"].factors(task, round(WARMUP * task.steps))
+    scores = []
+    for peak, seed in itertools.product(peaks(task), SEEDS):
+        key = f"{task.name} {peak:g} {seed}"
+        if (peak, seed) in known:
+            scores.append(known[peak, seed])
+            continue
+        if key not in kept:
+            [outcome] = train(task, "linear", peak, [seed], factors)
+            kept[key] = min(outcome.loss, outcome.initial)
+            KEPT.parent.mkdir(exist_ok=True)
+            KEPT.write_text(json.dumps(kept))
+            print(f"{key}: {kept[key]:.3f}", flush=True)
+        scores.append(kept[key])
+    return np.nan_to_num(np.array(scores), nan=np.inf).reshape(-1, 2).mean(axis=1)
 
 
 def range_test(task: Task) -> ow.finder.RateCurve:
@@ -95,7 +109,12 @@ def lost(task: Task, scores: np.ndarray, rate: float) -> float:
 
 def measure(names: list[str]) -> tuple[dict, dict]:
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    curves = {name: range_test(TASKS[name]) for name in names}
+    curves = {}
+    for name in names:
+        file = KEPT.with_name(f"finder_{name}.csv")
+        if not file.exists():
+            range_test(TASKS[name]).save(file)
+        curves[name] = ow.finder.load_curve(file)
     return curves, {name: sweep(TASKS[name], kept) for name in names}
 
 
@@ -139,10 +158,11 @@ def draw(curves: dict) -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
+    rows = -(-len(curves) // 3)
     figure, grid = plt.subplots(
-        1, len(curves), figsize=(4.2 * len(curves), 3.6), layout="constrained"
+        rows, 3, figsize=(12, 3.6 * rows), layout="constrained", squeeze=False
     )
-    for axes, (name, curve) in zip(np.atleast_1d(grid), curves.items(), strict=True):
+    for axes, (name, curve) in zip(grid.flat, curves.items(), strict=False):
         ow.finder.plot_curve(curve, axes=axes)
         axes.set_ylabel(f"{name}: loss")
     figure.savefig(FIGURE, dpi=90)

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from optax_warmup.finder._curve import RateCurve, noise, time_constant
+from optax_warmup.finder._curve import RateCurve, noise, smoothed, time_constant
 
-_NOISE = 3  # standard errors of the smoothed loss by which it must fall
+_NOISE = 4.5  # standard errors of the smoothed loss by which it must fall
+_START = 0.1  # of the test, whose median is the loss at its start
 _WINDOW = 0.06  # of the test: the width of a slope
 _AGREE = 0.1  # of the fall per window: slopes that differ by less are alike
 
@@ -125,10 +126,16 @@ def _course(curve: RateCurve) -> _Course | str:
         )
     if known < 5:
         return f"the loss is finite for {known} updates only: lower min_value."
-    losses, updates = smooth[:known], time_constant(len(smooth))
-    lowest = int(losses.argmin())
-    error = noise(curve.mean[:known]) / (2 * updates) ** 0.5
-    if losses[0] - losses[lowest] <= max(_NOISE * error, 1e-9 * abs(losses[0])):
+    raw, updates = curve.mean[:known], time_constant(len(smooth))
+    spread = noise(raw)
+    lowest = int(smooth[:known].argmin())
+    first = min(lowest + 1, max(5, round(_START * len(smooth))))
+    start = float(np.median(raw[:first]))
+    # A spike at the start is no height to fall from.
+    raw[:lowest] = np.minimum(raw[:lowest], start + 3 * spread)
+    losses = smoothed(raw, updates)
+    lowest, error = int(losses.argmin()), spread / (2 * updates) ** 0.5
+    if start - losses[lowest] <= max(_NOISE * error, 1e-9 * abs(start)):
         reason = "lower min_value" if curve.diverged else "raise max_value"
         return f"the loss does not fall: {reason}, or take more steps."
     logs = np.log(curve.rates[:known])
@@ -180,7 +187,7 @@ def _sliding(course: _Course) -> Suggestion:
             np.nan, "the loss does not diverge: raise max_value until it does."
         )
     slopes, width = _slopes(course), 2 * course.window
-    fall = course.losses[0] - course.losses[course.lowest]
+    fall = course.losses[: course.lowest + 1].max() - course.losses[course.lowest]
     alike = _AGREE * fall / (course.logs[course.window] - course.logs[0])
     right = len(slopes) - 1
     while right - width > 0 and abs(slopes[right] - slopes[right - width]) > alike:

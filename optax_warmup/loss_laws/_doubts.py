@@ -75,6 +75,19 @@ def doubts(
                 f"the law misses runs[{index}] by {100 * error:.1f} %, where 0.2 % is "
                 "usual; its loss may be noisy, or of another kind than the others'."
             )
+    for name, low, value, high in zip(
+        ("alpha", "C", "beta", "gamma"),
+        least_squares.LOWEST,
+        unknowns[3:],
+        least_squares.HIGHEST,
+        strict=True,
+    ):
+        if min(value - low, high - value) < 0.01:
+            yield (
+                f"{name} is at the {'lower' if value - low < 0.01 else 'upper'} bound of "
+                "its search: the runs do not determine it, and what the law gives far "
+                "beyond them is less sure."
+            )
     lengths = [_decay_length(each) for each in rates]
     lengths = [length for length in lengths if length]
     if max(lengths) < 1.25 * min(lengths):

@@ -143,4 +143,5 @@ def terms(constants: Constants, path: Path, xp: Any = np) -> tuple[Any, Any]:
     behind = xp.maximum(path.sums[:, None] - path.sums_before, 0.0)
     grown = 1 + constants.C * path.rates_after**-constants.gamma * behind
     gain = (1 - grown**-constants.beta) @ path.decreases
-    return path.sums**-constants.alpha, gain
+    with np.errstate(divide="ignore"):  # infinite while the sum of the rates is 0
+        return path.sums**-constants.alpha, gain

@@ -120,7 +120,7 @@ class LossLaw:
 
         Returns:
             A float64 NumPy array of the shape of `steps`; for a traced schedule a JAX
-            scalar.
+            scalar. It is infinite while the sum of the rates is 0.
 
         Raises:
             TypeError: an argument has a wrong type.
