@@ -29,6 +29,7 @@ FLOORS = (
     "_presets",
     "factors",
     "compat",
+    "_vocabulary",
     "_config",
     "_state",
     "_transforms",

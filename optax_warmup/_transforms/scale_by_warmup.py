@@ -88,6 +88,7 @@ def scale_by_warmup(
     Optimization", 2021, arXiv:1910.04209 (warmup as a factor of the learning rate).
     """
     if not callable(factor):
+        _check.one("scale_by_warmup", "factor", factor, "a number or a schedule")
         factor = _check.number(
             "scale_by_warmup", "factor", factor, minimum=0, maximum=1
         )
