@@ -2,10 +2,10 @@
 
     python -m benchmarks.finder [--write] [--tasks NAME ...]
 
-On tasks of `benchmarks.warmup_quality`. The sweep is the one that it keeps, with a linear
-warmup of 10 % and a cosine decay, and lower peaks trained here. What a suggestion loses
-is read off the sweep's losses, interpolated over log(peak). Trainings are kept in
-runs/finder.json, so an interrupted run goes on.
+On tasks of `benchmarks.warmup_quality`. The sweep is the one that it keeps, with a
+linear warmup of 10 % and a cosine decay, and lower peaks trained here. What a
+suggestion loses is read off the sweep's losses, interpolated over log(peak). Trainings
+are kept in runs/finder.json, so an interrupted run goes on.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def peaks(task: Task) -> list[float]:
 def sweep(task: Task, kept: dict[str, float]) -> np.ndarray:
     """The mean score of each peak: the held-out loss, or that before training."""
     known = {
-        (run["peak"], run["seed"]): min(run["loss"], run["initial"])
+        (run["peak"], run["seed"]): score(run["loss"], run["initial"])
         for run in map(json.loads, SWEEPS.read_text().splitlines())
         if (run["task"], run["arm"], run["length"]) == (task.name, "linear", WARMUP)
     }
@@ -65,12 +65,17 @@ def sweep(task: Task, kept: dict[str, float]) -> np.ndarray:
             continue
         if key not in kept:
             [outcome] = train(task, "linear", peak, [seed], factors)
-            kept[key] = min(outcome.loss, outcome.initial)
+            kept[key] = score(outcome.loss, outcome.initial)
             KEPT.parent.mkdir(exist_ok=True)
             KEPT.write_text(json.dumps(kept))
             print(f"{key}: {kept[key]:.3f}", flush=True)
         scores.append(kept[key])
-    return np.nan_to_num(np.array(scores), nan=np.inf).reshape(-1, 2).mean(axis=1)
+    return np.array(scores).reshape(-1, len(SEEDS)).mean(axis=1)
+
+
+def score(loss: float | None, initial: float) -> float:
+    """The loss, or that before training if it is lower or training diverged."""
+    return initial if loss is None or np.isnan(loss) else min(loss, initial)
 
 
 def range_test(task: Task) -> ow.finder.RateCurve:
@@ -119,7 +124,8 @@ def measure(names: list[str]) -> tuple[dict, dict]:
 
 
 def report(curves: dict, scores: dict) -> str:
-    rows, single = [], {rule: [] for rule in RULES}
+    rows: list[list[str]] = []
+    single: dict[str, list[float]] = {rule: [] for rule in RULES}
     mean: dict[str, list[float]] = {rule: [] for rule in RULES}
     for name, curve in curves.items():
         task, score = TASKS[name], scores[name]
@@ -137,11 +143,15 @@ def report(curves: dict, scores: dict) -> str:
         rows.append(cells)
     for text, values in (("three seeds: mean", mean), ("one seed: mean", single)):
         rows.append([text, "", "", *(f"{np.nanmean(values[r]):.3f}" for r in RULES)])
-    rows.append(["one seed: worst", "", "", *(f"{np.nanmax(single[r]):.3f}" for r in RULES)])
+    rows.append(
+        ["one seed: worst", "", "", *(f"{np.nanmax(single[r]):.3f}" for r in RULES)]
+    )
     unknown = [f"{np.isnan(single[r]).sum()} of {len(single[r])}" for r in RULES]
     rows.append(["one seed: no suggestion", "", "", *unknown])
     head = ["task", "best peak", "its loss", *RULES]
-    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    lines = [
+        "| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)
+    ]
     return TEXT.format(table="\n".join(lines))
 
 
@@ -170,10 +180,11 @@ def draw(curves: dict) -> None:
 
 TEXT = """# What the rules of the learning-rate finder lose
 
-Made by `python -m benchmarks.finder --write`. Each cell of a task has the suggested peak
-and what it loses: held-out loss after training with that peak minus that with the best
-peak of a sweep, in nats. The sweep has peaks a quarter of a decade apart, 2 seeds, a
-linear warmup of 10 % and a cosine decay to 0; losses between its peaks are interpolated.
+Made by `python -m benchmarks.finder --write`. Each cell of a task has the suggested
+peak and what it loses: held-out loss after training with that peak minus that with the
+best peak of a sweep, in nats. The sweep has peaks half a decade apart, 2 seeds, a
+linear warmup of 10 % and a cosine decay to 0; between its peaks, losses are
+interpolated.
 A range test has 200 updates and 3 seeds in one program, or one of those seeds alone.
 
 {table}

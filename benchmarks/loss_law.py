@@ -219,7 +219,7 @@ def report(folder: Path) -> str:
         ]
         for fractions in OTHERS
     }
-    text = TEXT.format(
+    return TEXT.format(
         reproduced=as_table(
             ["model", "mean absolute error", "R²", "worst relative error"],
             reproduce(folder),
@@ -240,7 +240,6 @@ def report(folder: Path) -> str:
                for fractions, each in others.items()],
         ),
     )  # fmt: skip
-    return text
 
 
 TEXT = """# The loss law on public runs
@@ -256,16 +255,17 @@ over the six test curves; the published values are in brackets.
 {reproduced}
 
 Source: K. Luo et al., "A Multi-Power Law for Loss Curve Prediction Across Learning Rate
-Schedules", 2025, arXiv:2503.12811; runs and constants from thu-yao-01-luo/MultiPowerLaw.
+Schedules", 2025, arXiv:2503.12811; runs and constants from
+thu-yao-01-luo/MultiPowerLaw.
 
 ## Cooldowns chosen
 
 Runs of 124 million parameters. The law is fitted to the validation losses of a run at
 constant rate and of two short runs with linear cooldowns of 20 % and 90 %. It then
 chooses among cooldowns of 10, 20, 40, 60, 80 and 90 % for a longer run at that peak.
-"Lost" is the true loss at the end with the chosen cooldown minus that with the best one,
-in nats. The level is the predicted minus the true loss of the chosen one; the band is
-what `LossLaw.band` gives.
+"Lost" is the true loss at the end with the chosen cooldown minus that with the best
+one, in nats. The level is the predicted minus the true loss of the chosen one; the
+band is what `LossLaw.band` gives.
 
 {decisions}
 

@@ -142,7 +142,7 @@ def test_a_test_to_the_end_has_the_rates_of_the_schedule():
 
 @pytest.mark.parametrize("step", [STEP, DONATING], ids=["plain", "donating"])
 def test_the_state_stays_as_it_was(step):
-    state = (*begin(), )
+    state = (*begin(),)
     before = jax.tree.map(np.array, state)
     finder.find_rate(step, state, data(), steps=20)
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.array, state), before)

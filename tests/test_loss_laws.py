@@ -171,7 +171,10 @@ WRONG = {
     "few points": ([(COSINE, AT[:4], LOSSES[:4])], "after its warmup"),
     "NaN": ([(COSINE, AT, np.where(AT == 800, np.nan, 3))], "nan at step 800"),
     "infinity": ([(COSINE, AT, np.where(AT == 800, np.inf, 3))], "inf at step 800"),
-    "out of order": ([(COSINE, AT[::-1], LOSSES)], "must increase, got 7800 after 8000"),
+    "out of order": (
+        [(COSINE, AT[::-1], LOSSES)],
+        "must increase, got 7800 after 8000",
+    ),
     "twice": ([(COSINE, [*AT, AT[-1]], [*LOSSES, 3.0])], "8000 after 8000"),
     "negative steps": ([(COSINE, AT - 900, LOSSES)], "from 0 to"),
     "negative": ([(COSINE, AT, LOSSES - 5)], "above 0"),

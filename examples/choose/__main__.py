@@ -54,11 +54,15 @@ def choose(options: argparse.Namespace, console: Console) -> None:
     console.print(str(law))
 
     long = {f: make_schedule(peak, options.long_steps, f) for f in LONG}
-    named: dict[str, Any] = {f"{share:.0%}": schedule for share, schedule in long.items()}
+    named: dict[str, Any] = {
+        f"{share:.0%}": schedule for share, schedule in long.items()
+    }
     ranked = ow.loss_laws.rank(law, named, options.long_steps)
     console.print(f"\nCooldowns for {options.long_steps} updates, best first")
     for each in ranked:
-        verdict = "best" if each.behind == 0 else "cannot tell" if each.tied else "worse"
+        verdict = (
+            "best" if each.behind == 0 else "cannot tell" if each.tied else "worse"
+        )
         console.print(
             f"{each.name:>4}  predicted {each.loss:.3f}  behind {each.behind:.3f} "
             f"± {each.standard_error:.3f}  {verdict}"
@@ -87,7 +91,9 @@ def find_peak(text: Any, folder: Path, console: Console) -> float:
     rates = "  ".join(f"{rule} {x.rate:.2g}" for rule, x in found._asdict().items())
     console.print(f"Peak      {found.rate:.2g} (of {rates})")
     if not np.isfinite(found.rate):
-        raise ValueError(f"the finder cannot tell ({found.minimum.caveat}); pass --peak")
+        raise ValueError(
+            f"the finder cannot tell ({found.minimum.caveat}); pass --peak"
+        )
     return found.rate
 
 

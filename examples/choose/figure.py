@@ -28,7 +28,9 @@ def draw(
                 schedules.items(), known["step"], known["loss"], COLORS, strict=False
             ):
                 ax.plot(steps, losses, color=color, lw=1.2, label=f"{share:.0%}")
-                ax.plot(steps, law(schedule, steps), color=color, lw=1.6, ls=(0, (3, 2)))
+                ax.plot(
+                    steps, law(schedule, steps), color=color, lw=1.6, ls=(0, (3, 2))
+                )
             late = known["loss"][:, len(known["step"][0]) // 8 :]
             ax.set_ylim(late.min() - 0.05, np.quantile(late, 0.99))
             ax.set_xlabel("updates")
@@ -38,11 +40,17 @@ def draw(
         middle.set_title("Long runs, predicted (dashed)")
         names = list(long)
         steps = int(truth["step"][0, -1])
-        predicted = np.array([float(law(schedule, steps)) for schedule in long.values()])
+        predicted = np.array(
+            [float(law(schedule, steps)) for schedule in long.values()]
+        )
         final = truth["loss"][:, -1]
         right.plot(names, final - final.min(), "o-", color=COLORS[2], label="trained")
         right.plot(
-            names, predicted - predicted.min(), "o--", color=COLORS[0], label="predicted"
+            names,
+            predicted - predicted.min(),
+            "o--",
+            color=COLORS[0],
+            label="predicted",
         )
         right.axvline(float(chosen.rstrip("%")) / 100, color=COLORS[5], lw=0.8, ls=":")
         right.set_title(f"Nats behind the best; chosen {chosen}")

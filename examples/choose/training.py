@@ -52,9 +52,7 @@ GRAPH = nnx.graphdef(Transformer(CONFIG, rngs=nnx.Rngs(0)))
 
 
 def init(seed: int, rate: Any) -> tuple[Any, Any]:
-    params = nnx.as_pure(
-        nnx.state(Transformer(CONFIG, rngs=nnx.Rngs(seed)), nnx.Param)
-    )
+    params = nnx.as_pure(nnx.state(Transformer(CONFIG, rngs=nnx.Rngs(seed)), nnx.Param))
     return params, make_optimizer(rate).init(params)
 
 

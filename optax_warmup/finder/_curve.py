@@ -55,7 +55,9 @@ class RateCurve:
                 f"RateCurve: rates must have at least {FEWEST} updates, got "
                 f"{len(rates)}; take more steps."
             )
-        if not (np.isfinite(rates).all() and rates[0] > 0 and np.all(np.diff(rates) > 0)):
+        if not (
+            np.isfinite(rates).all() and rates[0] > 0 and np.all(np.diff(rates) > 0)
+        ):
             raise ValueError(
                 "RateCurve: rates must be above 0 and increase from update to update, "
                 f"got {rates[0]:g} to {rates[-1]:g}; sort them with their losses."
@@ -100,8 +102,8 @@ def load_curve(path: str | Path) -> RateCurve:
     """Loads a curve from a CSV file, of `RateCurve.save` or of another program.
 
     Args:
-        path: a CSV file with a column `learning_rate` (or `lr`); every column whose name
-            begins with `loss` is a seed.
+        path: a CSV file with a column `learning_rate` (or `lr`); every column whose
+            name begins with `loss` is a seed.
 
     Returns:
         A `RateCurve`.
@@ -120,7 +122,9 @@ def load_curve(path: str | Path) -> RateCurve:
     with as_path("load_curve", path).open(newline="") as file:
         rows = list(csv.reader(file))
     head = [name.strip() for name in rows[0]] if rows else []
-    rate = next((i for i, name in enumerate(head) if name in ("learning_rate", "lr")), -1)
+    rate = next(
+        (i for i, name in enumerate(head) if name in ("learning_rate", "lr")), -1
+    )
     losses = [i for i, name in enumerate(head) if name.startswith("loss")]
     if rate < 0 or not losses:
         raise ValueError(

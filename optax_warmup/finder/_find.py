@@ -70,8 +70,8 @@ def find_rate(
         ...     return (optax.apply_updates(params, updates), opt_state), loss
         >>> params = jnp.ones(4)
         >>> state = params, optax.sgd(0.0).init(params)
-        >>> curve = ow.finder.find_rate(step, state, [jnp.ones(4)] * 100, max_value=100.0,
-        ...                             steps=100)
+        >>> batches = [jnp.ones(4)] * 100
+        >>> curve = ow.finder.find_rate(step, state, batches, max_value=100., steps=100)
         >>> curve.diverged, bool(0.01 < ow.finder.suggest(curve).rate < 1.0)
         (True, True)
 
@@ -101,8 +101,8 @@ def find_rate(
             batch = next(iterator)
         except StopIteration:
             raise ValueError(
-                f"{_OWNER}: batches must hold at least steps={steps}, got {index}; pass "
-                "fewer steps, or repeat them with itertools.cycle."
+                f"{_OWNER}: batches must hold at least steps={steps}, got {index}; "
+                "pass fewer steps, or repeat them with itertools.cycle."
             ) from None
         if seeds is not None:
             _require_axis("a batch", batch, seeds)

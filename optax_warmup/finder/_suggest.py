@@ -72,12 +72,12 @@ class _Course(NamedTuple):
 def suggest(curve: RateCurve) -> Suggestions:
     """Suggests peak rates by four rules.
 
-    The rules look at the smoothed loss (see `RateCurve.smoothed`), and at its fall only:
-    a loss that is high at first, or a single spike, does not count. If the loss does
-    not fall by more than its noise, no rule suggests a rate.
+    The rules look at the smoothed loss (see `RateCurve.smoothed`), and at its fall
+    only: a loss that is high at first, or a single spike, does not count. If the loss
+    does not fall by more than its noise, no rule suggests a rate.
 
-    A range test sees some hundred updates from the start of training, without warmup and
-    decay. A suggestion is the middle of a sweep, not its result.
+    A range test sees some hundred updates from the start of training, without warmup
+    and decay. A suggestion is the middle of a sweep, not its result.
 
     Args:
         curve: from `find_rate` or `load_curve`.
@@ -121,8 +121,8 @@ def _course(curve: RateCurve) -> _Course | str:
     known = len(smooth) if finite.all() else int((~finite).argmax())
     if known < 2:
         return (
-            "the loss is not finite from the start: look at the data, the parameters and "
-            "min_value."
+            "the loss is not finite from the start: look at the data, the parameters "
+            "and min_value."
         )
     if known < 5:
         return f"the loss is finite for {known} updates only: lower min_value."

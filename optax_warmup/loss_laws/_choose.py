@@ -32,8 +32,9 @@ class RankedSchedule(NamedTuple):
 
     Example:
         >>> import optax_warmup as ow
-        >>> ow.loss_laws.RankedSchedule("a", ow.constant(1e-3), 3.1, 0.0, 0.0, True, 2.0)
-        RankedSchedule(name='a', schedule=constant(0.001), loss=3.1, ...)
+        >>> one = ow.constant(1e-3)
+        >>> ow.loss_laws.RankedSchedule("a", one, 3.1, 0.0, 0.0, True, 2.0).loss
+        3.1
     """
 
     name: str
@@ -157,8 +158,8 @@ def best_cooldown(
 
     Raises:
         TypeError: an argument has a wrong type.
-        ValueError: a fraction is not in (0, 1], or the peak of the schedule lies outside
-            of the fitted ones; see `rank`.
+        ValueError: a fraction is not in (0, 1], or the peak of the schedule lies
+            outside of the fitted ones; see `rank`.
 
     Example:
         >>> import optax_warmup as ow
@@ -228,6 +229,6 @@ def _require_peak(
         fitted = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
         raise ValueError(
             f"{owner}: the peak of {name!r} must be near those that the law was fitted "
-            f"to, {fitted}, got {peak:.3g}; the law does not carry over to other peaks. "
-            "Fit it to short runs at this peak."
+            f"to, {fitted}, got {peak:.3g}; the law does not carry over to other "
+            "peaks. Fit it to short runs at this peak."
         )

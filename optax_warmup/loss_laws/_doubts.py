@@ -25,8 +25,8 @@ def require_decreases(paths: Sequence[Path]) -> None:
     if fallen < 0.1:
         raise ValueError(
             f"{OWNER}: runs must have at least one whose rate falls, got rates that "
-            f"fall by at most {100 * fallen:.0f} % of the peak while the loss is known; "
-            "add a run with a cooldown, with its losses up to the end."
+            f"fall by at most {100 * fallen:.0f} % of the peak while the loss is "
+            "known; add a run with a cooldown, with its losses up to the end."
         )
     _, alpha, C, beta, gamma = (1.0, *np.exp(least_squares.USUAL))
     usual = Constants(0.0, 1.0, alpha, 1.0, C, beta, gamma)
@@ -84,9 +84,8 @@ def doubts(
     ):
         if min(value - low, high - value) < 0.01:
             yield (
-                f"{name} is at the {'lower' if value - low < 0.01 else 'upper'} bound of "
-                "its search: the runs do not determine it, and what the law gives far "
-                "beyond them is less sure."
+                f"{name} is at a bound of its search, {np.exp(value):.2g}: the runs do "
+                "not determine it, and what the law gives far beyond them is less sure."
             )
     lengths = [_decay_length(each) for each in rates]
     lengths = [length for length in lengths if length]

@@ -46,7 +46,7 @@ def fit_loss_law(
         seed: of the resampling.
 
     Returns:
-        A `LossLaw`. Doubts are in its `warnings`, and are also given as Python warnings.
+        A `LossLaw`. Doubts are in its `warnings`, and given as Python warnings.
 
     Raises:
         TypeError: a run is not such a tuple, or holds something else than numbers.

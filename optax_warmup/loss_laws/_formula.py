@@ -4,9 +4,9 @@
            - B sum_k (eta_(k-1) - eta_k) (1 - (1 + C eta_k**-gamma (S(t) - S_k))**-beta)
 
 S(t) is the sum of the learning rates of the first t updates, S_k that of the updates
-before k, and eta_k the rate of update k, with 0 before the first. The second part is what
-decreases of the rate bring: each brings B times its size, at first nothing and then
-more and more of it. An increase, as in a warmup, takes the same away.
+before k, and eta_k the rate of update k, with 0 before the first. The second part is
+what decreases of the rate bring: each brings B times its size, at first nothing and
+then more and more of it. An increase, as in a warmup, takes the same away.
 """
 
 from typing import Any, NamedTuple

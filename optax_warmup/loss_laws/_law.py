@@ -138,8 +138,8 @@ class LossLaw:
 
         loss -/+ 2 sqrt(spread**2 + (0.01 * loss)**2)
 
-        The spread is that of the refits. The second term is the error that the level had
-        on public runs, of which the fitted ones were a third as long or longer.
+        The spread is that of the refits. The second term is the error that the level
+        had on public runs, of which the fitted ones were a third as long or longer.
 
         Args:
             schedule: the schedule.
@@ -164,8 +164,8 @@ class LossLaw:
             steps: numbers of updates, >= 1, in an array of any shape.
 
         Returns:
-            A float64 array of the shape of `steps`; above 1 the law extrapolates. NaN if
-            the constants were given and not fitted.
+            A float64 array of the shape of `steps`; above 1 the law extrapolates. NaN
+            if the constants were given and not fitted.
         """
         schedule = as_schedule(schedule, "LossLaw", "schedule")
         counts = _counts(steps)

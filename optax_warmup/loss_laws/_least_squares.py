@@ -49,7 +49,8 @@ def _thinned(steps: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndar
         return steps, losses
     place = -np.log(1 - steps / steps[-1] + _END)
     share = (place - place[0]) / (place[-1] - place[0])
-    group = np.unique(np.ceil(share * (MOST - 1)).astype(int), return_inverse=True)[1]
+    places = np.ceil(share * (MOST - 1)).astype(int)
+    group = np.unique(places, return_inverse=True)[1]
     count = np.bincount(group)
     return np.bincount(group, steps) / count, np.bincount(group, losses) / count
 
