@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,14 @@ def choose(options: argparse.Namespace, console: Console) -> None:
 
     short = {f: make_schedule(peak, options.steps, f) for f in SHORT}
     curves = train_all(options.steps, short, text, options.folder / "short")
-    law = ow.loss_laws.fit_loss_law(
-        [(short[f], curves["step"][i], curves["loss"][i]) for i, f in enumerate(short)]
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are printed with the law
+        law = ow.loss_laws.fit_loss_law(
+            [
+                (schedule, curves["step"][i], curves["loss"][i])
+                for i, schedule in enumerate(short.values())
+            ]
+        )
     console.print(f"\nLaw, fitted to {len(short)} runs of {options.steps} updates")
     console.print(str(law))
 

@@ -53,6 +53,7 @@ def draw(
             label="predicted",
         )
         right.axvline(float(chosen.rstrip("%")) / 100, color=COLORS[5], lw=0.8, ls=":")
-        right.set_title(f"Nats behind the best; chosen {chosen}")
+        right.set_title(f"Behind the best (chosen {chosen})")
         right.set_xlabel("cooldown, share of the run")
+        right.set_ylabel("nats")
         right.legend(frameon=False)

@@ -17,6 +17,7 @@ _SMALLEST_EFFECT = 0.12
 _LARGE_ERROR = 0.01  # of the loss: the law does not describe such a run
 _APART = 0.004  # of the loss: two kinds of loss differ by that much
 _JUMP = 6  # standard deviations
+_BOUNDED = ("alpha", "C", "beta", "gamma")
 
 
 def require_decreases(paths: Sequence[Path]) -> None:
@@ -75,18 +76,21 @@ def doubts(
                 f"the law misses runs[{index}] by {100 * error:.1f} %, where 0.2 % is "
                 "usual; its loss may be noisy, or of another kind than the others'."
             )
-    for name, low, value, high in zip(
-        ("alpha", "C", "beta", "gamma"),
-        least_squares.LOWEST,
-        unknowns[3:],
-        least_squares.HIGHEST,
-        strict=True,
-    ):
-        if min(value - low, high - value) < 0.01:
-            yield (
-                f"{name} is at a bound of its search, {np.exp(value):.2g}: the runs do "
-                "not determine it, and what the law gives far beyond them is less sure."
-            )
+    values = np.exp(unknowns[3:])
+    bounds = np.exp([least_squares.LOWEST, least_squares.HIGHEST])
+    at_bound = np.isclose(values, bounds, rtol=0.01).any(axis=0)
+    stuck = [
+        f"{name} = {value:.2g}"
+        for name, value, at in zip(_BOUNDED, values, at_bound, strict=True)
+        if at
+    ]
+    if unknowns[0] < 1e-3 * np.exp(problem.logs.min()):
+        stuck.append("L0 = 0")
+    if stuck:
+        yield (
+            f"{' and '.join(stuck)} at a bound of the search: the runs do not determine "
+            "it, and what the law gives far beyond them is less sure."
+        )
     lengths = [_decay_length(each) for each in rates]
     lengths = [length for length in lengths if length]
     if max(lengths) < 1.25 * min(lengths):

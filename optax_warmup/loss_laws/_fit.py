@@ -32,7 +32,8 @@ def fit_loss_law(
     schedule.
 
     The fit minimises the squared errors of log(loss). A point counts the more, the
-    closer it is to the end of its run. Wide priors decide what the losses leave open.
+    closer it is to the end of its run. Wide priors decide what the losses leave open,
+    and L0 is at least 0.
 
     Args:
         runs: (schedule, losses) of each run. The losses are a mapping of steps to

@@ -68,7 +68,7 @@ class Problem:
         self.logs = np.concatenate([run.logs for run in runs])
         self.weights = np.concatenate([run.weights for run in runs])
         lowest, highest = np.exp(self.logs.min()), np.exp(self.logs.max())
-        self.low = np.concatenate([[-2 * highest, -14.0, -14.0], LOWEST])
+        self.low = np.concatenate([[0.0, -14.0, -14.0], LOWEST])
         self.high = np.concatenate([[highest, 7.0, 7.0], HIGHEST])
         self.start = np.concatenate([[0.9 * lowest, -1.0, -1.0], USUAL])
 
