@@ -33,6 +33,7 @@ FLOORS = (
     "_config",
     "_state",
     "_transforms",
+    "averages",
     "_record",
     "states",
     "curvature",
@@ -49,6 +50,7 @@ FLOORS = (
 # The namespaces that users see, by their dotted names.
 NAMESPACES = (
     "",
+    "averages",
     "compat.optax",
     "compat.transformers",
     "curvature",
