@@ -11,6 +11,7 @@ import pytest
 
 import optax_warmup as ow
 from optax_warmup import finder
+from optax_warmup._command import main
 
 RATES = np.geomspace(1e-6, 10, 200)
 
@@ -268,3 +269,16 @@ def test_the_rate_may_drive_any_optimizer_of_the_library():
         jax.jit(step), state, data(), min_value=1e-4, max_value=1e3, steps=100
     )
     assert np.isfinite(finder.suggest(curve).rate)
+
+
+def test_the_command_reads_a_curve(tmp_path, capsys):
+    path = finder.RateCurve(RATES, typical(), diverged=True).save(tmp_path / "curve")
+    picture = tmp_path / "curve.png"
+    assert main(["find", str(path), "--output", str(picture)]) == 0
+    text = capsys.readouterr().out
+    for rule, rate in rates(typical()).items():
+        assert f"{rate:.3g}"[:4] in text.split(rule)[1].splitlines()[0]
+    assert picture.stat().st_size > 1000
+    assert main(["find", str(tmp_path / "none.csv")]) == 2
+    assert "none.csv" in capsys.readouterr().err
+    assert main(["find", str(path), "--output", "curve.txt"]) == 2

@@ -1,5 +1,6 @@
 """Loss laws: against a direct float64 evaluation, and laws that are known."""
 
+import json
 import math
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 import optax_warmup as ow
 from optax_warmup import loss_laws
+from optax_warmup._command import main
 
 # The published constants of the model of 25 million parameters, rounded.
 TRUE = loss_laws.LossLaw(3.04, 0.525, 0.508, 364.0, 2.07, 0.583, 0.641)
@@ -249,3 +251,53 @@ def test_runs_in_order_give_no_warning():
 def test_wrong_arguments_are_refused(fitted, call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call(fitted)
+
+
+def write_run(folder, cooldown):
+    schedule, at, losses = run(cooldown, noise=2e-4, seed=cooldown)
+    logged = np.arange(0, STEPS, 50)
+    rows = [
+        {"step": int(k), "learning_rate": float(x), "loss": 4.0}
+        for k, x in zip(logged, schedule(logged), strict=True)
+    ]
+    rows += [
+        {"step": int(k), "heldout_loss": float(x)}
+        for k, x in zip(at, losses, strict=True)
+    ]
+    folder.mkdir()
+    lines = [json.dumps(row) for row in rows]
+    (folder / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 80']))
+    return str(folder)
+
+
+def test_the_command_ranks_from_run_folders(tmp_path, capsys):
+    folders = [write_run(tmp_path / str(c), c) for c in (0, 1600, 7000)]
+    assert main(["rank", *folders, "--steps", "16000"]) == 0
+    text = capsys.readouterr().out
+    assert "3 runs of up to 8,000 updates" in text
+    base = ow.warmup_constant(PEAK, WARMUP)
+    found = loss_laws.best_cooldown(TRUE, base, 16_000)
+    best = text.split("behind the best")[1].splitlines()[1]
+    assert best.startswith(f"{100 * found.fraction:g} %")
+    given = ["warmup_cosine(1e-3, 200, 16000)", "wsd(1e-3, 200, 16000, 5000)"]
+    assert main(["rank", *folders, "--steps", "16000", "--schedule", *given]) == 0
+    ranked = capsys.readouterr().out.split("behind the best")[1].splitlines()[1:3]
+    assert [line.split("(")[0] for line in ranked] == ["wsd", "warmup_cosine"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (None, "no metrics.jsonl"),
+        ([], "learning_rate in some lines, got none"),
+        ([{"step": 1, "loss": 3.0}], "learning_rate in some lines, got loss, step"),
+        ([{"step": 1, "learning_rate": 0.1}], "must have loss in some lines"),
+        ([{"step": 1, "loss": 3.0, "learning_rate": 0.1}], "at least 4 points"),
+    ],
+)
+def test_the_command_refuses_other_folders(tmp_path, capsys, rows, message):
+    if rows is not None:
+        text = "\n".join(json.dumps(row) for row in rows)
+        (tmp_path / "metrics.jsonl").write_text(text)
+    assert main(["rank", str(tmp_path), "--steps", "100"]) == 2
+    assert message in capsys.readouterr().err

@@ -88,8 +88,8 @@ def doubts(
         stuck.append("L0 = 0")
     if stuck:
         yield (
-            f"{' and '.join(stuck)} at a bound of the search: the runs do not determine "
-            "it, and what the law gives far beyond them is less sure."
+            f"{' and '.join(stuck)} at a bound of the search: the runs do not "
+            "determine it, and what the law gives far beyond them is less sure."
         )
     lengths = [_decay_length(each) for each in rates]
     lengths = [length for length in lengths if length]

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup.diagnostics._forecast import Forecast
 from optax_warmup.loss_laws import _formula as formula
 from optax_warmup.loss_laws._formula import Constants
 
@@ -18,6 +19,7 @@ from optax_warmup.loss_laws._formula import Constants
 # wrong by about 1 % of the loss, for runs up to three times as long as the fitted ones.
 ERROR_OF_DIFFERENCES = 2.0
 LEVEL_ERROR = 0.01
+_POINTS = 200  # of a forecast
 
 
 class Fitted(NamedTuple):
@@ -155,6 +157,23 @@ class LossLaw:
         error = max(LEVEL_ERROR, self.fitted.error if self.fitted else 0.0)
         width = 2 * np.sqrt(spread**2 + (error * loss) ** 2)
         return loss - width, loss + width
+
+    def forecast(self, schedule: ScheduleLike, begin: int, end: int) -> Forecast:
+        """What a run is expected to do between two steps, for a report.
+
+        Args:
+            schedule: the schedule of the run.
+            begin: the number of updates that are done, >= 1.
+            end: the number of updates at the end, above `begin`.
+
+        Returns:
+            A `diagnostics.Forecast` of up to 200 points, for
+            `diagnostics.write_report(..., forecasts=...)`.
+        """
+        first = _check.length("LossLaw", "begin", begin, minimum=1)
+        last = _check.length("LossLaw", "end", end, minimum=first + 1)
+        steps = np.unique(np.geomspace(first, last, _POINTS).round().astype(int))
+        return Forecast(steps, self(schedule, steps), *self.band(schedule, steps))
 
     def extrapolation(self, schedule: ScheduleLike, steps: ArrayLike) -> Any:
         """How far a prediction reaches: its sum of rates over that of the fitted runs.

@@ -82,7 +82,8 @@ class Problem:
         """The logarithms of the losses that the law gives for all points."""
         constants = self.constants(unknowns)
         values = np.concatenate([loss(constants, run.path) for run in self.runs])
-        return np.log(np.maximum(values, 1e-6))
+        logs: np.ndarray = np.log(np.maximum(values, 1e-6))
+        return logs
 
     def solve(
         self,
@@ -151,5 +152,5 @@ def _blocks(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     count = -(-len(values) // size)
     starts = generator.integers(len(values) - size + 1, size=count)
     signs = generator.choice([-1.0, 1.0], size=count)
-    drawn = signs[:, None] * values[starts[:, None] + np.arange(size)]
+    drawn: np.ndarray = signs[:, None] * values[starts[:, None] + np.arange(size)]
     return drawn.ravel()[: len(values)]
