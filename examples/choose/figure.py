@@ -52,8 +52,14 @@ def draw(
             color=COLORS[0],
             label="predicted",
         )
-        right.axvline(float(chosen.rstrip("%")) / 100, color=COLORS[5], lw=0.8, ls=":")
-        right.set_title(f"Behind the best (chosen {chosen})")
+        right.axvline(
+            float(chosen.rstrip("%")) / 100,
+            color=COLORS[5],
+            lw=0.8,
+            ls=":",
+            label="chosen",
+        )
+        right.set_title("Behind the best")
         right.set_xlabel("cooldown, share of the run")
         right.set_ylabel("nats")
         right.legend(frameon=False)
