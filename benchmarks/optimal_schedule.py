@@ -17,7 +17,8 @@ import numpy as np
 import optax
 
 import optax_warmup as ow
-from benchmarks.loss_law import PEAK, PUBLISHED, as_table
+from benchmarks.loss_law.published import PEAK, PUBLISHED
+from benchmarks.loss_law.table import as_table
 from optax_warmup.loss_laws import LossLaw, best_cooldown
 
 RESULT = Path(__file__).parent / "results" / "optimal_schedule.md"
@@ -85,6 +86,7 @@ def draw(found: dict[int, dict[str, ow.Schedule]], path: Path) -> None:
         shown = {name: x for name, x in schedules.items() if name not in hidden}
         ow.plot(shown, STEPS, axes=axes)
         axes.set_xlim(0.8 * STEPS, STEPS)
+        axes.locator_params(axis="x", nbins=3)
         axes.set_title(f"{size} M parameters", loc="left", fontsize=10)
     figure.savefig(path, dpi=100)
 
