@@ -196,9 +196,9 @@ run = functools.partial(finder.find_rate, STEP, begin())
     ("call", "message"),
     [
         (lambda: finder.find_rate(None, begin(), data()), "step must be a function"),
-        (lambda: run(data(), steps=3), "steps must be a whole number of steps >= 10"),
+        (lambda: run(data(), steps=3), "steps must be a whole number >= 10"),
         (lambda: run(data(), min_value=0.0), "min_value must be"),
-        (lambda: run(data(), min_value=1.0, max_value=0.1), "max_value must be"),
+        (lambda: run(data(), min_value=1.0, max_value=0.1), "must be < max_value"),
         (lambda: run(data(), stop_at=0), "stop_at must be"),
         (lambda: run(itertools.islice(data(), 12)), "at least steps=200, got 12"),
         (lambda: run(data(), seeds=2), "leading axis of seeds=2"),

@@ -62,6 +62,7 @@ class RateCurve:
                 "RateCurve: rates must be above 0 and increase from update to update, "
                 f"got {rates[0]:g} to {rates[-1]:g}; sort them with their losses."
             )
+        _check.flag("RateCurve", "diverged", self.diverged)
         object.__setattr__(self, "rates", rates)
         object.__setattr__(self, "losses", losses)
 
@@ -170,7 +171,10 @@ def noise(losses: np.ndarray) -> float:
 
 
 def _numbers(name: str, values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"RateCurve: {name} must be real numbers: {error}.") from None
     if not _check.is_real(array.dtype):
         raise TypeError(
             f"RateCurve: {name} must be real numbers, got an array of {array.dtype}."

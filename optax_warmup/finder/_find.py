@@ -1,6 +1,6 @@
 """The range test: one pass at exponentially growing rates through a user's step."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -78,23 +78,27 @@ def find_rate(
     Source: L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017,
     arXiv:1506.01186, section 3.3.
     """
-    if not callable(step):
-        raise TypeError(f"{_OWNER}: step must be a function, got {step!r}.")
-    steps = _check.length(_OWNER, "steps", steps, minimum=FEWEST)
-    _check.number(_OWNER, "min_value", min_value, above=0.0)
-    _check.number(_OWNER, "max_value", max_value, above=min_value)
-    if stop_at != np.inf:
-        _check.number(_OWNER, "stop_at", stop_at, above=0.0)
-    one = step
+    _check.function(_OWNER, "step", step, "state", "batch", "learning_rate")
+    steps = _check.count(_OWNER, "steps", steps, minimum=FEWEST)
+    min_value = _check.scalar(_OWNER, "min_value", min_value, above=0.0)
+    max_value = _check.scalar(_OWNER, "max_value", max_value, above=0.0)
+    if min_value >= max_value:
+        raise ValueError(
+            f"{_OWNER}: min_value must be < max_value, got min_value={min_value:g} and "
+            f"max_value={max_value:g}; the rate grows from the first to the second."
+        )
+    if not (isinstance(stop_at, float) and stop_at == np.inf):
+        stop_at = _check.scalar(_OWNER, "stop_at", stop_at, above=0.0)
+    one, iterator = step, _iterator(batches)
     if seeds is not None:
-        seeds = _check.length(_OWNER, "seeds", seeds, minimum=1)
+        seeds = _check.count(_OWNER, "seeds", seeds, minimum=1)
         _require_axis("state", state, seeds)
         one = jax.jit(jax.vmap(step, in_axes=(0, 0, None)))
     rates = np.asarray(
         lr_range_test(min_value, max_value, steps - 1)(np.arange(steps)), np.float64
     )
     state = jax.tree.map(_copied, state)
-    iterator, pending, losses = iter(batches), [], np.empty((seeds or 1, 0))
+    pending, losses = [], np.empty((seeds or 1, 0))
     diverged = False
     for index, rate in enumerate(rates):
         try:
@@ -119,6 +123,17 @@ def find_rate(
         missing = FEWEST - losses.shape[1]
         losses = np.pad(losses, ((0, 0), (0, missing)), constant_values=np.nan)
     return RateCurve(rates[: losses.shape[1]], losses, diverged)
+
+
+def _iterator(batches: Any) -> Iterator[Any]:
+    try:
+        if not isinstance(batches, str | bytes):
+            return iter(batches)
+    except TypeError:
+        pass
+    raise TypeError(
+        f"{_OWNER}: batches must be an iterable of batches, got {batches!r}."
+    )
 
 
 def _copied(x: Any) -> Any:
@@ -146,6 +161,8 @@ def _divergence(losses: np.ndarray, steps: int, stop_at: float) -> int | None:
     bad = ~np.isfinite(losses)
     if bad.any():
         return int(bad.argmax())
+    if stop_at == np.inf:
+        return None
     updates = time_constant(steps)
     smooth = smoothed(losses, updates)
     lowest = np.minimum.accumulate(smooth)

@@ -7,7 +7,7 @@ from optax_warmup._drawing.figure import Axes, Figure
 from optax_warmup._drawing.numbers import number
 from optax_warmup._drawing.palette import INK, color
 from optax_warmup.finder._curve import RateCurve
-from optax_warmup.finder._suggest import suggest
+from optax_warmup.finder._suggest import require_curve, suggest
 
 
 def plot_curve(curve: RateCurve, *, axes: Axes | None = None) -> tuple[Figure, Axes]:
@@ -33,6 +33,7 @@ def plot_curve(curve: RateCurve, *, axes: Axes | None = None) -> tuple[Figure, A
         >>> axes.get_xscale()
         'log'
     """
+    require_curve("plot_curve", curve)
     suggestions = suggest(curve)
     if axes is not None and not hasattr(axes, "plot"):
         raise TypeError(f"plot_curve: axes must be matplotlib axes, got {axes!r}.")

@@ -97,11 +97,7 @@ def suggest(curve: RateCurve) -> Suggestions:
     Source: L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017,
     arXiv:1506.01186, section 3.3 (the test); the rules are those of fastai's `lr_find`.
     """
-    if not isinstance(curve, RateCurve):
-        raise TypeError(
-            f"suggest: curve must be a RateCurve, which find_rate returns, got "
-            f"{type(curve).__name__}."
-        )
+    require_curve("suggest", curve)
     course = _course(curve)
     if isinstance(course, str):
         return Suggestions(*(Suggestion(np.nan, course),) * 4)
@@ -112,6 +108,15 @@ def suggest(curve: RateCurve) -> Suggestions:
         _sliding,
     )
     return Suggestions(*(rule(course) for rule in rules))
+
+
+def require_curve(owner: str, curve: object) -> None:
+    """Refuses what is not a curve."""
+    if not isinstance(curve, RateCurve):
+        raise TypeError(
+            f"{owner}: curve must be a RateCurve, which find_rate returns, got "
+            f"{type(curve).__name__}."
+        )
 
 
 def _course(curve: RateCurve) -> _Course | str:

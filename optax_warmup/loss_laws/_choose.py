@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optax_warmup import _check, shapes
-from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike
 from optax_warmup._schedules.warmup import cooldown
 from optax_warmup.loss_laws import _formula as formula
 from optax_warmup.loss_laws._law import ERROR_OF_DIFFERENCES, LossLaw
@@ -80,7 +80,7 @@ def rank(
         [('linear', 3.35), ('constant', 3.36)]
     """
     _require_law("rank", law)
-    total = _check.length("rank", "steps", steps, minimum=1)
+    total = _check.count("rank", "steps", steps, minimum=1)
     named = _named(candidates)
     for name, schedule in named.items():
         _require_peak("rank", law, name, schedule, total)
@@ -170,12 +170,18 @@ def best_cooldown(
         (0.2, cooldown(warmup(constant(0.0003), steps=1000), begin=16000, steps=4000))
     """
     _require_law("best_cooldown", law)
-    total = _check.length("best_cooldown", "steps", steps, minimum=2)
-    base = as_schedule(schedule, "best_cooldown", "schedule")
-    longest = total - formula.rates_of(base, total).warmup_end  # behind the warmup
+    total = _check.count("best_cooldown", "steps", steps, minimum=2)
+    base = formula.one_schedule(schedule, "best_cooldown", "schedule")
+    end_value = _check.scalar("best_cooldown", "end_value", end_value, minimum=0.0)
+    rates = formula.rates_of(base, total)
+    if rates.peak <= 0:
+        raise ValueError(
+            f"best_cooldown: schedule must be above 0 somewhere, got {schedule!r}."
+        )
+    longest = total - rates.warmup_end  # a cooldown begins behind the warmup
     lengths: dict[str, int] = {}
-    for each in fractions:
-        share = _check.number(
+    for each in _shares(fractions):
+        share = _check.scalar(
             "best_cooldown", "fractions", each, above=0.0, maximum=1.0
         )
         lengths[f"{100 * share:g} %"] = min(max(1, round(share * total)), longest)
@@ -188,15 +194,26 @@ def best_cooldown(
     return Cooldown(length / total, length, ranked[0].schedule, ranked)
 
 
+def _shares(fractions: Any) -> list[Any]:
+    if isinstance(fractions, np.ndarray) and fractions.ndim == 1:
+        fractions = fractions.tolist()
+    if not isinstance(fractions, list | tuple) or not fractions:
+        raise ValueError(
+            f"best_cooldown: fractions must be a list of shares of the run, got "
+            f"{fractions!r}; leave it out for usual ones."
+        )
+    return list(fractions)
+
+
 def _named(candidates: Any) -> dict[str, Schedule]:
     if isinstance(candidates, Mapping):
         named = {
-            name: as_schedule(each, "rank", f"candidates[{name!r}]")
+            name: formula.one_schedule(each, "rank", f"candidates[{name!r}]")
             for name, each in candidates.items()
         }
-    elif isinstance(candidates, Sequence) and not isinstance(candidates, str):
+    elif isinstance(candidates, list | tuple):
         schedules = [
-            as_schedule(each, "rank", f"candidates[{i}]")
+            formula.one_schedule(each, "rank", f"candidates[{i}]")
             for i, each in enumerate(candidates)
         ]
         named = {repr(each): each for each in schedules}
@@ -222,6 +239,11 @@ def _require_peak(
     owner: str, law: LossLaw, name: str, schedule: Schedule, steps: int
 ) -> None:
     peak = formula.rates_of(schedule, steps).peak
+    if peak <= 0:
+        raise ValueError(
+            f"{owner}: candidates must be above 0 somewhere, {name!r} is 0 for "
+            f"{steps:,} updates."
+        )
     if law.fitted is None:
         return
     low, high = law.fitted.lowest_peak, law.fitted.highest_peak

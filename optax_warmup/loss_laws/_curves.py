@@ -8,7 +8,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup._check import MAX_STEP
-from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike
+from optax_warmup.loss_laws._formula import one_schedule
 
 # The losses of one run: by step, as (step, loss) pairs, or one for each step.
 LossesLike: TypeAlias = Mapping[int, ArrayLike] | Sequence[Any] | ArrayLike
@@ -28,15 +29,24 @@ class Curve(NamedTuple):
 
 def as_curves(runs: Any) -> list[Curve]:
     """Checks runs given as (schedule, losses) or (schedule, steps, losses)."""
-    if isinstance(runs, Mapping) or not isinstance(runs, Iterable):
+    if isinstance(runs, Mapping | str | bytes) or not hasattr(type(runs), "__iter__"):
         raise TypeError(
             f"{OWNER}: runs must be a list of (schedule, losses) pairs, got "
             f"{type(runs).__name__}."
         )
-    found = [_as_curve(f"runs[{i}]", run) for i, run in enumerate(runs)]
+    found = [_as_curve(f"runs[{i}]", run) for i, run in enumerate(_listed(runs))]
     if not found:
         raise ValueError(f"{OWNER}: runs must hold at least one run, got none.")
     return found
+
+
+def _listed(runs: Iterable[Any]) -> list[Any]:
+    try:
+        return list(runs)
+    except TypeError as error:  # such as an array without axes
+        raise TypeError(
+            f"{OWNER}: runs must be a list of (schedule, losses) pairs: {error}."
+        ) from None
 
 
 def _as_curve(name: str, run: Any) -> Curve:
@@ -46,7 +56,7 @@ def _as_curve(name: str, run: Any) -> Curve:
             f"got {type(run).__name__}"
             + (f" of {len(run)}." if isinstance(run, tuple | list) else ".")
         )
-    schedule = as_schedule(run[0], OWNER, f"the schedule of {name}")
+    schedule = one_schedule(run[0], OWNER, f"the schedule of {name}")
     steps, losses = _pairs(name, run[1]) if len(run) == 2 else _columns(name, *run[1:])
     if len(steps) < FEWEST:
         raise ValueError(

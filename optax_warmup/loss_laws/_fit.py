@@ -71,8 +71,9 @@ def fit_loss_law(
     and the resampling are this library's).
     """
     curves = as_curves(runs)
-    skip = _check.number(OWNER, "skip", skip, minimum=0.0, below=1.0)
-    refits = _check.length(OWNER, "refits", refits)
+    skip = _check.scalar(OWNER, "skip", skip, minimum=0.0, below=1.0)
+    refits = _check.count(OWNER, "refits", refits)
+    seed = _check.count(OWNER, "seed", seed)
     rates = [rates_of(each.schedule, int(each.steps[-1]) + 1) for each in curves]
     used = [
         _used(f"runs[{i}]", curve, rate, skip)

@@ -11,10 +11,11 @@ then more and more of it. An increase, as in a warmup, takes the same away.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_warmup._schedules.schedule import Schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 
 # The sum over the changes of the rate has about so many terms.
 GROUPS = 256
@@ -81,6 +82,17 @@ class Rates(NamedTuple):
         return int((first >= first.max() * (1 - _ROUNDING)).argmax()) * self.stride
 
 
+def one_schedule(x: ScheduleLike, owner: str, name: str) -> Schedule:
+    """Converts `x` to a schedule; refuses a stack of several."""
+    schedule = as_schedule(x, owner, name)
+    shape = np.shape(jax.eval_shape(schedule, jnp.int32(0)))
+    if shape != ():
+        raise ValueError(
+            f"{owner}: {name} must be one schedule, got a stack of shape {shape}."
+        )
+    return schedule
+
+
 def rates_of(schedule: Schedule, steps: int) -> Rates:
     """Evaluates a schedule at the first `steps` updates."""
     stride = -(-steps // _LONGEST)
@@ -93,7 +105,7 @@ def path(rates: Rates, steps: np.ndarray, groups: int = GROUPS) -> Path:
     values, stride = rates
     sums = np.concatenate([[0.0], np.cumsum(values) * stride])
     decreases = np.concatenate([[0.0], values[:-1]]) - values
-    after = np.maximum(values, _SMALLEST * rates.peak)
+    after = np.maximum(values, max(_SMALLEST * rates.peak, 1e-30))
     positions = np.asarray(steps, np.float64) / stride
     return Path(
         np.interp(positions, np.arange(len(sums)), sums),
@@ -128,7 +140,7 @@ def traced_path(schedule: Schedule, steps: int) -> Path:
     values = schedule(jnp.arange(steps))
     sums = jnp.concatenate([jnp.zeros(1), jnp.cumsum(values)])
     decreases = jnp.concatenate([jnp.zeros(1), values[:-1]]) - values
-    after = jnp.maximum(values, _SMALLEST * jnp.max(values))
+    after = jnp.maximum(values, jnp.maximum(_SMALLEST * jnp.max(values), 1e-30))
     return Path(sums[-1:], decreases, sums[:-1], after)
 
 
@@ -141,7 +153,8 @@ def loss(constants: Constants, path: Path, xp: Any = np) -> Any:
 def terms(constants: Constants, path: Path, xp: Any = np) -> tuple[Any, Any]:
     """Returns the two parts of the law without their factors A and B."""
     behind = xp.maximum(path.sums[:, None] - path.sums_before, 0.0)
-    grown = 1 + constants.C * path.rates_after**-constants.gamma * behind
-    gain = (1 - grown**-constants.beta) @ path.decreases
-    with np.errstate(divide="ignore"):  # infinite while the sum of the rates is 0
+    # The loss is infinite while the sum of the rates is 0.
+    with np.errstate(divide="ignore", over="ignore"):
+        grown = 1 + constants.C * path.rates_after**-constants.gamma * behind
+        gain = (1 - grown**-constants.beta) @ path.decreases
         return path.sums**-constants.alpha, gain

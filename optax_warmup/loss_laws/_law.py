@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike
 from optax_warmup.diagnostics._forecast import Forecast
 from optax_warmup.loss_laws import _formula as formula
 from optax_warmup.loss_laws._formula import Constants
@@ -105,7 +105,7 @@ class LossLaw:
         """Checks the constants."""
         for name, value in self.constants._asdict().items():
             low = -math.inf if name == "L0" else 0.0
-            _check.number("LossLaw", name, value, minimum=low)
+            _check.scalar("LossLaw", name, value, minimum=low)
 
     @property
     def constants(self) -> Constants:
@@ -128,9 +128,9 @@ class LossLaw:
             TypeError: an argument has a wrong type.
             ValueError: a number of steps is below 1 or not whole.
         """
-        schedule = as_schedule(schedule, "LossLaw", "schedule")
+        schedule = formula.one_schedule(schedule, "LossLaw", "schedule")
         if any(_check.is_traced(x) for x in jax.tree.leaves(schedule)):
-            total = _check.length("LossLaw", "steps", steps, minimum=1)
+            total = _check.count("LossLaw", "steps", steps, minimum=1)
             path = formula.traced_path(schedule, total)
             return formula.loss(self.constants, path, jax.numpy)[0]
         return self._predictions(schedule, steps, [self.constants])[0]
@@ -150,7 +150,7 @@ class LossLaw:
         Returns:
             (low, high), float64 arrays of the shape of `steps`.
         """
-        schedule = as_schedule(schedule, "LossLaw", "schedule")
+        schedule = formula.one_schedule(schedule, "LossLaw", "schedule")
         loss = self._predictions(schedule, steps, [self.constants])[0]
         several = self._predictions(schedule, steps, map(Constants._make, self.refits))
         spread = several.std(axis=0) if len(several) else np.zeros_like(loss)
@@ -170,8 +170,8 @@ class LossLaw:
             A `diagnostics.Forecast` of up to 200 points, for
             `diagnostics.write_report(..., forecasts=...)`.
         """
-        first = _check.length("LossLaw", "begin", begin, minimum=1)
-        last = _check.length("LossLaw", "end", end, minimum=first + 1)
+        first = _check.count("LossLaw", "begin", begin, minimum=1)
+        last = _check.count("LossLaw", "end", end, minimum=first + 1)
         steps = np.unique(np.geomspace(first, last, _POINTS).round().astype(int))
         return Forecast(steps, self(schedule, steps), *self.band(schedule, steps))
 
@@ -186,7 +186,7 @@ class LossLaw:
             A float64 array of the shape of `steps`; above 1 the law extrapolates. NaN
             if the constants were given and not fitted.
         """
-        schedule = as_schedule(schedule, "LossLaw", "schedule")
+        schedule = formula.one_schedule(schedule, "LossLaw", "schedule")
         counts = _counts(steps)
         longest = self.fitted.sum_of_rates if self.fitted else math.nan
         rates = formula.rates_of(schedule, int(counts.max()))
