@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
+from optax_warmup._state.finite_start import require_finite_start
 from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import require_optimizer, zeros
 
@@ -33,6 +34,11 @@ class SkipNonfiniteState(NamedTuple):
     inner_state: optax.OptState
     skipped: jax.Array
     skipped_in_a_row: jax.Array
+
+    @property
+    def gates_updates(self) -> bool:
+        """That what is wrapped does not see every update, or begins anew."""
+        return True
 
     @property
     def recorded(self) -> dict[str, jax.Array]:
@@ -84,6 +90,7 @@ def skip_nonfinite(
     def init_fn(params: optax.Params) -> SkipNonfiniteState:
         inner_state = inner.init(params)
         require_order("skip_nonfinite", inner_state)
+        require_finite_start("skip_nonfinite", inner, inner_state, params)
         return SkipNonfiniteState(inner_state, *zeros(2))
 
     def update_fn(
