@@ -87,13 +87,8 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """AdamW with clipped gradients, and a record of Adam's moments.
 
-    <<<<<<< HEAD
-        The record is inside of the clipping: it must see the gradients that Adam sees.
-        With `rate`, that learning rate instead of the schedule's.
-    =======
-        The record is outermost, where it costs least. It shows the gradients that Adam
-        gets, after the clipping.
-    >>>>>>> i14
+    The record is outermost, where it costs least. It shows the gradients that Adam gets,
+    after the clipping. With `rate`, that learning rate instead of the schedule's.
     """
     schedule = make_schedule(config) if rate is None else rate
     adamw = optax.chain(
