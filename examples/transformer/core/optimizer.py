@@ -87,8 +87,13 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """AdamW with clipped gradients, and a record of Adam's moments.
 
-    The record is inside of the clipping: it must see the gradients that Adam sees.
-    With `rate`, that learning rate instead of the schedule's.
+    <<<<<<< HEAD
+        The record is inside of the clipping: it must see the gradients that Adam sees.
+        With `rate`, that learning rate instead of the schedule's.
+    =======
+        The record is outermost, where it costs least. It shows the gradients that Adam
+        gets, after the clipping.
+    >>>>>>> i14
     """
     schedule = make_schedule(config) if rate is None else rate
     adamw = optax.chain(
@@ -98,10 +103,8 @@ def make_optimizer(
     )
     if config.automatic_warmup:
         adamw = ow.automatic_warmup(adamw, config.total_steps)
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        ow.record_moments(adamw, eps=config.eps),
-    )
+    clipped = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    return ow.record_moments(clipped, eps=config.eps)
 
 
 def learning_rate(opt_state: optax.OptState) -> jax.Array | float:
