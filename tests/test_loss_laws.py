@@ -69,9 +69,10 @@ def test_the_law_is_its_formula(name):
     ("schedule", "error"),
     [
         (ow.warmup_cosine(3e-4, 500, 6000, end_value=3e-5), 1e-4),
-        (ow.triangular(1e-4, 1e-3, 100, 100), 2e-3),
+        (ow.triangular(1e-4, 1e-3, 100, 100), 4e-3),
+        (ow.join([(3000, ow.warmup_constant(3e-4, 1000))], last=3e-5), 1e-4),
     ],
-    ids=["cosine", "triangular"],
+    ids=["cosine", "triangular", "a drop after a warmup"],
 )
 def test_adding_up_changes_costs_little(schedule, error):
     rates = np.asarray(schedule(np.arange(6000)), np.float64).tolist()

@@ -17,9 +17,9 @@ import numpy as np
 
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 
-# The sum over the changes of the rate has at most so many terms: for a decay its error
-# is below 1e-4, for a rate that goes up and down all the time 1e-3.
-GROUPS = 512
+# The sum over the changes of the rate has about so many terms: for a decay its error is
+# below 1e-4, for a rate that goes up and down all the time some 1e-3.
+GROUPS = 256
 _LONGEST = 2**18  # updates that are evaluated one by one
 # A rate has begun to fall if it is below its maximum by more than rounding.
 _ROUNDING = 1e-6
@@ -117,7 +117,7 @@ def path(rates: Rates, steps: np.ndarray, groups: int = GROUPS) -> Path:
 def _grouped(
     decreases: np.ndarray, before: np.ndarray, after: np.ndarray, groups: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Adds up decreases that follow each other, until at most `groups` are left."""
+    """Adds up decreases that follow each other, until about `groups` are left."""
     sizes = np.abs(decreases)
     real = sizes > 0
     decreases, before, after = decreases[real], before[real], after[real]
@@ -126,7 +126,8 @@ def _grouped(
         return decreases, before, after
     filled = np.cumsum(sizes) / sizes.sum()
     group = np.minimum(filled * groups, groups - 1).astype(int)
-    group = np.unique(group, return_inverse=True)[1]
+    # A rise and a fall beside each other are not added up: they would cancel.
+    group = np.unique(2 * group + (decreases > 0), return_inverse=True)[1]
     weight = np.bincount(group, sizes)
 
     def mean(x: np.ndarray) -> np.ndarray:
