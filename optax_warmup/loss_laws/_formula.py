@@ -18,7 +18,7 @@ import numpy as np
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 
 # The sum over the changes of the rate has about so many terms: for a decay its error is
-# below 1e-4, for a rate that goes up and down all the time some 1e-3.
+# below 1e-4, for a rate that goes up and down all the time some 5e-3.
 GROUPS = 256
 _LONGEST = 2**18  # updates that are evaluated one by one
 # A rate has begun to fall if it is below its maximum by more than rounding.
