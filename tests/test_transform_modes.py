@@ -195,6 +195,6 @@ def test_four_devices_train_as_one(command):
         env=environment(4),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 0 and done.stdout.endswith("ok\n"), done.stderr

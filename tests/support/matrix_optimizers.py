@@ -219,11 +219,11 @@ def _composed(case):
 
 def schedules(case):
     """What `learning_rates` must be told, and how it names the groups."""
-    composition = case["composition"]
-    others = sorted(name for name in parameters(case) if name != "w")
-    names = {
-        "partition": ["body", "head"],
-        "masked": ["w", "+".join(others)] if others else ["masked_0", "masked_1"],
-    }.get(composition, ["all"])
+    composition, params = case["composition"], parameters(case)
+    others = sorted(name for name, x in params.items() if name != "w" and x is not None)
+    masks = ["masked_0", "masked_1"]  # no parameters, no paths
+    if params:
+        masks = ["w", "+".join(others)] if others else ["all"]
+    names = {"partition": ["body", "head"], "masked": masks}.get(composition, ["all"])
     given = dict(zip(names, (RATE[0], HEAD_RATE[0]), strict=False))
     return names, given if case["rate"] == "optax's" else None
