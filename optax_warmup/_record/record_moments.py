@@ -62,6 +62,11 @@ class RecordMomentsState(NamedTuple):
     sums: jax.Array
     histogram: jax.Array | None
 
+    @property
+    def watched(self) -> optax.OptState:
+        """The part that training depends on."""
+        return self.inner_state
+
 
 def record_moments(
     inner: optax.GradientTransformation | optax.MultiSteps,
