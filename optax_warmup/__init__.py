@@ -11,6 +11,7 @@ from optax_warmup import (
     sweeps as sweeps,
     values as values,
 )
+from optax_warmup._adopt.adopt import adopt as adopt
 from optax_warmup._config import (
     fingerprint as fingerprint,
     from_config as from_config,

@@ -34,6 +34,7 @@ FLOORS = (
     "_transforms",
     "_record",
     "states",
+    "_adopt",
     "runs",
     "curvature",
     "_drawing",

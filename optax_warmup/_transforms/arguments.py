@@ -24,6 +24,25 @@ def require_optimizer(owner: str, inner: Any) -> optax.GradientTransformationExt
     return optax.with_extra_args_support(inner)
 
 
+def require_state(owner: str, state: Any, kind: Any) -> Any:
+    """Refuses the state of another optimizer, such as that without this wrapper."""
+    if getattr(type(state), "_fields", ()) != kind._fields:
+        found = type(state).__name__
+        restored = isinstance(state, dict | list)
+        raise TypeError(
+            f"{owner}: update was given a {found} in place of its own "
+            f"{kind.__name__}. "
+            + (
+                "It was restored as plain dicts and lists: "
+                if restored
+                else "If it is the state of this run under another optimizer, "
+            )
+            + "optax_warmup.adopt(optimizer, state, params) makes that of this one "
+            "from it."
+        )
+    return state
+
+
 def require_params(owner: str, params: Any) -> None:
     """Refuses an update without the parameters."""
     if params is None:

@@ -1,6 +1,5 @@
 """A guard against numbers that are not finite."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +9,11 @@ import optax
 from optax_warmup import _check
 from optax_warmup._state.declared import watched
 from optax_warmup._state.order import require_order
-from optax_warmup._transforms.arguments import require_optimizer, zeros
+from optax_warmup._transforms.arguments import (
+    require_optimizer,
+    require_state,
+    zeros,
+)
 
 
 class SkipNonfiniteState(NamedTuple):
@@ -92,6 +95,8 @@ def skip_nonfinite(
         params: optax.Params | None = None,
         **extra: Any,
     ) -> tuple[optax.Updates, SkipNonfiniteState]:
+        require_state("skip_nonfinite", state, SkipNonfiniteState)
+
         def update() -> Any:
             return inner.update(updates, state.inner_state, params, **extra)
 
@@ -143,7 +148,10 @@ def _stays_finite(update: tuple[optax.Updates, Any], old_state: Any) -> jax.Arra
 
 def _all(conditions: list[jax.Array]) -> jax.Array:
     """Not of one array: inside `shard_map` they vary over different axes."""
-    return functools.reduce(lambda one, other: one & other, conditions, jnp.bool_(True))
+    together: jax.Array = jnp.bool_(True)
+    for condition in conditions:
+        together = together & condition
+    return together
 
 
 def _is_inexact(leaf: Any) -> bool:
