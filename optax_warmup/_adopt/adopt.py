@@ -93,8 +93,8 @@ def adopt(
     old, new = among.parts(old_state), among.parts(fresh)
     taken = matched(old, new)
     require_whole_sums(old, new)
-    _require_step(step, [part for part in new if part.path not in taken])
     require_nothing_lost(old, new, taken, tuple(allow))
+    _require_step(step, [part for part in new if part.path not in taken])
     tell_what_changes(old, new, taken)
     return among.rebuilt(fresh, lambda part: taken.get(part.path, part.leaves))
 
