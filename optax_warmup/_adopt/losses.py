@@ -22,6 +22,8 @@ _WRAPPERS = (
     states.RestartIfState,
     states.RestartOnSpikeState,
     states.SkipNonfiniteState,
+    states.SkipSpikesState,
+    states.ClipUpdateNormState,
     optax.ApplyIfFiniteState,
     optax.MultiStepsState,
     optax.InjectHyperparamsState,

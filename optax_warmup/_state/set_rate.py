@@ -83,7 +83,7 @@ def _with_rate(node: Any, rate: Any) -> Any:
         return node._replace(
             learning_rate=_like(old, new),
             # So that a rate equal to the schedule's last one holds too.
-            scheduled=_like(node.scheduled, jnp.nan if rate is not None else 0),
+            scheduled=_like(node.scheduled, 0.0 if rate is None else -1.0),
         )
     if "learning_rate" in getattr(node, "hyperparams_states", {}):
         raise ValueError(

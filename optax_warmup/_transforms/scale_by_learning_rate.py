@@ -23,7 +23,7 @@ class ScaleByLearningRateState(NamedTuple):
             update, the rate that it will use. A host may write another: it holds until
             the next is written, and NaN goes back to the schedule.
         scheduled: the schedule's value in the last update, by which a written rate is
-            told from the schedule's; NaN while one holds. float32, shape ().
+            told from the schedule's; -1 while one holds. float32, shape ().
 
     Example:
         >>> import jax.numpy as jnp, optax_warmup as ow
@@ -123,7 +123,7 @@ def scaling(
         written = jnp.asarray(written, value.dtype)
         held = (written != scheduled) & ~jnp.isnan(written)
         rate = jnp.where(held, written, value)
-        scheduled = jnp.where(held, jnp.nan, value)
+        scheduled = jnp.where(held, -1.0, value)  # no rate: it stays held
         updates = scaled(updates, sign * rate)
         return updates, remember(optax.safe_increment(count), rate, scheduled)
 

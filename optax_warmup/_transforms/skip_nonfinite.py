@@ -1,5 +1,6 @@
 """A guard against numbers that are not finite."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -100,19 +101,8 @@ def skip_nonfinite(
         def update() -> Any:
             return inner.update(updates, state.inner_state, params, **extra)
 
-        def skip() -> Any:
-            new_updates, new_state = jax.eval_shape(update)
-            return (
-                jax.tree.map(jnp.zeros_like, new_updates),
-                jax.tree.map(_typed_as, state.inner_state, new_state),
-            )
-
-        finite = _all_finite(updates) & _stays_finite(update(), state.inner_state)
-        if _check.is_traced(finite):
-            # A choice without a branch would hold two more copies of the moments.
-            new_updates, inner_state = jax.lax.cond(finite, update, skip)
-        else:  # outside of jit, where a conditional would be compiled at every call
-            new_updates, inner_state = update() if finite else skip()
+        finite = all_finite(updates) & _stays_finite(update(), state.inner_state)
+        new_updates, inner_state = updated_if(finite, update, state.inner_state)
         more = optax.safe_increment
         return new_updates, SkipNonfiniteState(
             inner_state,
@@ -123,7 +113,24 @@ def skip_nonfinite(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _all_finite(tree: Any) -> jax.Array:
+def updated_if(condition: jax.Array, update: Callable[[], Any], old_state: Any) -> Any:
+    """What `update` returns, or updates of zero and the old state."""
+
+    def skip() -> Any:
+        new_updates, new_state = jax.eval_shape(update)
+        return (
+            jax.tree.map(jnp.zeros_like, new_updates),
+            jax.tree.map(_typed_as, old_state, new_state),
+        )
+
+    if _check.is_traced(condition):
+        # A choice without a branch would hold two more copies of the moments.
+        return jax.lax.cond(condition, update, skip)
+    # Outside of jit, where a conditional would be compiled at every call.
+    return update() if condition else skip()
+
+
+def all_finite(tree: Any) -> jax.Array:
     leaves = [x for x in jax.tree.leaves(tree) if _is_inexact(x)]
     return _all([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])
 
@@ -143,7 +150,7 @@ def _stays_finite(update: tuple[optax.Updates, Any], old_state: Any) -> jax.Arra
         )
         if _is_inexact(new)
     ]
-    return _all([_all_finite(new_updates), *sound])
+    return _all([all_finite(new_updates), *sound])
 
 
 def _all(conditions: list[jax.Array]) -> jax.Array:
