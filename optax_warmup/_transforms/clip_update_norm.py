@@ -45,7 +45,7 @@ def clip_update_norm(
     """Shrinks an update whose norm is far above those of the last updates.
 
     updates = updates * min(1, limit / |updates|)
-    limit = median + threshold * max(1.4826 * MAD, 0.001 * |median|)
+    limit = median + threshold * max(1.4826 * MAD, 0.01 * |median|)
 
     of the norms of the last `window` updates, as they went out; MAD is their median
     absolute deviation. As long as there are fewer than window / 4, none is clipped. A

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 # The standard deviation of Gaussian noise over its median absolute deviation.
 _SIGMA = 1.4826
-# Below this share of the median a deviation is rounding, not noise.
-_FLOOR = 1e-3
+# Below this share of the median a deviation may be rounding, as of bfloat16.
+_FLOOR = 1e-2
 
 
 class Recent(NamedTuple):
@@ -44,7 +44,7 @@ class Recent(NamedTuple):
     def limit(self, threshold: float) -> jax.Array:
         """median + threshold * sigma; infinite before a quarter of the window is there.
 
-        sigma = max(1.4826 * MAD, 0.001 * |median|), MAD the median absolute deviation.
+        sigma = max(1.4826 * MAD, 0.01 * |median|), MAD the median absolute deviation.
         """
         median = jnp.nanmedian(self.values)
         deviation = jnp.nanmedian(jnp.abs(self.values - median))

@@ -76,7 +76,7 @@ def skip_spikes(
 
     A spike is a value above
 
-        median + threshold * max(1.4826 * MAD, 0.001 * |median|)
+        median + threshold * max(1.4826 * MAD, 0.01 * |median|)
 
     of the last `window` that were none, MAD being their median absolute deviation; or
     one that is not finite. The norm of the gradient is always looked at, the loss where

@@ -1,8 +1,8 @@
 """Sixty bad gradients against each chain that the docs recommend.
 
 Five numbers, at four places of a run, in three dtypes of parameters. A chain survives
-if every parameter ends where that of the undisturbed run does. That takes most of the run,
-so a coordinate that is frozen by then does not.
+if every parameter ends where that of the undisturbed run does. The way there is long
+enough that a frozen coordinate does not get there.
 """
 
 import functools
