@@ -14,16 +14,8 @@ from optax_warmup._state.declared import declared, declares
 from optax_warmup._state.step import is_rate_clock
 
 OWNER = "adopt"
-# Wrappers, whose own numbers may be lost, or begin, with the wrapper itself.
+# Wrappers of optax, whose own numbers go and begin with the wrapper itself.
 _WRAPPERS = (
-    states.AutomaticWarmupState,
-    states.ClipUpdateRmsState,
-    states.RecordMomentsState,
-    states.RestartIfState,
-    states.RestartOnSpikeState,
-    states.SkipNonfiniteState,
-    states.SkipSpikesState,
-    states.ClipUpdateNormState,
     optax.ApplyIfFiniteState,
     optax.MultiStepsState,
     optax.InjectHyperparamsState,
@@ -56,15 +48,14 @@ def require_nothing_lost(
         part
         for part in old
         if part.taken != set(part.leaves)
-        and not (counts and is_schedule_clock(part))
-        and not _may_go(part)
+        and not _may_go(part, counts)
         and part.kind not in allow
     ]
     begun = [
         part
         for part in new
         if part.path not in taken
-        and not isinstance(part.node, _WRAPPERS)
+        and not _may_begin(part)
         and any(shape != () for shape in part.shapes.values())
         and part.kind not in allow
     ]
@@ -83,11 +74,22 @@ def require_nothing_lost(
     )
 
 
-def _may_go(part: Part) -> bool:
-    """Whether its numbers are of no use without the transform that made them."""
+def _may_begin(part: Part) -> bool:
+    """Whether it begins with nothing seen: a wrapper, or anything of this package."""
+    ours = type(part.node).__module__.startswith("optax_warmup.")
+    return ours or isinstance(part.node, _WRAPPERS)
+
+
+def _may_go(part: Part, counts: bool) -> bool:
+    """Whether its numbers are of no use without the transform that made them.
+
+    A schedule's clock is, unless something else in the new state counts.
+    """
     if isinstance(part.node, states.ReduceOnPlateauState):
         return _known_scale(part) == 1
-    return isinstance(part.node, _WRAPPERS)
+    if isinstance(part.node, _WRAPPERS):
+        return True
+    return counts if is_schedule_clock(part) else _may_begin(part)
 
 
 def tell_what_changes(old: list[Part], new: list[Part], taken: dict[str, Any]) -> None:

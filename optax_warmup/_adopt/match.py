@@ -127,16 +127,16 @@ def _equal(holders: list[Part], key: str) -> bool:
 
 
 def _cast(part: Part, leaves: dict[str, Any]) -> dict[str, Any]:
-    """The arrays, with counts in the types of the new part.
+    """The arrays in the types of the new part.
 
-    Moments keep theirs: they may be wider than those of a new state.
+    Moments keep theirs where they are wider than those of a new state.
     """
 
     def cast(key: str, leaf: Any) -> Any:
-        wanted = jnp.result_type(part.leaves[key])
-        if isinstance(leaf, int | float) or (
-            jnp.issubdtype(wanted, jnp.integer) and jnp.result_type(leaf) != wanted
-        ):
+        wanted, given = jnp.result_type(part.leaves[key]), jnp.result_type(leaf)
+        numbers = all(jnp.issubdtype(x, jnp.number) for x in (wanted, given))
+        whole = numbers and jnp.issubdtype(wanted, jnp.integer)
+        if whole or (numbers and jnp.promote_types(given, wanted) == wanted):
             return jnp.asarray(leaf, wanted)
         return leaf
 
