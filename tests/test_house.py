@@ -29,9 +29,11 @@ FLOORS = (
     "_presets",
     "factors",
     "compat",
+    "_vocabulary",
     "_config",
     "_state",
     "_transforms",
+    "averages",
     "_record",
     "guards",
     "states",
@@ -49,6 +51,7 @@ FLOORS = (
 # The namespaces that users see, by their dotted names.
 NAMESPACES = (
     "",
+    "averages",
     "compat.optax",
     "compat.transformers",
     "curvature",
@@ -162,8 +165,12 @@ def test_the_namespaces_are_those_that_are_said():
 
 
 def test_the_door_is_not_crowded():
-    names = [name for name in vars(ow) if not name.startswith("_")]
-    assert len(names) <= 80, "does it stand in a training script? else: a namespace"
+    names = [
+        name
+        for name, thing in vars(ow).items()
+        if not name.startswith("_") and not inspect.ismodule(thing)
+    ]
+    assert len(names) <= 75, "does it stand in a training script? else: a namespace"
     assert ow.__version__
 
 

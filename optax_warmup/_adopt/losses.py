@@ -85,6 +85,8 @@ def _may_go(part: Part, counts: bool) -> bool:
 
     A schedule's clock is, unless something else in the new state counts.
     """
+    if isinstance(part.node, states.AverageParamsState | states.AverageLatestState):
+        return False  # an average of a whole run
     if isinstance(part.node, states.ReduceOnPlateauState):
         return _known_scale(part) == 1
     if isinstance(part.node, _WRAPPERS):

@@ -85,9 +85,12 @@ def scale_by_learning_rate(
         >>> ow.learning_rate(state)
         0.25
     """
-    schedule = as_schedule(learning_rate, "scale_by_learning_rate", "learning_rate")
-    sign = -1 if flip_sign else 1
-    return scaling(schedule, sign, "scale_by_learning_rate", ScaleByLearningRateState)
+    owner = "scale_by_learning_rate"
+    if not callable(learning_rate):
+        _check.one(owner, "learning_rate", learning_rate, "a number or a schedule")
+    schedule = as_schedule(learning_rate, owner, "learning_rate")
+    sign = -1 if _check.flag(owner, "flip_sign", flip_sign) else 1
+    return scaling(schedule, sign, owner, ScaleByLearningRateState)
 
 
 def scaling(

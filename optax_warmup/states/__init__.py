@@ -17,6 +17,9 @@ from optax_warmup._transforms.clip_update_norm import (
 from optax_warmup._transforms.clip_update_rms import (
     ClipUpdateRmsState as ClipUpdateRmsState,
 )
+from optax_warmup._transforms.decay_weights import (
+    DecayWeightsState as DecayWeightsState,
+)
 from optax_warmup._transforms.reduce_on_plateau import (
     ReduceOnPlateauState as ReduceOnPlateauState,
 )
@@ -34,3 +37,9 @@ from optax_warmup._transforms.skip_nonfinite import (
     SkipNonfiniteState as SkipNonfiniteState,
 )
 from optax_warmup._transforms.skip_spikes import SkipSpikesState as SkipSpikesState
+from optax_warmup.averages._average_latest import (
+    AverageLatestState as AverageLatestState,
+)
+from optax_warmup.averages._average_params import (
+    AverageParamsState as AverageParamsState,
+)
