@@ -194,6 +194,17 @@ def test_an_outer_step_takes_the_place_of_the_count(wrapped):
     )
 
 
+def test_a_decay_has_the_same_clocks():
+    decay = ow.transition(0.0, 1.0, 100)
+    optimizer = optax.chain(A(), R(SCHEDULE), ow.decay_weights(decay))
+    state = trained(optimizer, 1, step=20)
+    assert (float(state[-1].decay), state[-1].count) == (np.float32(0.2), 21)
+    begun = ow.runs.begin_at(optimizer, PARAMS, 50)
+    assert (begun[-1].decay, begun[-1].count) == (0.5, 50)
+    adopted = ow.adopt(optimizer, trained(ours(), 4), PARAMS)
+    assert adopted[-1].count == 4
+
+
 @pytest.mark.parametrize("step", [1.5, jnp.arange(2), jnp.float32(3), True])
 def test_a_step_that_is_none_is_refused(step):
     optimizer = ours()

@@ -12,6 +12,11 @@ from optax_warmup._state.start import starting_at
 from optax_warmup._state.step import is_rate_clock
 from optax_warmup._transforms.arguments import require_optimizer
 
+_CLOCKS = (
+    states.ScaleByWarmupState,
+    states.DecayWeightsState,
+    optax.MultiStepsState,
+)
 CLOCK_FIELDS = ("count", "gradient_step")
 
 
@@ -82,6 +87,6 @@ def is_schedule_clock(part: Part) -> bool:
     """Whether it counts the run's updates, and not those that moments have seen."""
     return (
         is_rate_clock(part.node)
-        or isinstance(part.node, states.ScaleByWarmupState | optax.MultiStepsState)
+        or isinstance(part.node, _CLOCKS)
         or getattr(part.node, "_fields", ()) == ("count",)
     )

@@ -11,7 +11,7 @@ from optax_warmup._state.declared import declares
 from optax_warmup._state.find import bare, children, find, plain_hint
 
 # Fields that count updates; what else is called "count" may count other things.
-_COUNTS = ("count", "step_count", "gradient_step")
+_COUNTS = ("count", "gradient_step")
 
 
 def step_count(opt_state: optax.OptState) -> jax.Array | int:

@@ -47,6 +47,19 @@ def require_state(owner: str, state: Any, kind: Any) -> Any:
     return state
 
 
+def clock(owner: str, count: jax.Array, step: ArrayLike | None) -> jax.Array:
+    """The step of an update: an outer clock's if it is given, else the own count."""
+    if step is None:
+        return count
+    outer = jnp.asarray(step)
+    if outer.shape != () or not jnp.issubdtype(outer.dtype, jnp.integer):
+        raise TypeError(
+            f"{owner}: step must be one whole number, the updates done before this "
+            f"one, got {step!r}."
+        )
+    return jnp.clip(outer, 0, _check.MAX_STEP).astype(jnp.int32)
+
+
 def require_params(owner: str, params: Any) -> None:
     """Refuses an update without the parameters."""
     if params is None:

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule, as_schedule
 from optax_warmup._state import start
-from optax_warmup._transforms.arguments import require_state
+from optax_warmup._transforms.arguments import clock, require_state
 
 
 class ScaleByLearningRateState(NamedTuple):
@@ -121,7 +121,7 @@ def scaling(
     ) -> tuple[Any, Any]:
         del params, extra
         count, written, scheduled = require_state(owner, state, remember)
-        count = count if step is None else _step(owner, step)
+        count = clock(owner, count, step)
         value = schedule(count)
         written = jnp.asarray(written, value.dtype)
         held = (written != scheduled) & ~jnp.isnan(written)
@@ -131,17 +131,6 @@ def scaling(
         return updates, remember(optax.safe_increment(count), rate, scheduled)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def _step(owner: str, step: ArrayLike) -> jax.Array:
-    """An outer clock as a count."""
-    count = jnp.asarray(step)
-    if count.shape != () or not jnp.issubdtype(count.dtype, jnp.integer):
-        raise TypeError(
-            f"{owner}: step must be one whole number, the updates done before this "
-            f"one, got {step!r}."
-        )
-    return jnp.clip(count, 0, _check.MAX_STEP).astype(jnp.int32)
 
 
 def scaled(updates: Any, factor: jax.Array) -> Any:
