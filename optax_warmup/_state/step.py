@@ -8,7 +8,8 @@ import optax
 
 from optax_warmup import _check
 from optax_warmup._state.declared import declares
-from optax_warmup._state.find import bare, children, find, plain_hint
+from optax_warmup._state.find import bare, children, find
+from optax_warmup._state.passed import require_state
 
 # Fields that count updates; what else is called "count" may count other things.
 _COUNTS = ("count", "gradient_step")
@@ -40,10 +41,9 @@ def step_count(opt_state: optax.OptState) -> jax.Array | int:
         >>> ow.runs.step_count(state)
         1
     """
+    require_state("step_count", opt_state)
     rates, others = clocks(opt_state)
     found = rates or others
-    if not found and (hint := plain_hint(opt_state)):
-        raise ValueError(f"step_count: opt_state shows no count.{hint}")
     if not found:
         raise ValueError(
             "step_count: nothing in opt_state counts updates, as the optimizer has "

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._state import start
+from optax_warmup._state.finite_start import require_finite_start
 from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import (
     chosen,
@@ -48,6 +49,11 @@ class RestartOnSpikeState(NamedTuple):
     mean: jax.Array
     variance: jax.Array
     samples: jax.Array
+
+    @property
+    def gates_updates(self) -> bool:
+        """That what is wrapped does not see every update, or begins anew."""
+        return True
 
     @property
     def recorded(self) -> dict[str, jax.Array]:
@@ -105,6 +111,7 @@ def restart_on_spike(
         statistics = *zeros(2, jnp.float32), *zeros(1)
         inner_state = inner.init(params)
         require_order(owner, inner_state)
+        require_finite_start(owner, inner, inner_state, params)
         count, _ = start.counts()
         return RestartOnSpikeState(inner_state, count, *zeros(2), *statistics)
 

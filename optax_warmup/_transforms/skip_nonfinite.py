@@ -1,20 +1,19 @@
 """A guard against numbers that are not finite."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from optax_warmup import _check
-from optax_warmup._state.declared import watched
+from optax_warmup._state.finite_start import require_finite_start
 from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import (
     require_optimizer,
     require_state,
     zeros,
 )
+from optax_warmup._transforms.made_if import all_finite, made_if
 
 
 class SkipNonfiniteState(NamedTuple):
@@ -35,6 +34,11 @@ class SkipNonfiniteState(NamedTuple):
     inner_state: optax.OptState
     skipped: jax.Array
     skipped_in_a_row: jax.Array
+
+    @property
+    def gates_updates(self) -> bool:
+        """That what is wrapped does not see every update, or begins anew."""
+        return True
 
     @property
     def recorded(self) -> dict[str, jax.Array]:
@@ -88,6 +92,7 @@ def skip_nonfinite(
     def init_fn(params: optax.Params) -> SkipNonfiniteState:
         inner_state = inner.init(params)
         require_order("skip_nonfinite", inner_state)
+        require_finite_start("skip_nonfinite", inner, inner_state, params)
         return SkipNonfiniteState(inner_state, *zeros(2))
 
     def update_fn(
@@ -98,11 +103,12 @@ def skip_nonfinite(
     ) -> tuple[optax.Updates, SkipNonfiniteState]:
         require_state("skip_nonfinite", state, SkipNonfiniteState)
 
-        def update() -> Any:
-            return inner.update(updates, state.inner_state, params, **extra)
+        def update(gradients: optax.Updates, inner_state: optax.OptState) -> Any:
+            return inner.update(gradients, inner_state, params, **extra)
 
-        finite = all_finite(updates) & _stays_finite(update(), state.inner_state)
-        new_updates, inner_state = updated_if(finite, update, state.inner_state)
+        new_updates, inner_state, finite = made_if(
+            all_finite(updates), update, updates, state.inner_state, look=True
+        )
         more = optax.safe_increment
         return new_updates, SkipNonfiniteState(
             inner_state,
@@ -111,75 +117,3 @@ def skip_nonfinite(
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def updated_if(condition: jax.Array, update: Callable[[], Any], old_state: Any) -> Any:
-    """What `update` returns, or updates of zero and the old state."""
-
-    def skip() -> Any:
-        new_updates, new_state = jax.eval_shape(update)
-        return (
-            jax.tree.map(jnp.zeros_like, new_updates),
-            jax.tree.map(_typed_as, old_state, new_state),
-        )
-
-    if _check.is_traced(condition):
-        # A choice without a branch would hold two more copies of the moments.
-        return jax.lax.cond(condition, update, skip)
-    # Outside of jit, where a conditional would be compiled at every call.
-    return update() if condition else skip()
-
-
-def all_finite(tree: Any) -> jax.Array:
-    leaves = [x for x in jax.tree.leaves(tree) if _is_inexact(x)]
-    return _all([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])
-
-
-def _stays_finite(update: tuple[optax.Updates, Any], old_state: Any) -> jax.Array:
-    """Whether an update puts nothing into parameters and state that is not finite.
-
-    A state may hold infinities by design, such as the best loss before the first.
-    """
-    new_updates, new_state = update
-    sound = [
-        jnp.all(jnp.isfinite(new) | ~jnp.isfinite(old))
-        for new, old in zip(
-            jax.tree.leaves(watched(new_state)),
-            jax.tree.leaves(watched(old_state)),
-            strict=True,
-        )
-        if _is_inexact(new)
-    ]
-    return _all([all_finite(new_updates), *sound])
-
-
-def _all(conditions: list[jax.Array]) -> jax.Array:
-    """Not of one array: inside `shard_map` they vary over different axes."""
-    together: jax.Array = jnp.bool_(True)
-    for condition in conditions:
-        together = together & condition
-    return together
-
-
-def _is_inexact(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact))
-
-
-def _typed_as(old: Any, new: jax.ShapeDtypeStruct) -> Any:
-    """A leaf of the state in the type that it has after an update.
-
-    Both branches must give the same. Adam's moments of bfloat16 parameters are float32
-    after an update by float32 gradients; on a mesh with explicit axes they take the
-    gradients' sharding; inside `shard_map` they vary over the axes that these do.
-    """
-    if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
-        return old
-    zero = jnp.zeros_like(new)
-    old = jnp.asarray(old, new.dtype)
-    place = jax.typeof(zero).sharding
-    explicit = jax.sharding.AxisType.Explicit in place.mesh.axis_types
-    if explicit and jax.typeof(old).sharding.spec != place.spec:
-        old = jax.sharding.reshard(old, place)  # type: ignore[no-untyped-call]
-    if jax.typeof(old) != jax.typeof(zero):
-        old = jnp.where(False, zero, old)  # XLA leaves nothing of it
-    return old

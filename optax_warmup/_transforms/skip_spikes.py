@@ -15,8 +15,8 @@ from optax_warmup._transforms.arguments import (
     require_state,
     zeros,
 )
+from optax_warmup._transforms.made_if import made_if
 from optax_warmup._transforms.recent import Recent, norm
-from optax_warmup._transforms.skip_nonfinite import updated_if
 
 _OWNER = "skip_spikes"
 
@@ -50,6 +50,11 @@ class SkipSpikesState(NamedTuple):
     gradient_norm: jax.Array
     skipped: jax.Array
     skipped_in_a_row: jax.Array
+
+    @property
+    def gates_updates(self) -> bool:
+        """That what is wrapped does not see every update, or begins anew."""
+        return True
 
     @property
     def watched(self) -> optax.OptState:
@@ -145,8 +150,8 @@ def skip_spikes(
         if value is not None:
             extra["value"] = value
 
-        def update() -> Any:
-            return inner.update(updates, state.inner_state, params, **extra)
+        def update(gradients: optax.Updates, inner_state: optax.OptState) -> Any:
+            return inner.update(gradients, inner_state, params, **extra)
 
         size, loss = norm(updates), _loss(value)
         norms = Recent(state.gradient_norms, state.gradient_norm_count)
@@ -155,7 +160,9 @@ def skip_spikes(
         high = (size > norms.limit(threshold)) | (loss > losses.limit(threshold))
         again = finite & high & (state.skipped_in_a_row >= max_skips)
         good = finite & (~high | again)
-        new_updates, inner_state = updated_if(good, update, state.inner_state)
+        new_updates, inner_state, _ = made_if(
+            good, update, updates, state.inner_state, look=False
+        )
         norms = norms.cleared_if(again).with_value(size, good)
         losses = losses.cleared_if(again).with_value(loss, good & (value is not None))
         more = optax.safe_increment

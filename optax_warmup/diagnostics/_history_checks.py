@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 _BY_STEP = (
-    *("counts", "learning_rate", "warmup_factor", "coherence"),
+    *("counts", "learning_rate_exact", "schedule_counts"),
+    *("learning_rate", "warmup_factor", "coherence"),
     *("effective_sample_size", "relative_error", "bias_correction", "noise_rms"),
 )
 _WHOLE = ("steps", "counts", "sizes", "sampled", "histogram", "sharpness_steps")
@@ -49,7 +50,7 @@ def require_sound_arrays(history: Any) -> None:
     for name, shape in shapes.items():
         array = getattr(history, name)
         _require_shape(name, array, shape)
-        kinds = "iu" if name in _WHOLE else "iuf"
+        kinds = "iu" if name in _WHOLE else "iufb"
         if array.dtype.kind not in kinds:
             raise ValueError(f"{name} has the dtype {array.dtype}")
     for where, shape in (
