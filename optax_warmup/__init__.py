@@ -7,12 +7,15 @@ from optax_warmup import (
     diagnostics as diagnostics,
     factors as factors,
     finder as finder,
+    guards as guards,
     loss_laws as loss_laws,
+    runs as runs,
     shapes as shapes,
     states as states,
     sweeps as sweeps,
     values as values,
 )
+from optax_warmup._adopt.adopt import adopt as adopt
 from optax_warmup._config import (
     fingerprint as fingerprint,
     from_config as from_config,

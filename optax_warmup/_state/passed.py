@@ -23,7 +23,8 @@ def require_state(owner: str, opt_state: Any) -> None:
             "they are restored without a target: what each part is has been lost. "
             "Restore into the state of the same optimizer: with orbax, "
             "restore(path, args=StandardRestore(optimizer.init(params))); with flax, "
-            "from_bytes(optimizer.init(params), data)."
+            "from_bytes(optimizer.init(params), data). Or give it its types back: "
+            "optax_warmup.adopt(optimizer, restored, params)."
         )
 
 

@@ -153,7 +153,7 @@ def _history(
     return MomentHistory(
         steps=steps,
         counts=counts,
-        groups=tuple(layout.groups),
+        groups=tuple(map(_file.printable, layout.groups)),
         sizes=sizes,
         sampled=np.array(layout.sampled, np.int64),
         dtypes=tuple(layout.dtypes),
