@@ -5,7 +5,7 @@ import dataclasses
 import typing
 from typing import Any
 
-from . import processes
+from . import connect
 from .config import Config
 from .presets import PRESETS
 
@@ -60,7 +60,7 @@ def add_resume_options(parser: argparse.ArgumentParser) -> None:
         help="resume even if the model, the data, the schedule or another part of the "
         "training has changed",
     )
-    processes.add_options(parser)
+    connect.add_options(parser)
 
 
 def parsing(hint: Any) -> dict[str, Any]:

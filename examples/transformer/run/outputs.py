@@ -10,7 +10,7 @@ import optax_warmup as ow
 
 from ..core.optimizer import make_schedule
 from ..core.train_step import TrainState
-from . import processes
+from ..core import processes
 from .checkpoint import Checkpoints
 from .environment import describe
 from .plan import Plan

@@ -21,7 +21,8 @@ from ..core.loop import Programs, loop
 from ..core.settings import InputError
 from ..core.sharding import put_batch
 from ..core.train_step import TrainState, init_state
-from . import processes
+from . import connect
+from ..core import processes
 from .checkpoint import Checkpoints
 from .command_line import add_resume_options, config_from, make_parser
 from .config import Config
@@ -181,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it raises
     try:
         config = config_from(options)
-        processes.start(options)
+        connect.start(options)
         folder = run(
             config,
             overwrite=options.overwrite,

@@ -1,10 +1,9 @@
-"""Training in several processes: how they connect, and how they agree.
+"""Training in several processes: how they agree.
 
 Each process runs the same script on its own devices. An error in one of them must stop
 all of them, with a message; otherwise the others wait for it in a collective forever.
 """
 
-import argparse
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,47 +12,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from ..core.settings import InputError
+from .settings import InputError
 
 T = TypeVar("T")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options for connecting to the other processes."""
-    group = parser.add_argument_group("several processes")
-    group.add_argument(
-        "--distributed",
-        action="store_true",
-        help="this is one of several processes; on SLURM, Open MPI, TPU pods and "
-        "Kubernetes this is enough, elsewhere also give the next three options",
-    )
-    group.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="address of process 0"
-    )
-    group.add_argument("--processes", type=int, metavar="N", help="number of processes")
-    group.add_argument(
-        "--process", type=int, metavar="I", help="index of this process, from 0"
-    )
-
-
-def start(options: argparse.Namespace) -> None:
-    """Connects to the other processes. Must come before any other use of JAX."""
-    given = (options.coordinator, options.processes, options.process)
-    by_hand = any(x is not None for x in given)
-    if by_hand and None in given:
-        raise InputError(
-            "--coordinator, --processes and --process belong together: give all three, "
-            "or only --distributed where the cluster provides them."
-        )
-    if not (by_hand or options.distributed):
-        return
-    try:
-        jax.distributed.initialize(*given)
-    except (ValueError, RuntimeError) as error:
-        raise InputError(
-            f"the processes cannot connect: {error} Give all of --coordinator "
-            f"HOST:PORT, --processes and --process."
-        ) from None
 
 
 def is_first() -> bool:
@@ -78,23 +39,25 @@ def gather(text: str) -> list[str]:
     return [bytes(row[:n]).decode() for row, n in zip(rows, sizes, strict=True)]
 
 
-def first_says(fact: bool) -> bool:
-    """The fact as the first process knows it."""
-    return gather("yes" if fact else "")[0] == "yes"
+def first_says(fact: Any) -> Any:
+    """The fact (anything that JSON can hold) as the first process knows it."""
+    return json.loads(gather(json.dumps(fact))[0])
 
 
-def together(prepare: Callable[[], T]) -> T:
-    """Calls `prepare` on every process; if one raises `InputError`, all do."""
+def together(
+    prepare: Callable[[], T], expected: type[Exception] = InputError
+) -> T:
+    """Calls `prepare` on every process; if one raises the expected error, all do."""
     result, problem = None, ""
     try:
         result = prepare()
-    except InputError as error:
-        problem = str(error)
+    except expected as error:
+        problem = str(error) or type(error).__name__
     problems = gather(problem)
     for index, text in enumerate(problems):
         if text:
             where = f"process {index}: " if len(problems) > 1 else ""
-            raise InputError(where + text)
+            raise expected(where + text)
     return result  # type: ignore[return-value]
 
 
