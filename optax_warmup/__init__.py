@@ -5,6 +5,7 @@ from optax_warmup import (
     curvature as curvature,
     diagnostics as diagnostics,
     factors as factors,
+    runs as runs,
     shapes as shapes,
     states as states,
     sweeps as sweeps,
