@@ -14,9 +14,10 @@ Each checkpoint has checksums of its files and of its arrays. One that is damage
                 print(error)
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -27,6 +28,9 @@ from .stop import Stopped
 
 Items = Any  # a NamedTuple or a dictionary of pytrees of arrays
 KeepToo = Callable[[list[int]], int | None]
+
+
+T = TypeVar("T")
 
 
 class Damaged(Exception):
@@ -53,8 +57,9 @@ class Checkpoints:
         read_only: bool = False,
     ):
         self.folder = folder.absolute()
+        self.keep, self.keep_too = keep, keep_too
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=Keep(keep, keep_too),
+            preservation_policy=self,
             cleanup_tmp_directories=not read_only,  # left by a killed run
             read_only=read_only,
             lightweight_initialize=True,  # reads nothing that may be damaged
@@ -128,15 +133,15 @@ class Checkpoints:
         self.abouts[step] = found
         return found
 
-    def restore(self, step: int, abstract: Items) -> dict[str, Any]:
-        """The items with these names, in these shardings: on any number of devices."""
+    def restore(self, step: int, abstract: T) -> T:
+        """The items of these names, with these shardings: on any number of devices."""
         wanted = self.about(step).get("checksums", {})
         args = {k: ocp.args.StandardRestore(x) for k, x in named(abstract).items()}
         restored = self._restore(step, **args)
         for name, saved in wanted.items():
             if name in restored and checksums.checksum(restored[name]) != saved:
                 raise self._damaged(step, f"{name} has other values than were saved")
-        return restored
+        return type(abstract)(**restored)
 
     def difference(self, step: int, abstract: Items) -> str | None:
         """The first difference between the saved arrays and `abstract`, if any."""
@@ -156,6 +161,19 @@ class Checkpoints:
             self.manager.delete(later)
             self.abouts.pop(later, None)
         self.saved = step
+
+    def whole_steps(self) -> list[int]:
+        """Those whose files are as they were written, oldest first."""
+        for step in self.steps():
+            with contextlib.suppress(Damaged):
+                self.about(step)
+        return self.steps()
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list:
+        """Called by Orbax, whose policy for what to keep this is."""
+        steps = sorted(each.step for each in checkpoints)
+        kept = {*steps[-self.keep :], self.keep_too(steps)}
+        return [each.step in kept for each in checkpoints]
 
     def set_aside(self) -> None:
         """Renames those that are damaged, so that they can be saved again."""
@@ -203,18 +221,6 @@ class Checkpoints:
             f"a checkpoint could not be written ({first_line(error)}). {newest} Make "
             f"room, and continue with --resume."
         )
-
-
-class Keep:
-    """Orbax's policy for which checkpoints not to delete."""
-
-    def __init__(self, newest: int, too: KeepToo):
-        self.newest, self.too = newest, too
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list:
-        steps = sorted(each.step for each in checkpoints)
-        kept = {*steps[-self.newest :], self.too(steps)}
-        return [each.step in kept for each in checkpoints]
 
 
 def named(items: Items) -> dict[str, Any]:

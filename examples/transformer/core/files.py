@@ -41,8 +41,12 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def free_name(path: Path, why: str) -> Path:
+    """`<name>.<why>-N` beside a path, with the first number that is free."""
+    names = (f"{path.name}.{why}-{n}" for n in itertools.count(1))
+    return next(x for x in map(path.with_name, names) if not os.path.lexists(x))
+
+
 def set_aside(path: Path) -> Path:
     """Renames a damaged file or folder to `<name>.damaged-N`; returns its new path."""
-    names = (f"{path.name}.damaged-{n}" for n in itertools.count(1))
-    aside = next(x for x in map(path.with_name, names) if not os.path.lexists(x))
-    return path.rename(aside)
+    return path.rename(free_name(path, "damaged"))

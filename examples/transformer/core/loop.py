@@ -67,6 +67,6 @@ def loop(
         outputs.update(step, metrics)
         if (step + 1) % checkpoint_every == 0:
             outputs.checkpoint(step + 1, state)
-    evaluate(steps.stop)
     outputs.checkpoint(steps.stop, state)
+    evaluate(steps.stop)
     return state, steps.stop

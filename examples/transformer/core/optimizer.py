@@ -82,15 +82,19 @@ def make_schedule(config: OptimizerConfig) -> ow.Schedule:
     )
 
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+def make_optimizer(
+    config: OptimizerConfig, schedule: ow.Schedule | None = None
+) -> optax.GradientTransformation:
     """AdamW with clipped gradients, and a record of Adam's moments.
 
     The record is inside of the clipping: it must see the gradients that Adam sees.
+    `schedule` replaces that of the settings, for example after a rollback.
     """
+    schedule = schedule or make_schedule(config)
     adamw = optax.chain(
         optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
         optax.add_decayed_weights(config.weight_decay, mask=matrices),
-        ow.scale_by_learning_rate(make_schedule(config)),
+        ow.scale_by_learning_rate(schedule),
     )
     if config.automatic_warmup:
         adamw = ow.automatic_warmup(adamw, config.total_steps)

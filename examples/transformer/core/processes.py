@@ -44,9 +44,7 @@ def first_says(fact: Any) -> Any:
     return json.loads(gather(json.dumps(fact))[0])
 
 
-def together(
-    prepare: Callable[[], T], expected: type[Exception] = InputError
-) -> T:
+def together(prepare: Callable[[], T], expected: type[Exception] = InputError) -> T:
     """Calls `prepare` on every process; if one raises the expected error, all do."""
     result, problem = None, ""
     try:

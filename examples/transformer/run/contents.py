@@ -3,11 +3,13 @@
 `--overwrite` deletes what a run wrote, and nothing else.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..core import files
 from ..core.settings import InputError
 
 NAMES = (
@@ -85,10 +87,9 @@ def delete(folder: Path, *, keep_folder: bool = False) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-    for each in (folder / CHECKPOINTS, folder):
+    for each in (folder / CHECKPOINTS, *([] if keep_folder else [folder])):
         if each.is_dir() and not any(each.iterdir()):
-            if not (keep_folder and each == folder):
-                each.rmdir()
+            each.rmdir()
 
 
 def replace(old: Path, new: Path) -> None:
@@ -104,7 +105,8 @@ def move_into(old: Path, new: Path) -> None:
         if entry.is_dir() and target.is_dir() and not entry.is_symlink():
             move_into(entry, target)
         else:
-            entry.rename(target)
+            there = os.path.lexists(target)
+            entry.rename(files.free_name(target, "replaced") if there else target)
     old.rmdir()
 
 

@@ -4,7 +4,7 @@ Nothing here allocates device memory: shapes are enough to find most mistakes.
 """
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,12 @@ class Plan:
         ]
         return "; ".join(parts)
 
+    def with_schedule(self, schedule: ow.Schedule | None) -> "Plan":
+        """The plan with another schedule than that of the settings, or with theirs."""
+        if schedule is None:
+            return self
+        return replace(self, optimizer=make_optimizer(self.config, schedule))
+
 
 def describe_devices(mesh: Mesh) -> str:
     text = f"{mesh.size} x {jax.devices()[0].device_kind}"
@@ -98,13 +104,15 @@ def make_own_plan(config: Config) -> Plan:
 def check_space(folder: Path, config: Config, state: TrainState) -> None:
     """Raises `InputError` if the disk has no room for the checkpoints."""
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
-    # The oldest checkpoint is deleted once the newest is complete.
-    needed = size * (config.keep_checkpoints + 1)
+    # One of before a divergence may be kept as well, and the oldest is deleted once the
+    # newest is complete.
+    count = config.keep_checkpoints + 2
+    needed = size * count
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
             f"run_dir: {folder} has {free / 1e9:.2f} GB free, and "
-            f"{config.keep_checkpoints + 1} checkpoints of {size / 1e9:.2f} GB need "
+            f"{count} checkpoints of {size / 1e9:.2f} GB need "
             f"{needed / 1e9:.2f} GB. Make room, choose another --run-dir, or keep "
             f"fewer with --keep-checkpoints."
         )

@@ -134,7 +134,7 @@ class RunFolder:
         self.digest.update(line)
 
     def about_metrics(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the rows before it, to know that they are whole."""
+        """What a checkpoint keeps of the rows before it, to know if they are whole."""
         if not self.writes:
             return {}
         return {"rows": self.rows, "sha256": self.digest.hexdigest()}
@@ -146,8 +146,8 @@ class RunFolder:
 
         Args:
             step: updates done.
-            wanted: `about_metrics` of the checkpoint of this step. If the rows are
-                others, the file is set aside, and those that can be read are kept.
+            wanted: `about_metrics` of the checkpoint of this step. If the rows differ,
+                the file is set aside and those that can be read are kept.
 
         Returns:
             The rows that are kept, on the first process.
