@@ -68,7 +68,11 @@ class Checkpoints:
             ),
         )
         self.manager = ocp.CheckpointManager(self.folder, options=options)
-        self.damaged: dict[int, str] = {}
+        self.damaged = {  # what is wrong, by step
+            int(entry.name): "it is not a folder"
+            for entry in self.folder.glob("*")
+            if entry.name.isdecimal() and not entry.is_dir()
+        }
         self.abouts: dict[int, dict[str, Any]] = {}  # of those whose files are whole
         self.saved = self.latest()
         self.unsealed: int | None = None

@@ -85,7 +85,7 @@ class StopSignal:
         return True
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        text = "stopping after this update, to save"
+        text = "stopping before the next update, and saving"
         if number == signal.SIGINT:
             text += " (Ctrl-C again: end at once, without saving)"
             signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -17,6 +17,7 @@ With several processes only the first one writes. A damaged file is kept as
 import fcntl
 import hashlib
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +43,22 @@ class RunFolder:
         self.problems: list[str] = []  # damaged files, to be said
         if not self.writes:
             return
-        try:
-            self.open(overwrite, resume)
-        except OSError as error:
-            raise InputError(
-                f"run_dir: {self.incomplete} cannot be written: {error.strerror}. "
-                f"Make room, or choose another --run-dir."
-            ) from None
+        with ExitStack() as stack:
+            self.release = stack.callback
+            try:
+                self.open(overwrite, resume)
+            except OSError as error:
+                raise InputError(
+                    f"run_dir: {self.incomplete} cannot be written: {error.strerror}. "
+                    f"Make room, or choose another --run-dir."
+                ) from None
+            self.unlock = stack.pop_all().close
 
     def open(self, overwrite: bool, resume: bool) -> None:
         going, finished = self.incomplete.exists(), self.path.exists()
         if going:
-            self.lock = lock(self.incomplete)  # first: it may be about to be filled
+            # First of all, since another process may be about to fill it.
+            self.release(os.close, lock(self.incomplete))
         for folder in [self.path] * finished + [self.incomplete] * going:
             contents.check(folder, may_be_used=overwrite or resume)
         if resume and going and finished:
@@ -68,7 +73,7 @@ class RunFolder:
             # A finished run that is overwritten stays until the new one is finished.
             self.created = not self.reopened
             self.incomplete.mkdir(parents=True, exist_ok=True)
-            self.lock = lock(self.incomplete)
+            self.release(os.close, lock(self.incomplete))
         elif not resume:
             contents.delete(self.incomplete, keep_folder=True)
         self.open_metrics()
@@ -95,7 +100,7 @@ class RunFolder:
                 self.incomplete.rename(self.path)
             elif untouched and self.created:
                 contents.delete(self.incomplete)
-            os.close(self.lock)
+            self.unlock()
         if error is None:
             processes.wait_for_all("the folder is renamed")
 
