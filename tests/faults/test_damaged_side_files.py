@@ -17,6 +17,7 @@ from examples.transformer.core.settings import InputError
 from examples.transformer.run.records import parse, parse_row, read_rows, to_text
 from examples.transformer.run.result import load_result
 from examples.transformer.run.run_folder import RunFolder
+from optax_warmup.diagnostics import _run_folders
 
 pytestmark = pytest.mark.train
 
@@ -212,6 +213,27 @@ def test_any_other_file_is_refused_by_name(name, content, whole, tmp_path):
     (tmp_path / "run" / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name} cannot be read"):
         load_result(tmp_path / "run")
+
+
+# Rows of other loggers may lack a step or a loss, have null for it, or a bare NaN.
+OF_OTHERS = {"no step", "null for the loss", "bare NaN", "a text for the step"}
+
+
+@pytest.mark.parametrize("name", sorted(LINES.keys() - OF_OTHERS))
+def test_a_report_skips_no_line_in_silence(name, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    rows = [to_text({"step": step, "loss": 5.5}) for step in range(3)]
+    path.write_bytes(rows[0] + LINES[name] + b"\n" + rows[2])
+    with pytest.raises(ValueError, match=r"metrics.jsonl: line 2 cannot be read"):
+        _run_folders._logged_losses(path)
+
+
+def test_a_report_reads_a_run_that_is_going(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(
+        '{"step": 0, "loss": 5.5}\n{"step": 1, "heldout": 1}\n{"step": 2, "l'
+    )
+    assert _run_folders._logged_losses(path) == {0: 5.5}
 
 
 def test_the_parser_says_what_is_wrong():

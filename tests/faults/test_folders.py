@@ -175,9 +175,11 @@ def test_a_disk_that_others_fill_names_the_file_and_the_way_out(tmp_path):
             folder.write("environment.json", {})
         folder.append_metrics({"step": 0, "loss": 1.0})
         folder.metrics.close()
-        with Path("/dev/full").open("ab", buffering=0) as folder.metrics:
-            with pytest.raises(OutputError, match=f"metrics.jsonl {way_out}"):
-                folder.append_metrics({"step": 1, "loss": 1.0})
+        with (
+            Path("/dev/full").open("ab", buffering=0) as folder.metrics,
+            pytest.raises(OutputError, match=f"metrics.jsonl {way_out}"),
+        ):
+            folder.append_metrics({"step": 1, "loss": 1.0})
         raise OutputError
     assert not list((tmp_path / "run.incomplete").glob("*.partial"))
 

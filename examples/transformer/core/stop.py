@@ -25,7 +25,8 @@ from . import processes
 # BSD's EX_TEMPFAIL: "temporary failure; the user is invited to try again".
 RESUME_ME = 75
 INTERRUPTED = 130  # as shells report a process that Ctrl-C ended
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 class Stopped(Exception):

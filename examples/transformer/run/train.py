@@ -236,7 +236,8 @@ def how_to_go_on(config: Config, error: BaseException) -> str:
     run = contents.run_path(config.run_dir)
     incomplete = run.with_name(run.name + ".incomplete")
     if not (steps := contents.complete_checkpoints(incomplete)):
-        return f"{what}: there is no checkpoint yet; the same command starts again"
+        again = "with --resume starts" if incomplete.exists() else "starts"
+        return f"{what}: there is no checkpoint yet; the same command {again} again"
     return (
         f"{what}: the checkpoint of step {steps[-1]} is in {incomplete}/; the same "
         f"command with --resume goes on from it"
