@@ -4,14 +4,7 @@ Orbax writes in the background, under a temporary name until everything is on di
 several processes each writes its own part, so all of them must see the folder.
 
 Each checkpoint has checksums of its files and of its arrays. One that is damaged raises
-`Damaged`, and the loop goes on from the one before:
-
-    with Checkpoints(folder) as checkpoints:
-        for step in checkpoints.steps()[::-1]:
-            try:
-                state = checkpoints.restore(step, abstract)
-            except Damaged as error:
-                print(error)
+`Damaged`, and a loop then takes the one before (docs/training.md has such a loop).
 """
 
 import contextlib
@@ -23,12 +16,9 @@ import jax
 import orbax.checkpoint as ocp
 
 from . import checksums, files, processes
-from .files import OutputError
+from .checksums import Items, named
+from .files import OutputError, first_line
 from .stop import Stopped
-
-Items = Any  # a NamedTuple or a dictionary of pytrees of arrays
-KeepToo = Callable[[list[int]], int | None]
-
 
 T = TypeVar("T")
 
@@ -43,8 +33,7 @@ class Checkpoints:
     Args:
         folder: of the checkpoints alone.
         keep: how many of the newest to keep.
-        keep_too: chooses one more of the steps that there are, for example the last
-            one before a divergence.
+        keep_too: chooses one more, for example the last one before a divergence.
         read_only: changes nothing in the folder.
     """
 
@@ -53,7 +42,7 @@ class Checkpoints:
         folder: Path,
         keep: int = 1,
         *,
-        keep_too: KeepToo = lambda steps: None,
+        keep_too: Callable[[list[int]], int | None] = lambda steps: None,
         read_only: bool = False,
     ):
         self.folder = folder.absolute()
@@ -63,9 +52,7 @@ class Checkpoints:
             cleanup_tmp_directories=not read_only,  # left by a killed run
             read_only=read_only,
             lightweight_initialize=True,  # reads nothing that may be damaged
-            async_options=ocp.AsyncOptions(
-                post_finalization_callback=self._written,
-            ),
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._written),
         )
         self.manager = ocp.CheckpointManager(self.folder, options=options)
         self.damaged = {  # what is wrong, by step
@@ -91,19 +78,15 @@ class Checkpoints:
         """
         if step == self.saved:
             return
-        own = {
-            "step": step,
-            "structure": structure(items),
-            "checksums": {k: checksums.checksum(x) for k, x in named(items).items()},
-        }
         args = {k: ocp.args.StandardSave(x) for k, x in named(items).items()}
+        about = about | {"step": step} | checksums.describe(items)
         try:
             self._wait()
             self.saved = self.unsealed = step
             self.abouts.pop(step, None)
             self.manager.save(
                 step,
-                args=ocp.args.Composite(**args, about=ocp.args.JsonSave(about | own)),
+                args=ocp.args.Composite(**args, about=ocp.args.JsonSave(about)),
                 force=True,
             )
         except Exception as error:  # also one of the previous save
@@ -130,7 +113,9 @@ class Checkpoints:
         if checked and (problem := checksums.damage(folder)):
             raise self._damaged(step, problem)
         found = self._restore(step, about=ocp.args.JsonRestore())["about"]
-        if not isinstance(found, dict) or found.get("step", step) != step:
+        if not isinstance(found, dict) or "structure" not in found:
+            raise self._damaged(step, "what it says about itself is no such text")
+        if found.get("step", step) != step:
             raise self._damaged(step, "it is the checkpoint of another step")
         if "checksums" in found and not checked:
             raise self._damaged(step, f"{checksums.NAME} is missing")
@@ -147,23 +132,13 @@ class Checkpoints:
                 raise self._damaged(step, f"{name} has other values than were saved")
         return type(abstract)(**restored)
 
-    def difference(self, step: int, abstract: Items) -> str | None:
-        """The first difference between the saved arrays and `abstract`, if any."""
-        there, here = self.about(step)["structure"], structure(abstract)
-        different = [
-            f"{name} is {there.get(name, 'absent')} there and "
-            f"{here.get(name, 'absent')} here"
-            for name in dict.fromkeys([*there, *here])
-            if there.get(name) != here.get(name)
-        ]
-        return different[0] if different else None
-
     def delete_after(self, step: int) -> None:
         """Deletes the checkpoints of later steps."""
         self._wait()
-        for later in [each for each in self.steps() if each > step]:
-            self.manager.delete(later)
-            self.abouts.pop(later, None)
+        for later in self.steps():
+            if later > step:
+                self.manager.delete(later)
+                self.abouts.pop(later, None)
         self.saved = step
 
     def whole_steps(self) -> list[int]:
@@ -210,34 +185,16 @@ class Checkpoints:
         """Waits for the checkpoint that is being written."""
         self.manager.wait_until_finished()
         folder = self.folder / str(self.unsealed)
-        if self.unsealed is not None and processes.is_first() and folder.is_dir():
+        if processes.is_first() and folder.is_dir():
             checksums.write_checksums(folder)  # of Orbax's last files, too
         self.unsealed = None
 
     def _failure(self, error: Exception) -> OutputError:
         step = self.latest()
         newest = (
-            f"The newest complete one in {self.folder} is of step {step}."
-            if step
-            else f"{self.folder} holds no complete one yet."
+            f"The newest complete one is of step {step}" if step else "There is none"
         )
         return OutputError(
-            f"a checkpoint could not be written ({first_line(error)}). {newest} Make "
-            f"room, and continue with --resume."
+            f"a checkpoint could not be written ({first_line(error)}). {newest} in "
+            f"{self.folder}. Make room, and continue with --resume."
         )
-
-
-def named(items: Items) -> dict[str, Any]:
-    return items._asdict() if hasattr(items, "_asdict") else dict(items)
-
-
-def structure(state: Any) -> dict[str, str]:
-    """Path, dtype and shape of every array in the state."""
-    return {
-        jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}"
-        for path, x in jax.tree_util.tree_leaves_with_path(state)
-    }
-
-
-def first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"

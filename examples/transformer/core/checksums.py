@@ -18,6 +18,25 @@ from . import processes
 from .files import write_atomically
 
 NAME = "checksums.json"
+Items = Any  # a NamedTuple or a dictionary of pytrees of arrays
+
+
+def named(items: Items) -> dict[str, Any]:
+    return items._asdict() if hasattr(items, "_asdict") else dict(items)
+
+
+def describe(items: Items) -> dict[str, Any]:
+    """What a checkpoint keeps to know the arrays again."""
+    sums = {name: checksum(item) for name, item in named(items).items()}
+    return {"structure": structure(items), "checksums": sums}
+
+
+def structure(state: Any) -> dict[str, str]:
+    """Path, dtype and shape of every array in the state."""
+    return {
+        jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}"
+        for path, x in jax.tree_util.tree_leaves_with_path(state)
+    }
 
 
 def checksum(state: Any) -> str:

@@ -50,3 +50,8 @@ def free_name(path: Path, why: str) -> Path:
 def set_aside(path: Path) -> Path:
     """Renames a damaged file or folder to `<name>.damaged-N`; returns its new path."""
     return path.rename(free_name(path, "damaged"))
+
+
+def first_line(error: Exception) -> str:
+    """The class of an error and the beginning of its message."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"

@@ -50,6 +50,7 @@ class Outputs:
     def undo_after(self, step: int) -> None:
         """Removes what was written of the updates after `step`."""
         self.recorder.drop_pending()
+        self.checkpoints.set_aside()
         self.checkpoints.delete_after(step)
         self.folder.keep_metrics_before(step)
         if self.folder.writes:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..core import processes
 from ..core.checkpoint import Checkpoints, Damaged
+from ..core.checksums import structure
 from ..core.settings import InputError
 from ..core.train_step import TrainState, init_state
 from .identity import differences
@@ -67,7 +68,7 @@ def check_same_run(
     """What has changed since a checkpoint; raises `InputError` if it must not."""
     folder = checkpoints.folder
     changes = differences(about["identity"], plan.identity, step)
-    if other := checkpoints.difference(step, plan.state):
+    if other := difference(about["structure"], structure(plan.state)):
         raise InputError(
             f"{folder} holds a checkpoint of another model or optimizer: "
             f"{'; '.join(changes) or other}. Use the settings that it was saved with, "
@@ -85,6 +86,17 @@ def check_same_run(
             f"{folder} is of step {step}. Give more steps."
         )
     return changes
+
+
+def difference(there: dict[str, str], here: dict[str, str]) -> str | None:
+    """The first difference between the structures of two states, if any."""
+    different = [
+        f"{name} is {there.get(name, 'absent')} there and "
+        f"{here.get(name, 'absent')} here"
+        for name in dict.fromkeys([*there, *here])
+        if there.get(name) != here.get(name)
+    ]
+    return different[0] if different else None
 
 
 def state_after(step: int, plan: Plan, checkpoints: Checkpoints) -> TrainState:
