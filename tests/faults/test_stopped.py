@@ -2,6 +2,7 @@
 resume; resumed, it is the run that was not stopped.
 """
 
+import os
 import signal
 
 import numpy as np
@@ -47,15 +48,20 @@ def test_sigterm_saves_and_the_run_is_the_same(step, long, programs, text, tmp_p
 
 
 @parametrize("name", ["SIGINT", "SIGUSR1", "SIGHUP"], quick=["SIGINT"])
-def test_other_signals_save_as_well(name, programs, text, tmp_path):
-    folder = tmp_path / "run"
-    number = getattr(signal, name)
-    code, _, errors = signalled(
-        command(text, folder, *LONG), folder, 20, number, environment=programs
-    )
+def test_other_signals_save_as_well(name, text, tmp_path, capsys, monkeypatch):
+    def batch_and_signal(corpus, seed, step, **shape):
+        if step == 5:
+            os.kill(os.getpid(), getattr(signal, name))
+        return training_batch(corpus, seed, step, **shape)
+
+    training_batch = train.training_batch
+    monkeypatch.setattr(train, "training_batch", batch_and_signal)
+    code = train.main(command(text, tmp_path / "run")[3:])
     assert code == (130 if name == "SIGINT" else RESUME_ME)
-    assert f"the checkpoint of step {stopped_at(folder)} is in" in errors
-    assert "Traceback" not in errors
+    *_, newest = complete_checkpoints(tmp_path / "run.incomplete")
+    errors = capsys.readouterr().err
+    assert f"stopped by {name} after {newest} updates" in errors
+    assert f"the checkpoint of step {newest} is in" in errors
 
 
 @pytest.mark.slow
