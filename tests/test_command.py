@@ -8,10 +8,11 @@ import time
 import pytest
 
 import optax_warmup as ow
-from optax_warmup._command import main, vocabulary
+from optax_warmup._command import main
 from optax_warmup._inspect import expression
 from optax_warmup._inspect.expression import ExpressionError
 from optax_warmup._inspect.simulate import natural_length
+from optax_warmup._vocabulary import vocabulary
 
 COSINE = "warmup_cosine(3e-4, 2000, 100_000)"
 VOCABULARY = vocabulary()
@@ -224,6 +225,12 @@ def test_refuses_at_once_what_would_take_for_ever(text):
             "there is no warmup_cosin. Did you mean warmup_cosine?\n"
             "    warmup_cosin(1, 2, 3)\n"
             "    ^^^^^^^^^^^^",
+        ),
+        (
+            "constant(value=1, value=2)",
+            "the argument value is given twice.\n"
+            "    constant(value=1, value=2)\n"
+            "    ^^^^^^^^^^^^^^^^^^^^^^^^^^",
         ),
         (
             "warmup(1, 2, shape=shapes.cosin)",

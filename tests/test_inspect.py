@@ -1,5 +1,6 @@
 """Look before you train: simulate, describe, plot and the picture in text."""
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import optax
 import pytest
 
 import optax_warmup as ow
+from optax_warmup._inspect import sampled
 from optax_warmup._inspect.terminal import draw
 
 matplotlib.use("agg")
@@ -150,6 +152,44 @@ def test_describe_finds_jumps_and_no_others(schedule, jumps):
     for step, before, after in found:
         np.testing.assert_allclose(before, float(schedule(step - 1)), rtol=1e-6)
         np.testing.assert_allclose(after, float(schedule(step)), rtol=1e-6)
+
+
+LONG = 300_000
+LONG_SCHEDULES = (
+    ow.warmup_cosine(3e-4, 2000, LONG),
+    ow.warmup_linear(1.0, 7, LONG),
+    ow.warmup_constant(1.0, 123_456),
+    ow.cycle(ow.transition(1.0, 0.0, 5003), 5003),
+    ow.multistep(1.0, [(7, 0.5), (100_003, 0.05), (222_222, 0.0)]),
+    ow.staircase(ow.transition(1.0, 0.0, LONG), 30_000),
+    ow.cooldown(ow.constant(1.0), LONG - 1000, 500),
+    ow.join([(3, 0.1), (LONG // 3, 1.0), (1, 2.0)], 0.5),
+    ow.delay(ow.warmup_linear(1.0, 100, 2000), 77_777),
+)
+
+
+@pytest.mark.parametrize("schedule", LONG_SCHEDULES, ids=repr)
+def test_a_long_run_is_described_from_few_of_its_steps(schedule, monkeypatch):
+    exact = ow.describe(schedule, LONG)
+    assert exact.evaluated == LONG
+    monkeypatch.setattr(sampled, "_MOST", 2**12)
+    found = ow.describe(schedule, LONG)
+    assert found.evaluated < LONG / 20
+    assert found.area == pytest.approx(exact.area, rel=1e-3)
+    assert f"{LONG:,}, of which {found.evaluated:,} were evaluated" in str(found)
+    for field in dataclasses.fields(found):
+        if field.name not in ("evaluated", "area"):
+            assert getattr(found, field.name) == getattr(exact, field.name), field
+
+
+def test_a_schedule_with_too_many_changes_is_described_whole_or_not_at_all(monkeypatch):
+    monkeypatch.setattr(sampled, "_MOST", 2**12)
+    monkeypatch.setattr(sampled, "_BUSY", 2**6)
+    # 64 is a divisor of the distance of the steps in an even grid.
+    schedule = ow.cycle(ow.warmup_linear(1.0, 10, 64), 64)
+    with pytest.raises(ValueError, match=r"steps must be at most 4,096 .* got 524,2"):
+        ow.describe(schedule, 2**19)
+    assert ow.describe(schedule, 2**12).zero_updates == 64
 
 
 def test_describe_in_words():

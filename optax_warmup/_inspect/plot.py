@@ -11,7 +11,7 @@ from optax_warmup._drawing import figure as drawing
 from optax_warmup._drawing.figure import Axes, Figure
 from optax_warmup._drawing.numbers import count, number
 from optax_warmup._drawing.palette import INK, color
-from optax_warmup._inspect.describe import warmup_end
+from optax_warmup._inspect.sampled import warmup_end
 from optax_warmup._inspect.simulate import LOG_RANGE, at_steps, length, sample_steps
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike
 

@@ -58,11 +58,17 @@ def at_steps(owner: str, schedule: Any, steps: np.ndarray) -> np.ndarray:
     if isinstance(schedule, Schedule):
         values = _of_value(schedule, steps)
     else:
+        _check.function(owner, "schedule", schedule, "step")
         try:
             values = jax.jit(jax.vmap(schedule))(steps)
-        except _NOT_TRACEABLE:
+        except (*_NOT_TRACEABLE, TypeError):
             values = np.stack([np.asarray(schedule(int(step))) for step in steps])
     values = np.asarray(values)
+    if not _check.is_real(values.dtype):
+        raise TypeError(
+            f"{owner}: schedule must return real numbers, got {schedule!r}, which "
+            f"returns {values.dtype}."
+        )
     if values.shape != steps.shape:
         raise ValueError(
             f"{owner}: schedule must return one number per step, got {schedule!r}, "
@@ -88,11 +94,7 @@ def sample_steps(steps: int, most: int) -> np.ndarray:
 
 def length(owner: str, steps: ArrayLike, minimum: int = 1) -> int:
     """Checks a number of updates, which must be known."""
-    if _check.is_traced(steps) or np.ndim(steps) > 0:
-        raise TypeError(
-            f"{owner}: steps must be a single number that is not traced, got {steps!r}."
-        )
-    return int(_check.length(owner, "steps", steps, minimum=minimum))
+    return _check.count(owner, "steps", steps, minimum=minimum)
 
 
 def natural_length(schedule: Schedule, total_steps: int | None = None) -> int:
