@@ -9,10 +9,10 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from fault_runs import CONFIG, copy_of, resumed
+from fault_runs import CONFIG, command, copy_of, resumed
 from rich.console import Console
 from selection import parametrize
-from transformer_runs import assert_same_training
+from transformer_runs import assert_same_training, finish, start_pair
 
 from examples.transformer.core import checksums
 from examples.transformer.core.settings import InputError
@@ -224,6 +224,22 @@ def restored_anyhow(folder, plan):
         start = find_start(plan, checkpoints, accept_changes=False)
         start, state = restore(start, plan, checkpoints, accept_changes=False)
         return start.step, state, checkpoints.damaged
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_one_before_together(
+    programs, broken_off, text, tmp_path
+):
+    """Also the checksums of arrays that one process saved, and two restore."""
+    folder = copy_of(broken_off, tmp_path / "run")
+    rewrite("largest", garble)(tmp_path / f"run.incomplete/checkpoints/{NEWEST}")
+    pair = start_pair([*command(text, folder), "--resume"], **programs)
+    ended = [finish(each) for each in pair]
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert f"step {NEWEST} is damaged and was set aside" in ended[0][1]
+    assert f"resumed from the checkpoint of step {BEFORE}\n" in ended[0][1]
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        assert checkpoints.whole_steps() == [10, 12]
 
 
 def test_if_none_is_whole_it_says_so_and_what_to_do(broken_off, text, tmp_path):
