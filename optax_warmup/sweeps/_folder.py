@@ -78,8 +78,15 @@ class Folder:
         """Writes the results of a chunk of configurations."""
         arrays = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
         path = self.path / f"from_{indices[0]:06d}.npz"
-        with write_atomically(path) as file:
-            np.savez(file, indices=indices, **arrays)  # type: ignore[arg-type]
+        try:
+            with write_atomically(path) as file:
+                np.savez(file, indices=indices, **arrays)  # type: ignore[arg-type]
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"sweep: {path} could not be written: {error.strerror}. Make room, and "
+                "call sweep again: the chunks before are kept.",
+            ) from error
 
     def load(self, results: Leaves) -> Iterator[tuple[np.ndarray, Leaves]]:
         """Yields the indices and the results of each finished chunk.

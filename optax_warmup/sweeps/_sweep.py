@@ -75,6 +75,7 @@ def sweep(
             names or structure; `chunk` does not fit into memory (the message says how
             many do); or the folder belongs to another sweep, is damaged, or is in use
             by a sweep that is still going.
+        OSError: the results of a chunk could not be written.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax, optax_warmup as ow

@@ -184,6 +184,31 @@ def test_a_disk_that_others_fill_names_the_file_and_the_way_out(tmp_path):
     assert not list((tmp_path / "run.incomplete").glob("*.partial"))
 
 
+def test_a_full_disk_is_named_by_a_sweep_and_a_record(tmp_path):
+    points = ow.sweeps.grid(seed=range(4))
+
+    def fill(done, count):
+        if done == 2:
+            disk.start()
+
+    disk = mock.patch.object(_files.os, "fsync", full)
+    try:
+        with pytest.raises(OSError, match=r"from_000002.npz could not be .*Make room"):
+            ow.sweeps.sweep(
+                double, points, chunk=2, folder=tmp_path / "a", progress=fill
+            )
+        with (
+            pytest.raises(OSError, match=r"No space left on device: '.*b.json'"),
+            _files.write_atomically(tmp_path / "b.json"),
+        ):
+            pass
+    finally:
+        disk.stop()
+    assert not list(tmp_path.rglob("*.partial"))
+    found = ow.sweeps.sweep(double, points, chunk=2, folder=tmp_path / "a")
+    assert found.tolist() == [0, 2, 4, 6]
+
+
 @pytest.mark.slow
 @pytest.mark.train
 @pytest.mark.parametrize("part", ["moments.npz", "metrics.jsonl", "summary.json"])
