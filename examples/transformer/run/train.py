@@ -93,7 +93,10 @@ def run(
                 console.print(program, highlight=False, soft_wrap=True)
         start, state = restore(start, plan, checkpoints, accept_changes)
         rows = write_description(folder, plan, start, watch.events())
-        for line in (*start.describe(checkpoints.damaged), *folder.problems):
+        said = [*start.describe(checkpoints.damaged), *folder.problems]
+        if resume and not (start.step or folder.created):
+            said.append("there is no checkpoint yet: starting at step 0")
+        for line in said:
             console.print(line, highlight=False, soft_wrap=True)
         checkpoints.set_aside()
 
@@ -147,11 +150,12 @@ class Training:
         watch, checkpoints = self.outputs.watch, self.outputs.checkpoints
         steps = [0, *checkpoints.whole_steps()]
         if not watch.goes_back:
+            before = watch.policy.checkpoint_to_keep(steps)
+            which = f"step {before}" if before else "the start"
             raise ow.runs.Diverged(
-                f"{reason}. The checkpoint of before that is of step "
-                f"{watch.policy.checkpoint_to_keep(steps)}. Go back to it with "
-                f"--resume --on-divergence rollback, or train on with --resume "
-                f"--on-divergence continue."
+                f"{reason}. Go back to {which}, from before that, with --resume "
+                f"--on-divergence rollback, or train on with --resume --on-divergence "
+                f"continue."
             )
         step = watch.roll_back(steps)
         self.outputs.undo_after(step)
