@@ -10,7 +10,6 @@ import optax_warmup as ow
 
 from ..core import processes
 from ..core.checkpoint import Checkpoints
-from ..core.optimizer import make_schedule
 from ..core.train_step import TrainState
 from .divergence import Watch
 from .environment import describe
@@ -85,16 +84,15 @@ def write_description(
 
 
 def write_summary(
-    folder: RunFolder, plan: Plan, state: TrainState, watch: Watch, seconds: float
+    folder: RunFolder, plan: Plan, state: TrainState, seconds: float
 ) -> None:
     """Writes moments.npz and summary.json."""
     if not processes.is_first():
         return
     history = ow.read_moments(state.opt_state)
-    schedule = watch.schedule() or make_schedule(plan.config)
     path = folder.incomplete / "moments.npz"
     try:
-        history.save(path, schedule=schedule)
+        history.save(path, schedule=plan.schedule)
     except OSError as error:
         raise unwritable(path, error) from None
     costs = {

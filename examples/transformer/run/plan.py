@@ -20,7 +20,7 @@ import optax_warmup as ow
 from ..core import attention, loader, processes, sharding
 from ..core.data import Corpus, load_corpus
 from ..core.loop import Programs
-from ..core.optimizer import make_optimizer
+from ..core.optimizer import make_optimizer, make_schedule
 from ..core.settings import InputError
 from ..core.train_step import (
     TrainState,
@@ -44,6 +44,7 @@ class Plan:
     rows: np.ndarray  # the rows of each batch that this process makes
     corpus: Corpus
     identity: dict[str, Any]
+    schedule: ow.Schedule
     optimizer: optax.GradientTransformation
     graphdef: nnx.GraphDef
     state: TrainState  # abstract: shapes, dtypes and shardings
@@ -61,7 +62,8 @@ class Plan:
         """The plan with another schedule than that of the settings, or with theirs."""
         if schedule is None:
             return self
-        return replace(self, optimizer=make_optimizer(self.config, schedule))
+        optimizer = make_optimizer(self.config, schedule)
+        return replace(self, schedule=schedule, optimizer=optimizer)
 
 
 def describe_devices(mesh: Mesh) -> str:
@@ -95,6 +97,7 @@ def make_own_plan(config: Config) -> Plan:
         rows=sharding.local_rows(mesh, config.batch_size),
         corpus=corpus,
         identity=identity(config, corpus),
+        schedule=make_schedule(config),
         optimizer=optimizer,
         graphdef=graphdef,
         state=state,

@@ -87,7 +87,8 @@ def run(
         console.print(plan.describe(), highlight=False, soft_wrap=True)
         watch = Watch(config, start.about.get("rollbacks", []))
         checkpoints.keep_too = watch.policy.checkpoint_to_keep
-        programs = make_programs(plan.with_schedule(watch.schedule()))
+        plan = plan.with_schedule(watch.schedule())
+        programs = make_programs(plan)
         if config.precompile:
             for program in programs:
                 console.print(program, highlight=False, soft_wrap=True)
@@ -111,7 +112,7 @@ def run(
             outputs = Outputs(recorder, checkpoints, plan.identity, folder, watch)
             training = Training(plan, programs, outputs, display, stop)
             state = training.run(start.step, state, rows)
-        write_summary(folder, plan, state, watch, time.perf_counter() - began)
+        write_summary(folder, training.plan, state, time.perf_counter() - began)
     return folder.path
 
 
@@ -160,7 +161,8 @@ class Training:
         step = watch.roll_back(steps)
         self.outputs.undo_after(step)
         if schedule := watch.schedule():
-            self.programs = make_programs(self.plan.with_schedule(schedule))
+            self.plan = self.plan.with_schedule(schedule)
+            self.programs = make_programs(self.plan)
         batch = watch.policy.batch(step)
         self.display.back_to(
             step, f"{reason}: going back to step {step}, and on with batch {batch}"
