@@ -12,8 +12,10 @@ from fault_runs import CONFIG, command, interrupted, resumed
 from transformer_runs import ROOT, assert_same_training, finish, run, start_pair
 
 import optax_warmup as ow
-from examples.transformer.run import train
+from examples.transformer.run import demo, train
+from examples.transformer.run.config import Config
 from examples.transformer.run.contents import complete_checkpoints
+from examples.transformer.run.presets import PRESETS
 from examples.transformer.run.result import load_result
 
 sys.path.append(str(ROOT / "tests/programs"))
@@ -150,7 +152,17 @@ def test_it_gives_up(text, tmp_path, programs):
 def test_a_final_state_that_is_not_finite_is_a_divergence(text, tmp_path, programs):
     """The last update breaks the parameters, which only the evaluation can see."""
     with poisoned({11}, value=np.inf), pytest.raises(ow.runs.Diverged):
-        run(CONFIG, tmp_path / "run", data=text)
+        run(CONFIG, tmp_path / "run", data=text, on_divergence="stop")
+
+
+def test_a_real_training_stops_and_a_comparison_goes_on(capsys):
+    assert Config().on_divergence == "continue"
+    defaults = {name: preset.on_divergence for name, preset in PRESETS.items()}
+    assert defaults.pop("demo") == "continue" and set(defaults.values()) == {"stop"}
+    for main, default in ((train.main, "stop"), (demo.main, "continue")):
+        with pytest.raises(SystemExit):
+            main(["--help"])
+        assert f"train on [{default}]" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ class Config(OptimizerConfig, ModelConfig):
 
     run_dir: str = run_option("runs/transformer", "folder of the finished run")
     on_divergence: str = run_option(
-        "stop",
+        "continue",
         "stop, rollback or continue. stop: end the run at a loss that is NaN or "
         "infinite; rollback: go back to a checkpoint of before it (or before a lasting "
         "spike) and pass over the batches since; continue: train on",

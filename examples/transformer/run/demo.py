@@ -35,9 +35,12 @@ EARLY = 32  # the first updates, all of which are recorded
 
 def main(arguments: list[str] | None = None) -> int:
     began = time.perf_counter()
-    parser = make_parser("demo", "Train without and with warmup, and compare.")
-    # A divergence is a result of this comparison.
-    parser.set_defaults(run_dir=HOME, on_divergence="continue")
+    parser = make_parser(
+        "demo",
+        "Train without and with warmup, and compare.",
+        run_dir=HOME,
+        on_divergence="continue",  # a divergence is a result of the comparison
+    )
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     try:

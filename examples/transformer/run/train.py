@@ -200,7 +200,9 @@ class Training:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = make_parser(
-        "train", "Train a decoder-only transformer on text, byte by byte."
+        "train",
+        "Train a decoder-only transformer on text, byte by byte.",
+        on_divergence="stop",
     )
     add_resume_options(parser)
     options = parser.parse_args(arguments)
