@@ -6,12 +6,14 @@ from optax_warmup import (
     curvature as curvature,
     diagnostics as diagnostics,
     factors as factors,
+    guards as guards,
     runs as runs,
     shapes as shapes,
     states as states,
     sweeps as sweeps,
     values as values,
 )
+from optax_warmup._adopt.adopt import adopt as adopt
 from optax_warmup._config import (
     fingerprint as fingerprint,
     from_config as from_config,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import optax_warmup
 from optax_warmup._inspect import expression, terminal
 from optax_warmup._inspect.describe import describe
 from optax_warmup._inspect.expression import ExpressionError, Parsed
@@ -54,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Plot and describe learning-rate schedules before training, and "
         "report on the moments that Adam had in training.",
         epilog=f'Example: optax-warmup plot "{_EXAMPLE}"',
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"optax_warmup {optax_warmup.__version__}",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plotting = commands.add_parser(

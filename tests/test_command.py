@@ -288,6 +288,13 @@ def test_finds_how_many_updates_show_all_of_it(text, steps):
     assert natural_length(parsed.schedule, parsed.total_steps) == steps
 
 
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"optax_warmup {ow.__version__}\n"
+
+
 def test_plot_draws_in_the_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "70")
     monkeypatch.setenv("LINES", "30")

@@ -154,6 +154,8 @@ def test_retime_spreads_what_is_left():
         total = rng.choice([1, 7, 1000, 10**6, 10**9, LAST])
         begin = rng.choice([0, total // 3, total])
         new_total = rng.choice([begin, total, min(2 * total, LAST), LAST])
+        if begin == total:
+            new_total = begin  # what is finished is not spread any more
         schedule = ow.warmup_cosine(1.0, total // 5, total, end_value=0.1)
         longer = ow.retime(schedule, total, new_total, begin=begin)
         near = {0, begin, total, new_total, LAST, rng.randrange(new_total + 1)}
@@ -167,6 +169,19 @@ def test_retime_spreads_what_is_left():
                 rtol=1e-6,
                 err_msg=f"{longer!r} at {step}",
             )
+
+
+@pytest.mark.parametrize(
+    ("steps", "updates", "begin"), [(100, 150, 100), (200, 300, 150), (0, 10, 0)]
+)
+def test_a_finished_run_is_not_spread_over_more_updates(steps, updates, begin):
+    """It would train on at a rate of 0."""
+    finished = ow.warmup_linear(1.0, 10, 100)
+    with pytest.raises(ValueError, match=r"retime: .*switch\(schedule, new"):
+        ow.retime(finished, steps, updates, begin=begin)
+    new = ow.delay(ow.warmup_linear(1.0, 10, 50), 100)
+    longer = ow.switch(finished, new, 100)
+    assert [round(float(longer(k)), 3) for k in (99, 100, 110, 150)] == [0.011, 0, 1, 0]
 
 
 def test_retime_does_not_jump_and_ends_where_the_schedule_does():

@@ -68,6 +68,44 @@ def test_training_goes_on_as_if_the_step_had_not_been():
     assert (state.skipped, state.skipped_in_a_row) == (3, 0)
 
 
+def test_a_finite_gradient_may_make_the_update_nan():
+    """In float16 the eps of Adam is 0, and 0 / 0 would go out."""
+    optimizer = ow.skip_nonfinite(optax.adam(1e-3))
+    params = jnp.ones(2, jnp.float16)
+    state = optimizer.init(params)
+    for update in (optimizer.update, jax.jit(optimizer.update)):
+        updates, after = update(jnp.array([0, 0.1], jnp.float16), state, params)
+        assert updates.tolist() == [0, 0]
+        assert (after.skipped, after.inner_state[0].count) == (1, 0)
+        chex.assert_trees_all_equal(after.inner_state, state.inner_state)
+
+
+@pytest.mark.parametrize("number", [1e20, 3e38])
+def test_a_finite_gradient_may_make_the_moments_infinite(number):
+    """Its square overflows, and that coordinate would stand still for ever."""
+    optimizer = ow.skip_nonfinite(adam())
+    params, state = train(optimizer, [GRADS, bad(number), GRADS])
+    wanted, _ = train(adam(), [GRADS, GRADS])
+    assert state.skipped == 1
+    chex.assert_trees_all_close(params, wanted, rtol=1e-6)
+
+
+def test_what_a_state_holds_by_design_may_be_infinite():
+    """The best loss before the first is infinite, a record's missing rate NaN."""
+    plateau = optax.contrib.reduce_on_plateau()
+    optimizer = ow.skip_nonfinite(
+        ow.record_moments(optax.chain(optax.adam(0.1), plateau))
+    )
+    update, state = jax.jit(optimizer.update), optimizer.init(PARAMS)
+    for _ in range(2):
+        _, state = update(GRADS, state, PARAMS, value=1.0)
+    assert state.skipped == 0
+    # sums of squares in the record overflow before Adam's own do
+    _, state = update(jax.tree.map(lambda g: 5e18 * g, GRADS), state, PARAMS, value=1.0)
+    record = state.inner_state.sums
+    assert state.skipped == 0 and bool(jnp.isinf(record).any())
+
+
 def test_it_never_gives_up_where_optax_does():
     many = [GRADS, *[bad(jnp.nan)] * 20]
     params, state = train(ow.skip_nonfinite(adam()), many)

@@ -35,7 +35,9 @@ FLOORS = (
     "_transforms",
     "averages",
     "_record",
+    "guards",
     "states",
+    "_adopt",
     "runs",
     "curvature",
     "_drawing",
@@ -55,6 +57,7 @@ NAMESPACES = (
     "curvature",
     "diagnostics",
     "factors",
+    "guards",
     "runs",
     "shapes",
     "states",
@@ -162,8 +165,12 @@ def test_the_namespaces_are_those_that_are_said():
 
 
 def test_the_door_is_not_crowded():
-    names = [name for name in vars(ow) if not name.startswith("_")]
-    assert len(names) <= 80, "does it stand in a training script? else: a namespace"
+    names = [
+        name
+        for name, thing in vars(ow).items()
+        if not name.startswith("_") and not inspect.ismodule(thing)
+    ]
+    assert len(names) <= 75, "does it stand in a training script? else: a namespace"
     assert ow.__version__
 
 

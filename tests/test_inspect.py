@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 
+import jax
 import matplotlib
 import matplotlib.figure
 import matplotlib.text
@@ -152,6 +153,32 @@ def test_describe_finds_jumps_and_no_others(schedule, jumps):
     for step, before, after in found:
         np.testing.assert_allclose(before, float(schedule(step - 1)), rtol=1e-6)
         np.testing.assert_allclose(after, float(schedule(step)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps"),
+    [
+        (ow.warmup_cosine(3e-4, 2000, 100_000), 100_000),
+        (ow.wsd(1e-3, 10, 1000, decay_steps=100), 1000),
+        (jax.jit(lambda s: s)(ow.warmup_linear(1e-3, 10, 100)), 100),
+        # What does not end at 0 is shown with some of what follows.
+        (ow.warmup_constant(1e-3, 2000), 2250),
+        (ow.warmup_inverse_sqrt(1e-3, 100), 400),
+    ],
+    ids=repr,
+)
+def test_a_schedule_knows_its_length(schedule, steps):
+    assert ow.describe(schedule) == ow.describe(schedule, steps)
+    assert ow.plot(schedule)[1].get_xlim()[1] == steps - 1
+
+
+def test_a_length_is_that_of_the_longest_schedule_and_must_be_known():
+    axes = ow.plot({"a": ow.warmup_linear(1, 5, 50), "b": ow.wsd(1, 5, 90, 9)})[1]
+    assert axes.get_xlim()[1] == 89
+    for look in (ow.describe, ow.plot):
+        for unknown in (lambda step: 1.0, 0.1, optax.linear_schedule(1, 0, 9)):
+            with pytest.raises(TypeError, match=f"{look.__name__}: steps must be giv"):
+                look(unknown)
 
 
 LONG = 300_000

@@ -6,7 +6,7 @@ import numpy as np
 
 from optax_warmup._drawing import numbers
 from optax_warmup._inspect.sampled import evaluated, jumps, warmup_end
-from optax_warmup._inspect.simulate import length
+from optax_warmup._inspect.simulate import length_of
 from optax_warmup._schedules.schedule import ScheduleLike
 
 _SHOWN = 3  # jumps that are listed in words; the others are counted
@@ -98,7 +98,7 @@ class Description:
         return f"{shown}; and {more:,} more" if more > 0 else shown
 
 
-def describe(schedule: ScheduleLike, steps: int) -> Description:
+def describe(schedule: ScheduleLike, steps: int | None = None) -> Description:
     """Describes the first `steps` updates of a schedule.
 
     A jump is a change between two updates by more than 0.1% of the largest value, and
@@ -112,21 +112,22 @@ def describe(schedule: ScheduleLike, steps: int) -> Description:
 
     Args:
         schedule: a schedule, any function of the step, or a number for a constant.
-        steps: the number of updates, >= 1.
+        steps: the number of updates, >= 1. By default those of the whole schedule, if
+            it is one of this library.
 
     Returns:
         A `Description`; print it.
 
     Raises:
         TypeError: the schedule is neither callable nor a number, or `steps` is not an
-            integer.
+            integer, or is missing for what is not a schedule of this library.
         ValueError: `steps` is below 1 or not whole, the schedule does not return one
             finite number per step, or it changes too often for a run of more than 2**22
             updates.
 
     Example:
         >>> import optax_warmup as ow
-        >>> print(ow.describe(ow.warmup_cosine(3e-4, 2000, 100_000), 100_000))
+        >>> print(ow.describe(ow.warmup_cosine(3e-4, 2000, 100_000)))
         updates       100,000
         peak          3e-4 at step 2,000
         warmup        from 0, ends at step 2,000
@@ -135,7 +136,7 @@ def describe(schedule: ScheduleLike, steps: int) -> Description:
         zero updates  1, the first at step 0
         jumps         none
     """
-    steps = length("describe", steps)
+    steps = length_of("describe", schedule, steps, minimum=1)
     seen, values = evaluated("describe", schedule, steps)
     # The steps that an evaluated one stands for: itself, and those up to the next.
     stands_for = np.diff(seen, append=steps)

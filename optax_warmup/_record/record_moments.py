@@ -19,7 +19,7 @@ from optax_warmup._state.find import bare, find
 from optax_warmup._state.moments import Moments, moments_of
 from optax_warmup._state.order import require_order
 from optax_warmup._state.rate import applied_rates
-from optax_warmup._transforms.arguments import require_optimizer
+from optax_warmup._transforms.arguments import require_optimizer, require_state
 
 
 class RecordMomentsState(NamedTuple):
@@ -61,6 +61,11 @@ class RecordMomentsState(NamedTuple):
     scalars: dict[str, jax.Array]
     sums: jax.Array
     histogram: jax.Array | None
+
+    @property
+    def watched(self) -> optax.OptState:
+        """The part that training depends on."""
+        return self.inner_state
 
 
 def record_moments(
@@ -174,6 +179,7 @@ def record_moments(
         record: bool | jax.Array = True,
         **extra: Any,
     ) -> tuple[optax.Updates, RecordMomentsState]:
+        require_state(OWNER, state, RecordMomentsState)
         adam = moments_of(state.inner_state, updates, OWNER)
         done = _progress(state.inner_state, adam)
         clock = _clock(state, done)

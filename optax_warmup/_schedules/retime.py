@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from optax_warmup import _check
 from optax_warmup._numerics import where
@@ -76,6 +77,7 @@ class retime(Schedule):
             return
         _check.difference("retime", "steps", self.steps, "begin", self.begin)
         _check.difference("retime", "updates", self.updates, "begin", self.begin)
+        _require_something_left(self.schedule, self.steps, self.updates, self.begin)
 
     def _is_from_the_start(self) -> bool:
         return isinstance(self.begin, int) and self.begin == 0
@@ -124,6 +126,32 @@ class retime(Schedule):
 
     def start_value(self) -> jax.Array:
         return as_schedule(self.schedule).start_value()
+
+
+def _require_something_left(
+    schedule: ScheduleLike, steps: Any, updates: Any, begin: Any
+) -> None:
+    """Refuses to spread nothing over more updates: a run that is already finished."""
+    if any(_check.is_traced(x) for x in jax.tree.leaves((schedule, steps, updates))):
+        return
+    if _check.is_traced(begin) or np.any(np.asarray(updates) <= np.asarray(begin)):
+        return
+    problem = ""
+    if np.any(np.asarray(steps) == np.asarray(begin)):
+        problem = f"nothing of the schedule is left to play after step {begin}"
+    elif np.any(np.asarray(begin) > 0):
+        played = np.linspace(begin, steps, 9).astype(np.int64)
+        with jax.ensure_compile_time_eval():  # also inside jit
+            values = [np.asarray(as_schedule(schedule)(step)) for step in played]
+        if not np.any(np.asarray(values)):
+            problem = f"the schedule has ended: it is 0 from step {begin} to {steps}"
+    if problem:
+        raise ValueError(
+            f"retime: {problem}, got steps={steps!r}, updates={updates!r}, "
+            f"begin={begin!r}. To train a finished run for longer, go over to another "
+            f"schedule: switch(schedule, new, {begin}, steps=...), or a new warmup, "
+            f"switch(schedule, delay(warmup_cosine(...), {begin}), {begin})."
+        )
 
 
 def _times_ratio(

@@ -1,10 +1,11 @@
 """What states declare of themselves: what they scale, and what is to be recorded.
 
-A state, a NamedTuple, may have three properties:
+A state, a NamedTuple, may have four properties:
 
     update_scale: what the last update was multiplied by, an array;
     is_learning_rate: True where that is the learning rate itself, not a factor on one;
-    recorded: scalars worth a place in a diagnostic record, a dictionary of arrays.
+    recorded: scalars worth a place in a diagnostic record, a dictionary of arrays;
+    watched: the part that training depends on, where the rest is only a record of it.
 
 So neither the reader of rates nor the record knows a transform by name, and the states
 of other packages can take part.
@@ -38,6 +39,15 @@ def declared(node: Any, name: str) -> Any:
         and len(jax.tree.leaves(value)) == 1
     }
     return getattr(node._replace(**scalars), name)
+
+
+def watched(opt_state: optax.OptState) -> Any:
+    """An optimizer's state without what only records: what a guard looks at."""
+
+    def part(node: Any) -> Any:
+        return watched(node.watched) if declares(node, "watched") else node
+
+    return jax.tree.map(part, opt_state, is_leaf=lambda x: declares(x, "watched"))
 
 
 def recorded_scalars(opt_state: optax.OptState) -> dict[str, jax.Array]:

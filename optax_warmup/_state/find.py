@@ -40,6 +40,36 @@ def bare(leaf: Any) -> Any:
     return jax.tree.leaves(leaf)[0]
 
 
+def plain_hint(tree: Any) -> str:
+    """What to do if a state was restored as plain dicts and lists; "" if it was not."""
+    nodes = jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, tuple | dict))
+    while nodes:
+        node = nodes.pop()
+        if hasattr(node, "_fields"):
+            return ""
+        if isinstance(node, dict) and _FIELDS & set(node):
+            return (
+                " It seems to have been restored without its types, as plain dicts and "
+                "lists: give the restore a target, such as jax.eval_shape("
+                "optimizer.init, params), or call optax_warmup.adopt(optimizer, "
+                "restored, params)."
+            )
+        if isinstance(node, tuple | dict):
+            below = node.values() if isinstance(node, dict) else node
+            nodes += [
+                child
+                for value in below
+                for child in jax.tree.leaves(
+                    value, is_leaf=lambda x: isinstance(x, tuple | dict)
+                )
+            ]
+    return ""
+
+
+# Names of fields by which states that lost their types are known.
+_FIELDS = {"count", "inner_state", "inner_states", "inner_opt_state", "trace"}
+
+
 def by_leaf(
     tree: Any, held: dict[str, Any], what: str, owner: str
 ) -> list[jax.Array | None]:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
+from optax_warmup._state.find import plain_hint
 from optax_warmup._state.given_schedule import ScheduleOrSchedules, with_given
 from optax_warmup._state.groups import Group, names, of
 from optax_warmup._state.scales import groups_of
@@ -179,6 +180,8 @@ def _rated(
             "optimizer with optax_warmup.scale_by_learning_rate(schedule)."
         )
     if not any(group.rates for group in groups):
+        if hint := plain_hint(opt_state):
+            raise ValueError(f"{owner}: opt_state shows no learning rate.{hint}")
         raise ValueError(
             f"{owner}: opt_state holds no learning rate. For an optimizer with a "
             f"constant one, such as optax.adam(1e-3), pass it: {owner}(opt_state, "

@@ -28,6 +28,38 @@ def require_optimizer(owner: str, inner: Any) -> optax.GradientTransformationExt
     return optax.with_extra_args_support(inner)
 
 
+def require_state(owner: str, state: Any, kind: Any) -> Any:
+    """Refuses the state of another optimizer, such as that without this wrapper."""
+    if getattr(type(state), "_fields", ()) != kind._fields:
+        found = type(state).__name__
+        restored = isinstance(state, dict | list)
+        raise TypeError(
+            f"{owner}: update was given a {found} in place of its own "
+            f"{kind.__name__}. "
+            + (
+                "It was restored as plain dicts and lists: "
+                if restored
+                else "If it is the state of this run under another optimizer, "
+            )
+            + "optax_warmup.adopt(optimizer, state, params) makes that of this one "
+            "from it."
+        )
+    return state
+
+
+def clock(owner: str, count: jax.Array, step: ArrayLike | None) -> jax.Array:
+    """The step of an update: an outer clock's if it is given, else the own count."""
+    if step is None:
+        return count
+    outer = jnp.asarray(step)
+    if outer.shape != () or not jnp.issubdtype(outer.dtype, jnp.integer):
+        raise TypeError(
+            f"{owner}: step must be one whole number, the updates done before this "
+            f"one, got {step!r}."
+        )
+    return jnp.clip(outer, 0, _check.MAX_STEP).astype(jnp.int32)
+
+
 def require_params(owner: str, params: Any) -> None:
     """Refuses an update without the parameters."""
     if params is None:

@@ -11,7 +11,7 @@ from optax_warmup import _check
 from optax_warmup._state.moments import bias_correction, moments_of
 from optax_warmup._state.probe import second_moment_decays
 from optax_warmup._transforms.adam import magnitude, mean, require_adam
-from optax_warmup._transforms.arguments import require_optimizer
+from optax_warmup._transforms.arguments import require_optimizer, require_state
 
 _OWNER = "clip_update_rms"
 
@@ -114,6 +114,7 @@ def clip_update_rms(
         params: optax.Params | None = None,
         **extra: Any,
     ) -> tuple[optax.Updates, ClipUpdateRmsState]:
+        require_state(_OWNER, state, ClipUpdateRmsState)
         gradients = jax.tree.leaves(updates)
         new_updates, inner_state = inner.update(
             updates, state.inner_state, params, **extra

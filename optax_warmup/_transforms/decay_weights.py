@@ -8,7 +8,13 @@ import optax
 from jax.typing import ArrayLike
 
 from optax_warmup._schedules.schedule import ScheduleLike
-from optax_warmup._transforms.arguments import require_fraction, require_params
+from optax_warmup._state import start
+from optax_warmup._transforms.arguments import (
+    clock,
+    require_fraction,
+    require_params,
+    require_state,
+)
 
 _OWNER = "decay_weights"
 
@@ -94,18 +100,22 @@ def decay_weights(decay: ScheduleLike) -> optax.GradientTransformationExtraArgs:
 
     def init_fn(params: optax.Params) -> DecayWeightsState:
         del params
-        count = jnp.zeros((), jnp.int32)
-        return DecayWeightsState(count, schedule(count))
+        count, shown = start.counts()
+        return DecayWeightsState(count, schedule(shown))
 
     def update_fn(
         updates: optax.Updates,
         state: DecayWeightsState,
         params: optax.Params | None = None,
+        *,
+        step: ArrayLike | None = None,
         **extra: Any,
     ) -> tuple[optax.Updates, DecayWeightsState]:
         del extra
         require_params(_OWNER, params)
-        now = schedule(state.count)
+        require_state(_OWNER, state, DecayWeightsState)
+        count = clock(_OWNER, state.count, step)
+        now = schedule(count)
 
         def shrunk(update: ArrayLike, param: ArrayLike) -> jax.Array:
             update, param = jnp.asarray(update), jnp.asarray(param)
@@ -114,6 +124,6 @@ def decay_weights(decay: ScheduleLike) -> optax.GradientTransformationExtraArgs:
             return (update.astype(wide) - taken).astype(update.dtype)
 
         updates = jax.tree.map(shrunk, updates, params)
-        return updates, DecayWeightsState(optax.safe_increment(state.count), now)
+        return updates, DecayWeightsState(optax.safe_increment(count), now)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

@@ -8,9 +8,11 @@ import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._state import start
 from optax_warmup._transforms.arguments import (
     LARGEST_VALUE,
     chosen,
+    require_state,
     require_value,
     zeros,
 )
@@ -137,7 +139,8 @@ def reduce_on_plateau(
 
     def init_fn(params: Any) -> ReduceOnPlateauState:
         del params
-        count, samples, stagnant, cooldown_left = zeros(4)
+        count, _ = start.counts()
+        samples, stagnant, cooldown_left = zeros(3)
         return ReduceOnPlateauState(
             count=count,
             scale=jnp.ones((), jnp.float32),
@@ -157,6 +160,7 @@ def reduce_on_plateau(
         **extra: Any,
     ) -> tuple[optax.Updates, ReduceOnPlateauState]:
         del params, extra
+        require_state(_OWNER, state, ReduceOnPlateauState)
         loss, finite = require_value(_OWNER, value)
         counts = finite & (state.count >= settings.warmup_steps)
         gathered = with_loss(state, loss, counts)

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from optax_warmup._state import start
 from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import (
     chosen,
     require_optimizer,
     require_params,
+    require_state,
     zeros,
 )
 
@@ -105,7 +107,7 @@ def restart_if(
     def init_fn(params: optax.Params) -> RestartIfState:
         inner_state = inner.init(params)
         require_order(owner, inner_state)
-        return RestartIfState(inner_state, *zeros(3))
+        return RestartIfState(inner_state, start.counts()[0], *zeros(2))
 
     def update_fn(
         updates: optax.Updates,
@@ -113,6 +115,7 @@ def restart_if(
         params: optax.Params | None = None,
         **extra: Any,
     ) -> tuple[optax.Updates, RestartIfState]:
+        require_state(owner, state, RestartIfState)
         due = _one_bool(owner, condition(state, **extra))
         updates, fields = restarted(owner, inner, due, updates, state, params, extra)
         return updates, RestartIfState(**fields)

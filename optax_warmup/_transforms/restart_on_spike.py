@@ -9,10 +9,12 @@ import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._state import start
 from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import (
     chosen,
     require_optimizer,
+    require_state,
     require_value,
     zeros,
 )
@@ -103,7 +105,8 @@ def restart_on_spike(
         statistics = *zeros(2, jnp.float32), *zeros(1)
         inner_state = inner.init(params)
         require_order(owner, inner_state)
-        return RestartOnSpikeState(inner_state, *zeros(3), *statistics)
+        count, _ = start.counts()
+        return RestartOnSpikeState(inner_state, count, *zeros(2), *statistics)
 
     def update_fn(
         updates: optax.Updates,
@@ -113,6 +116,7 @@ def restart_on_spike(
         value: ArrayLike | None = None,
         **extra: Any,
     ) -> tuple[optax.Updates, RestartOnSpikeState]:
+        require_state(owner, state, RestartOnSpikeState)
         loss, finite = require_value(owner, value)
         above = loss - state.mean
         # What is left of a constant loss is its rounding.

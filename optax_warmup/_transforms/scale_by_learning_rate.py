@@ -10,6 +10,8 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule, as_schedule
+from optax_warmup._state import start
+from optax_warmup._transforms.arguments import clock, require_state
 
 
 class ScaleByLearningRateState(NamedTuple):
@@ -18,7 +20,10 @@ class ScaleByLearningRateState(NamedTuple):
     Attributes:
         count: updates done, int32, shape ().
         learning_rate: the rate of the last update, float32, shape (); before the first
-            update, the rate that it will use.
+            update, the rate that it will use. A host may write another: it holds until
+            the next is written, and NaN goes back to the schedule.
+        scheduled: the schedule's value in the last update, by which a written rate is
+            told from the schedule's; -1 while one holds. float32, shape ().
 
     Example:
         >>> import jax.numpy as jnp, optax_warmup as ow
@@ -28,6 +33,7 @@ class ScaleByLearningRateState(NamedTuple):
 
     count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     learning_rate: jax.Array
+    scheduled: jax.Array
 
     @property
     def update_scale(self) -> jax.Array:
@@ -49,7 +55,8 @@ def scale_by_learning_rate(
 
     It takes the place of `optax.scale_by_learning_rate`, last in a chain.
     `optax_warmup.learning_rate` reads the rate from the state in any nesting, so that
-    nobody has to compute it a second time to log it.
+    nobody has to compute it a second time to log it. To set the rate from the host, use
+    `runs.set_learning_rate`.
 
     Args:
         learning_rate: a schedule or a number >= 0. The schedule is called with the
@@ -58,7 +65,8 @@ def scale_by_learning_rate(
 
     Returns:
         A transform with state `ScaleByLearningRateState`. Updates keep their types; the
-        rate is computed in float32.
+        rate is computed in float32. Its update takes `step=k`, the run's own step, to
+        be used in place of the count.
 
     Raises:
         TypeError: `learning_rate` is neither a number nor callable.
@@ -82,26 +90,45 @@ def scale_by_learning_rate(
         _check.one(owner, "learning_rate", learning_rate, "a number or a schedule")
     schedule = as_schedule(learning_rate, owner, "learning_rate")
     sign = -1 if _check.flag(owner, "flip_sign", flip_sign) else 1
-    return scaling(schedule, sign, ScaleByLearningRateState)
+    return scaling(schedule, sign, owner, ScaleByLearningRateState)
 
 
 def scaling(
-    schedule: Schedule, sign: int, remember: Callable[[jax.Array, jax.Array], Any]
+    schedule: Schedule,
+    sign: int,
+    owner: str,
+    remember: Callable[[jax.Array, jax.Array, jax.Array], Any],
 ) -> optax.GradientTransformationExtraArgs:
-    """Scales updates by sign * schedule(count), and keeps count and value."""
+    """Scales updates by sign * schedule(count), and keeps count and value.
+
+    The second field of the state is the value. Where it differs from the third, which
+    nobody else writes, the host has written it.
+    """
 
     def init_fn(params: Any) -> Any:
         del params
-        count = jnp.zeros((), jnp.int32)
-        return remember(count, schedule(count))
+        count, shown = start.counts()
+        value = schedule(shown)
+        return remember(count, value, jnp.array(value, copy=True))
 
     def update_fn(
-        updates: Any, state: Any, params: Any = None, **extra: Any
+        updates: Any,
+        state: Any,
+        params: Any = None,
+        *,
+        step: ArrayLike | None = None,
+        **extra: Any,
     ) -> tuple[Any, Any]:
         del params, extra
-        value = schedule(state.count)
-        updates = scaled(updates, sign * value)
-        return updates, remember(optax.safe_increment(state.count), value)
+        count, written, scheduled = require_state(owner, state, remember)
+        count = clock(owner, count, step)
+        value = schedule(count)
+        written = jnp.asarray(written, value.dtype)
+        held = (written != scheduled) & ~jnp.isnan(written)
+        rate = jnp.where(held, written, value)
+        scheduled = jnp.where(held, -1.0, value)  # no rate: it stays held
+        updates = scaled(updates, sign * rate)
+        return updates, remember(optax.safe_increment(count), rate, scheduled)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 

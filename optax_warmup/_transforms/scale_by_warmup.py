@@ -15,7 +15,9 @@ class ScaleByWarmupState(NamedTuple):
     Attributes:
         count: updates done, int32, shape ().
         factor: what the last update was multiplied by, float32, shape (); before the
-            first update, what that one will be multiplied by.
+            first update, what that one will be multiplied by. It can be written, as the
+            rate in `ScaleByLearningRateState` can.
+        scheduled: as there, float32, shape ().
 
     Example:
         >>> import jax.numpy as jnp, optax_warmup as ow
@@ -26,6 +28,7 @@ class ScaleByWarmupState(NamedTuple):
 
     count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     factor: jax.Array
+    scheduled: jax.Array
 
     @property
     def update_scale(self) -> jax.Array:
@@ -63,7 +66,8 @@ def scale_by_warmup(
 
     Returns:
         A transform with state `ScaleByWarmupState`. Updates keep their dtypes; the
-        factor is computed in float32.
+        factor is computed in float32. Its update takes `step=k`, the run's own step, to
+        be used in place of the count.
 
     Raises:
         TypeError: `factor` is neither a number nor callable.
@@ -92,4 +96,4 @@ def scale_by_warmup(
         "A learning rate belongs into scale_by_learning_rate; a factor is "
         "warmup(1.0, steps) or one of optax_warmup.factors.",
     )
-    return scaling(schedule, 1, ScaleByWarmupState)
+    return scaling(schedule, 1, "scale_by_warmup", ScaleByWarmupState)

@@ -1,5 +1,6 @@
-"""A guard against gradients that are not finite."""
+"""A guard against numbers that are not finite."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -7,8 +8,13 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
+from optax_warmup._state.declared import watched
 from optax_warmup._state.order import require_order
-from optax_warmup._transforms.arguments import require_optimizer, zeros
+from optax_warmup._transforms.arguments import (
+    require_optimizer,
+    require_state,
+    zeros,
+)
 
 
 class SkipNonfiniteState(NamedTuple):
@@ -39,11 +45,13 @@ class SkipNonfiniteState(NamedTuple):
 def skip_nonfinite(
     inner: optax.GradientTransformation | optax.MultiSteps,
 ) -> optax.GradientTransformationExtraArgs:
-    """Skips every step with a gradient that is not finite, as if it never happened.
+    """Skips every step that is not finite, as if it never happened.
 
-    A NaN or an infinity anywhere in the gradient gives updates of zero and leaves the
-    whole state of `inner` as it was, to the last bit: moments, counts, schedules. It
-    never gives up, unlike `optax.apply_if_finite`, which lets a bad gradient through
+    A NaN or an infinity anywhere in the gradient, in the updates that would go out, or
+    new in the state of `inner`, gives updates of zero and leaves the whole state as it
+    was, to the last bit: moments, counts, schedules. So a finite gradient of 1e20,
+    whose square would make Adam's nu infinite for ever, is skipped as well. It never
+    gives up, unlike `optax.apply_if_finite`, which lets a bad gradient through
     after some bad steps in a row and so ruins all parameters for good. Whether to stop
     is up to you: watch `skipped_in_a_row` when you log.
 
@@ -51,9 +59,9 @@ def skip_nonfinite(
     4))`: then the bad gradient never reaches the sum, and the next good one takes its
     place. Inside it is too late, since the sum stays NaN.
 
-    The gradient is checked, not the update. In float16 the eps of `optax.adam` rounds
-    to 0, and a gradient of 0 gives an update of 0 / 0: pass a larger eps, such as 1e-4,
-    or keep float32 parameters.
+    In float16 the eps of `optax.adam` rounds to 0, and a gradient of 0 gives an update
+    of 0 / 0, step after step: pass a larger eps, such as 1e-4, or let the optimizer
+    compute in float32.
 
     Under `jit` every process sees the same global gradient. Inside `shard_map` or
     `pmap` average the gradients first, or one replica skips what another does not.
@@ -88,23 +96,13 @@ def skip_nonfinite(
         params: optax.Params | None = None,
         **extra: Any,
     ) -> tuple[optax.Updates, SkipNonfiniteState]:
+        require_state("skip_nonfinite", state, SkipNonfiniteState)
+
         def update() -> Any:
             return inner.update(updates, state.inner_state, params, **extra)
 
-        def skip() -> Any:
-            new_updates, new_state = jax.eval_shape(update)
-            return (
-                jax.tree.map(jnp.zeros_like, new_updates),
-                jax.tree.map(_typed_as, state.inner_state, new_state),
-            )
-
-        leaves = jax.tree.leaves(updates)
-        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in leaves]))
-        if _check.is_traced(finite):
-            # A choice without a branch would hold two more copies of the moments.
-            new_updates, inner_state = jax.lax.cond(finite, update, skip)
-        else:  # outside of jit, where a conditional would be compiled at every call
-            new_updates, inner_state = update() if finite else skip()
+        finite = all_finite(updates) & _stays_finite(update(), state.inner_state)
+        new_updates, inner_state = updated_if(finite, update, state.inner_state)
         more = optax.safe_increment
         return new_updates, SkipNonfiniteState(
             inner_state,
@@ -113,6 +111,58 @@ def skip_nonfinite(
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def updated_if(condition: jax.Array, update: Callable[[], Any], old_state: Any) -> Any:
+    """What `update` returns, or updates of zero and the old state."""
+
+    def skip() -> Any:
+        new_updates, new_state = jax.eval_shape(update)
+        return (
+            jax.tree.map(jnp.zeros_like, new_updates),
+            jax.tree.map(_typed_as, old_state, new_state),
+        )
+
+    if _check.is_traced(condition):
+        # A choice without a branch would hold two more copies of the moments.
+        return jax.lax.cond(condition, update, skip)
+    # Outside of jit, where a conditional would be compiled at every call.
+    return update() if condition else skip()
+
+
+def all_finite(tree: Any) -> jax.Array:
+    leaves = [x for x in jax.tree.leaves(tree) if _is_inexact(x)]
+    return _all([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])
+
+
+def _stays_finite(update: tuple[optax.Updates, Any], old_state: Any) -> jax.Array:
+    """Whether an update puts nothing into parameters and state that is not finite.
+
+    A state may hold infinities by design, such as the best loss before the first.
+    """
+    new_updates, new_state = update
+    sound = [
+        jnp.all(jnp.isfinite(new) | ~jnp.isfinite(old))
+        for new, old in zip(
+            jax.tree.leaves(watched(new_state)),
+            jax.tree.leaves(watched(old_state)),
+            strict=True,
+        )
+        if _is_inexact(new)
+    ]
+    return _all([all_finite(new_updates), *sound])
+
+
+def _all(conditions: list[jax.Array]) -> jax.Array:
+    """Not of one array: inside `shard_map` they vary over different axes."""
+    together: jax.Array = jnp.bool_(True)
+    for condition in conditions:
+        together = together & condition
+    return together
+
+
+def _is_inexact(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact))
 
 
 def _typed_as(old: Any, new: jax.ShapeDtypeStruct) -> Any:

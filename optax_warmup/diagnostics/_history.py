@@ -11,6 +11,10 @@ from optax_warmup._config import fingerprint
 from optax_warmup._files import as_path
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.diagnostics import _history_file, _table
+from optax_warmup.diagnostics._history_checks import (
+    require_sound_arrays,
+    require_sound_description,
+)
 
 
 class Statistics(dict[str, np.ndarray]):
@@ -234,46 +238,38 @@ def load_moments(path: str | Path) -> MomentHistory:
     path = as_path("load_moments", path)
     meta, arrays = _history_file.read("load_moments", path)
     try:
+        require_sound_description(meta)
         fields: dict[str, Any] = {name: meta[name] for name in _META}
         fields |= {name: arrays[name] for name in _ARRAYS}
-        fields["groups"] = tuple(meta["groups"])
-        fields["dtypes"] = tuple(meta["dtypes"])
+        fields["groups"] = tuple(map(_history_file.printable, meta["groups"]))
+        fields["dtypes"] = tuple(map(_history_file.printable, meta["dtypes"]))
         history = MomentHistory(
             statistics=Statistics(_under(arrays, "statistics/")),
             overall=Statistics(_under(arrays, "overall/")),
             scalars=_under(arrays, "scalars/"),
-            meta=meta["meta"],
+            meta={
+                _history_file.printable(name): _history_file.printable(text)
+                for name, text in meta["meta"].items()
+            },
             **fields,
         )
-        _require_one_length(history)
-    except (KeyError, ValueError) as error:
+        require_sound_arrays(history)
+    except KeyError as error:
         raise ValueError(
             f"load_moments: {path} is not a complete file written by "
-            f"MomentHistory.save: {error} is missing, or its length is not that of the "
-            f"others."
+            f"MomentHistory.save: {error} is missing."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"load_moments: {path} is not a complete file written by "
+            f"MomentHistory.save: {error}."
         ) from error
     return history
 
 
-def _require_one_length(history: MomentHistory) -> None:
-    """Raises ValueError with the name of an array whose shape does not fit."""
-    rows, groups = len(history.steps), len(history.groups)
-    shapes: dict[str, tuple[int, ...]] = {"sizes": (groups,), "sampled": (groups,)}
-    shapes |= {f"statistics/{name}": (rows, groups) for name in history.statistics}
-    shapes |= {f"overall/{name}": (rows,) for name in history.overall}
-    shapes |= {f"scalars/{name}": (rows,) for name in history.scalars}
-    shapes |= dict.fromkeys(("counts", *_BY_STEP), (rows,))
-    shapes["sharpness"] = history.sharpness_steps.shape
-    for name, shape in shapes.items():
-        where, _, key = name.partition("/")
-        array = getattr(history, where)
-        if (array[key] if key else array).shape != shape:
-            raise ValueError(name)
-
-
 def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {
-        name.removeprefix(prefix): array
+        _history_file.printable(name.removeprefix(prefix)): array
         for name, array in arrays.items()
         if name.startswith(prefix)
     }

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._record.layout import LOWEST_EXPONENT, Layout
 from optax_warmup._record.record_moments import RecordMomentsState
-from optax_warmup._state.find import bare, find
+from optax_warmup._state.find import bare, find, plain_hint
 from optax_warmup.diagnostics import _history_file as _file
 from optax_warmup.diagnostics._history import MomentHistory, Statistics
 from optax_warmup.diagnostics._statistics import (
@@ -48,6 +48,8 @@ def read_moments(
     """
     found = find(opt_state, RecordMomentsState)
     if len(found) != 1:
+        if hint := plain_hint(opt_state):
+            raise ValueError(f"read_moments: opt_state shows no record.{hint}")
         places = f", at {', '.join(found)}" if found else ""
         raise ValueError(
             f"read_moments: opt_state must hold one record, it holds {len(found)}"
@@ -118,7 +120,7 @@ def _history(
     return MomentHistory(
         steps=steps,
         counts=counts,
-        groups=tuple(layout.groups),
+        groups=tuple(map(_file.printable, layout.groups)),
         sizes=sizes,
         sampled=np.array(layout.sampled, np.int64),
         dtypes=tuple(layout.dtypes),

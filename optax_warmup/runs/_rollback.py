@@ -15,8 +15,8 @@ from optax_warmup._schedules.switch import rewarm, switch
 _OWNER = "Rollback"
 # The standard deviation of Gaussian noise over its median absolute deviation.
 _SIGMA = 1.4826
-# Below this share of the median a deviation is rounding, not noise.
-_FLOOR = 1e-3
+# Below this share of the median a deviation may be rounding, as of bfloat16.
+_FLOOR = 1e-2
 # Losses before the first one that may count as too high.
 _FEWEST = 32
 
@@ -60,7 +60,7 @@ class Rollback:
 
     A loop tells it every loss it sees. A loss is bad if it is NaN or infinite, or above
 
-        median + threshold * max(1.4826 * MAD, 0.001 * |median|)
+        median + threshold * max(1.4826 * MAD, 0.01 * |median|)
 
     of the last `window` good ones, MAD being their median absolute deviation. Before 32
     good losses (or `window`, if that is less) none is too high. The run has diverged

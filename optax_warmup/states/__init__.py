@@ -11,6 +11,9 @@ from optax_warmup._record.record_moments import RecordMomentsState as RecordMome
 from optax_warmup._transforms.automatic_warmup import (
     AutomaticWarmupState as AutomaticWarmupState,
 )
+from optax_warmup._transforms.clip_update_norm import (
+    ClipUpdateNormState as ClipUpdateNormState,
+)
 from optax_warmup._transforms.clip_update_rms import (
     ClipUpdateRmsState as ClipUpdateRmsState,
 )
@@ -33,6 +36,7 @@ from optax_warmup._transforms.scale_by_warmup import (
 from optax_warmup._transforms.skip_nonfinite import (
     SkipNonfiniteState as SkipNonfiniteState,
 )
+from optax_warmup._transforms.skip_spikes import SkipSpikesState as SkipSpikesState
 from optax_warmup.averages._average_latest import (
     AverageLatestState as AverageLatestState,
 )

@@ -1,0 +1,1 @@
+"""Carries the state of a running optimizer into another one."""

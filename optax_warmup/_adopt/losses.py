@@ -1,0 +1,142 @@
+"""Nothing is lost in silence when one optimizer takes over from another."""
+
+import warnings
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from optax_warmup import _check, states
+from optax_warmup._adopt.begin import CLOCK_FIELDS, is_schedule_clock
+from optax_warmup._adopt.parts import Part
+from optax_warmup._state.declared import declared, declares
+from optax_warmup._state.step import is_rate_clock
+
+OWNER = "adopt"
+# Wrappers of optax, whose own numbers go and begin with the wrapper itself.
+_WRAPPERS = (
+    optax.ApplyIfFiniteState,
+    optax.MultiStepsState,
+    optax.InjectHyperparamsState,
+    optax.InjectStatefulHyperparamsState,
+    optax.ConditionallyMaskState,
+    optax.ConditionallyTransformState,
+)
+
+
+def require_whole_sums(old: list[Part], new: list[Part]) -> None:
+    """Refuses to take MultiSteps off, or put it on, in the middle of a sum."""
+    if any(isinstance(part.node, optax.MultiStepsState) for part in new):
+        return
+    for part in old:
+        if isinstance(part.node, optax.MultiStepsState):
+            steps = part.leaves["mini_step"]
+            if not _check.is_traced(steps) and np.any(np.asarray(steps) != 0):
+                raise ValueError(
+                    f"{OWNER}: {np.max(steps)} gradients wait in MultiStepsState at "
+                    f"{part.path or 'the top'}, and the new optimizer accumulates "
+                    "none. Adopt the state right after an update."
+                )
+
+
+def require_nothing_lost(
+    old: list[Part], new: list[Part], taken: dict[str, Any], allow: tuple[str, ...]
+) -> None:
+    counts = any(name in part.leaves for part in new for name in CLOCK_FIELDS)
+    left = [
+        part
+        for part in old
+        if part.taken != set(part.leaves)
+        and not _may_go(part, counts)
+        and part.kind not in allow
+    ]
+    begun = [
+        part
+        for part in new
+        if part.path not in taken
+        and not _may_begin(part)
+        and any(shape != () for shape in part.shapes.values())
+        and part.kind not in allow
+    ]
+    if not left and not begun:
+        return
+    problems = []
+    if left:
+        problems.append(f"no place in the new optimizer is found for {listed(left)}")
+    if begun:
+        problems.append(f"nothing in old_state fits {listed(begun)} of the new one")
+    kinds = tuple(sorted({part.kind for part in (*left, *begun)}))
+    raise ValueError(
+        f"{OWNER}: {', and '.join(problems)}. Is it another kind of optimizer, with "
+        "other parameters, or in two places at once? If the first may be lost and the "
+        f"second begin from nothing, pass allow={kinds!r}."
+    )
+
+
+def _may_begin(part: Part) -> bool:
+    """Whether it begins with nothing seen: a wrapper, or anything of this package."""
+    ours = type(part.node).__module__.startswith("optax_warmup.")
+    return ours or isinstance(part.node, _WRAPPERS)
+
+
+def _may_go(part: Part, counts: bool) -> bool:
+    """Whether its numbers are of no use without the transform that made them.
+
+    A schedule's clock is, unless something else in the new state counts.
+    """
+    if isinstance(part.node, states.AverageParamsState | states.AverageLatestState):
+        return False  # an average of a whole run
+    if isinstance(part.node, states.ReduceOnPlateauState):
+        return _known_scale(part) == 1
+    if isinstance(part.node, _WRAPPERS):
+        return True
+    return counts if is_schedule_clock(part) else _may_begin(part)
+
+
+def tell_what_changes(old: list[Part], new: list[Part], taken: dict[str, Any]) -> None:
+    had_one = any(map(_is_record, old))
+    for part in new:
+        if _is_record(part) and had_one and "sums" not in part.taken:
+            warnings.warn(
+                f"{OWNER}: the record of record_moments begins anew, as its settings "
+                "(groups, steps, also, samples, histogram, or the scalars of other "
+                "transforms) are not those of before. Save read_moments(old_state) if "
+                "you need it.",
+                stacklevel=3,
+            )
+    for part in old:
+        if isinstance(part.node, states.ScaleByLearningRateState) and not part.taken:
+            _tell_of_a_held_rate(part)
+        scale = _known_scale(part)
+        if not part.taken and not is_rate_clock(part.node) and scale not in (None, 1):
+            warnings.warn(
+                f"{OWNER}: {part.kind} is gone, which multiplied the updates by "
+                f"{scale:.3g}; the learning rate jumps to its full value.",
+                stacklevel=3,
+            )
+
+
+def _is_record(part: Part) -> bool:
+    return isinstance(part.node, states.RecordMomentsState)
+
+
+def _tell_of_a_held_rate(part: Part) -> None:
+    rate, scheduled = part.leaves["learning_rate"], part.leaves["scheduled"]
+    if not _check.is_traced(rate) and np.any(np.not_equal(rate, scheduled)):
+        warnings.warn(
+            f"{OWNER}: the learning rate {np.asarray(rate)} that was set by hand is "
+            "gone; the new optimizer's own applies.",
+            stacklevel=4,
+        )
+
+
+def _known_scale(part: Part) -> float | None:
+    if not declares(part.node, "update_scale"):
+        return None
+    scale = declared(part.node, "update_scale")
+    return None if _check.is_traced(scale) or jnp.ndim(scale) else float(scale)
+
+
+def listed(parts: list[Part]) -> str:
+    return " and ".join(map(str, parts))

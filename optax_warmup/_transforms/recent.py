@@ -1,0 +1,66 @@
+"""Robust statistics of the last values of a signal, inside the step."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+# The standard deviation of Gaussian noise over its median absolute deviation.
+_SIGMA = 1.4826
+# Below this share of the median a deviation may be rounding, as of bfloat16.
+_FLOOR = 1e-2
+
+
+class Recent(NamedTuple):
+    """The last values of a signal, in a ring.
+
+    Attributes:
+        values: float32, shape (window,), NaN where there is none yet.
+        seen: how many there were, int32, shape ().
+    """
+
+    values: jax.Array
+    seen: jax.Array
+
+    @classmethod
+    def empty(cls, window: int) -> "Recent":
+        """No values yet."""
+        return cls(jnp.full(window, jnp.nan, jnp.float32), jnp.zeros((), jnp.int32))
+
+    def with_value(self, value: jax.Array, counts: jax.Array) -> "Recent":
+        """With one more, unless it does not count."""
+        place = self.seen % self.values.shape[-1]
+        old = self.values[place]
+        values = self.values.at[place].set(jnp.where(counts, value, old))
+        return Recent(values, self.seen + counts)
+
+    def cleared_if(self, condition: jax.Array) -> "Recent":
+        """Without any, if a condition holds."""
+        return Recent(
+            jnp.where(condition, jnp.nan, self.values),
+            jnp.where(condition, 0, self.seen),
+        )
+
+    def limit(self, threshold: float) -> jax.Array:
+        """median + threshold * sigma; infinite before a quarter of the window is there.
+
+        sigma = max(1.4826 * MAD, 0.01 * |median|), MAD the median absolute deviation.
+        """
+        median = jnp.nanmedian(self.values)
+        deviation = jnp.nanmedian(jnp.abs(self.values - median))
+        sigma = jnp.maximum(_SIGMA * deviation, _FLOOR * jnp.abs(median))
+        known = self.seen >= max(self.values.shape[-1] // 4, 2)
+        return jnp.where(known, median + threshold * sigma, jnp.inf)
+
+
+def norm(tree: object) -> jax.Array:
+    """The norm of a tree in float32, whatever its dtypes; it overflows above 1e19."""
+    squares = [
+        jnp.sum(jnp.square(jnp.abs(leaf).astype(jnp.float32)))
+        for leaf in jax.tree.leaves(tree)
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+    ]
+    total = jnp.zeros((), jnp.float32)
+    for square in squares:
+        total = total + square
+    return jnp.sqrt(total)
