@@ -72,7 +72,8 @@ def change_batch_size(
     steps = int(_check.length(_OWNER, "steps", steps))
     if rule not in _RULES:
         raise ValueError(
-            f"{_OWNER}: rule must be one of {', '.join(map(repr, _RULES))}, got {rule!r}."
+            f"{_OWNER}: rule must be one of {', '.join(map(repr, _RULES))}, got "
+            f"{rule!r}."
         )
     if new == old:
         return base

@@ -56,7 +56,7 @@ class RollbackEvent(NamedTuple):
 
 
 class Rollback:
-    """Decides after a spike or a NaN which checkpoint, data and rate a run goes on with.
+    """Decides after a spike or NaN which checkpoint, data and rate a run goes on with.
 
     A loop tells it every loss it sees. A loss is bad if it is NaN or infinite, or above
 
