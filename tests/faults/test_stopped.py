@@ -4,12 +4,13 @@ resume; resumed, it is the run that was not stopped.
 
 import os
 import signal
+import sys
 
 import numpy as np
 import pytest
 from fault_runs import INT, TERM, command, rows, signalled, wait_for
 from selection import parametrize
-from transformer_runs import assert_same_training, finish, start_pair
+from transformer_runs import ROOT, assert_same_training, finish, start_pair
 
 from examples.transformer.core.stop import RESUME_ME, Stopped, StopSignal
 from examples.transformer.run import train
@@ -133,13 +134,15 @@ def test_two_processes_stop_at_the_same_step(
     """One of them is told; both save the same step, and both resume."""
     folder = tmp_path / "run"
     program = command(text, folder, *PAIR)
-    pair = start_pair(program, **programs)
-    assert wait_for(lambda: rows(folder) > 20, pair)
+    # JAX's service looks for signals once a second.
+    slowly = [sys.executable, str(ROOT / "tests/programs/train_slowly.py"), "0.2"]
+    pair = start_pair([*slowly, *program[3:]], **programs)
+    assert wait_for(lambda: rows(folder) > 5, pair)
     pair[receiver].send_signal(number)
     ended = [finish(each) for each in pair]
     assert [code for code, _, _ in ended] == [130 if number == INT else RESUME_ME] * 2
     done = stopped_at(folder)
-    assert 20 <= done < 60
+    assert 5 <= done < 60
     assert f"after {done} updates" in ended[0][2]
 
     pair = start_pair([*program, "--resume"], **programs)
