@@ -83,14 +83,14 @@ def make_schedule(config: OptimizerConfig) -> ow.Schedule:
 
 
 def make_optimizer(
-    config: OptimizerConfig, schedule: ow.Schedule | None = None
+    config: OptimizerConfig, rate: ow.ScheduleLike | None = None
 ) -> optax.GradientTransformation:
     """AdamW with clipped gradients, and a record of Adam's moments.
 
     The record is inside of the clipping: it must see the gradients that Adam sees.
-    `schedule` replaces that of the settings, for example after a rollback.
+    With `rate`, that learning rate instead of the schedule's.
     """
-    schedule = schedule or make_schedule(config)
+    schedule = make_schedule(config) if rate is None else rate
     adamw = optax.chain(
         optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
         optax.add_decayed_weights(config.weight_decay, mask=matrices),

@@ -2,5 +2,5 @@
 
 In reading order: config, presets, command_line, plan, train, start, divergence,
 outputs; then the files (run_folder, contents, records, recorder, result), several
-processes (connect, identity), sample, figure and demo.
+processes (processes, identity), sample, figure and demo.
 """

@@ -5,7 +5,7 @@ import dataclasses
 import typing
 from typing import Any
 
-from . import connect
+from . import processes
 from .config import Config
 from .presets import PRESETS
 
@@ -66,7 +66,7 @@ def add_resume_options(parser: argparse.ArgumentParser) -> None:
         help="resume even if the model, the data, the schedule or another part of the "
         "training has changed",
     )
-    connect.add_options(parser)
+    processes.add_options(parser)
 
 
 def parsing(hint: Any) -> dict[str, Any]:

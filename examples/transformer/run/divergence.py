@@ -5,8 +5,8 @@ from typing import Any
 
 import optax_warmup as ow
 
-from ..core import processes
 from ..core.optimizer import make_schedule
+from . import processes
 from .config import Config
 from .recorder import Row
 

@@ -8,9 +8,9 @@ import jax
 
 import optax_warmup as ow
 
-from ..core import processes
 from ..core.checkpoint import Checkpoints
 from ..core.train_step import TrainState
+from . import processes
 from .divergence import Watch
 from .environment import describe
 from .plan import Plan

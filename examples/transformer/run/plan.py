@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 import optax_warmup as ow
 
-from ..core import attention, loader, processes, sharding
+from ..core import attention, loader, sharding
 from ..core.data import Corpus, load_corpus
 from ..core.loop import Programs
 from ..core.optimizer import make_optimizer, make_schedule
@@ -29,7 +29,7 @@ from ..core.train_step import (
     make_eval_loss,
     make_train_step,
 )
-from . import tensorboard
+from . import processes, tensorboard
 from .config import Config
 from .environment import versions
 from .identity import identity

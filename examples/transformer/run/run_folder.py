@@ -21,10 +21,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ..core import files, processes
+from ..core import files
 from ..core.files import OutputError
 from ..core.settings import InputError
-from . import contents
+from . import contents, processes
 from .records import parse, read_rows, to_text
 
 METRICS = "metrics.jsonl"

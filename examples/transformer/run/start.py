@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core import processes
 from ..core.checkpoint import Checkpoints, Damaged
 from ..core.checksums import structure
 from ..core.settings import InputError
 from ..core.train_step import TrainState, init_state
+from . import processes
 from .identity import differences
 from .plan import Plan
 

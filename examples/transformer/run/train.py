@@ -18,7 +18,6 @@ from rich.console import Console
 
 import optax_warmup as ow
 
-from ..core import processes
 from ..core.data import heldout_batches, training_batch
 from ..core.files import OutputError
 from ..core.loader import batches
@@ -27,7 +26,7 @@ from ..core.settings import InputError
 from ..core.sharding import put_batch
 from ..core.stop import INTERRUPTED, Stopped, StopSignal
 from ..core.train_step import TrainState
-from . import connect, contents
+from . import contents, processes
 from .checkpoint import Checkpoints
 from .command_line import add_resume_options, config_from, make_parser
 from .config import Config
@@ -212,7 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it raises
     try:
         config = config_from(options)
-        connect.start(options)
+        processes.start(options)
         folder = run(
             config,
             overwrite=options.overwrite,

@@ -1,9 +1,17 @@
-"""How several processes find each other."""
+"""How several processes find each other; how they agree is in core/processes.py."""
 
 import argparse
 
 import jax
 
+from ..core.processes import (
+    agree as agree,
+    first_says as first_says,
+    gather as gather,
+    is_first as is_first,
+    together as together,
+    wait_for_all as wait_for_all,
+)
 from ..core.settings import InputError
 
 
