@@ -325,6 +325,11 @@ def test_gradients_that_are_not_finite_and_were_kept_out():
     assert advice.steps == (25,) and "did not reach nu" in advice.finding
 
 
+def test_spikes_that_were_skipped_are_counted():
+    advice = advice_on(trainings.skipped_spike(), "spikes-skipped")
+    assert advice.severity == "note" and advice.finding.startswith("1 updates")
+
+
 def test_rmsprop_starts_with_steps_that_are_too_large():
     training = trainings.cold_rmsprop()
     advice = advice_on(training, "rmsprop-start")
@@ -388,6 +393,7 @@ ILL = {
     "moments-frozen": functools.partial(trainings.low_precision, jnp.bfloat16),
     "huge-gradient": trainings.one_huge_gradient,
     "not-finite": trainings.nan_in_a_batch,
+    "spikes-skipped": trainings.skipped_spike,
     "rmsprop-start": trainings.cold_rmsprop,
     "constants-differ": trainings.other_b2,
     "empty-record": lambda: (trainings.empty(), None),

@@ -20,7 +20,7 @@ The reproducers of issue 13 by number, and the tests that hold them:
 11  test_advice: a suggested warmup
 12  test_transform_modes (transforms_meshes.py), and the meshes here
 13  here: the step of an nnx.Optimizer
-14  docs: skip_nonfinite says what float16 needs
+14  test_guards: a finite gradient may make the update NaN
 15  test_leaf_kinds: extra arguments reach what is wrapped
 16  here: jax.export, flax.serialization, dataclasses.replace, cloudpickle
 """

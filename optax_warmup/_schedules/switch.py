@@ -127,7 +127,8 @@ class rewarm(Schedule):
     schedule(step) before and after.
 
     Use it if the optimizer's state was lost: Adam's moments start again, and so should
-    the learning rate. To go from an old schedule to a new peak, see `switch`.
+    the learning rate. `runs.begin_at` makes such a state. To go from an old schedule to
+    a new peak, see `switch`.
 
     Args:
         schedule: the schedule of the run, or a number (>= 0) for a constant.

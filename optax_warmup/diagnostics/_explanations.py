@@ -122,6 +122,11 @@ EXPLANATIONS = {
         "the gradients did, which is a warning. optax_warmup.skip_nonfinite skips such "
         "updates and leaves parameters and moments as they were."
     ),
+    "spikes-skipped": (
+        "optax_warmup.guards.skip_spikes left out updates whose loss or gradient norm "
+        "jumped up. A few in a long run are usual, and a note. More than one in a "
+        "hundred updates is a warning: then it is not the data that is unusual."
+    ),
     "rmsprop-start": (
         "optax.rmsprop starts nu at 0 and does not correct the bias by default. After "
         "n updates nu is too small by the factor 1 - b2^n, and the update too large by "

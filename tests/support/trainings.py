@@ -198,6 +198,19 @@ def one_huge_gradient(size=1e5, scale_afterwards=1.0):
 
 
 @functools.cache
+def skipped_spike():
+    """The loss of one batch is a thousand times the usual one."""
+
+    def guarded(schedule):
+        inner = optax.chain(optax.scale_by_adam(), ow.scale_by_learning_rate(schedule))
+        guard = ow.guards.skip_spikes(inner, threshold=30.0)
+        return ow.record_moments(guard, b1=0.9, b2=0.999, groups=layers)
+
+    scale = at(60, 1000.0, 1.0)
+    return train(guarded, ramp(3e-3, 50), network(0), 130, scale=scale)
+
+
+@functools.cache
 def nan_in_a_batch(optimizer=None):
     optimizer = optimizer or adam()
     scale = at(25, np.nan, 1.0)

@@ -218,4 +218,22 @@ def not_finite(e: Evidence) -> Iterator[Advice]:
         )
 
 
-RULES = (not_finite, spikes, exploding, vanishing)
+def skipped_spikes(e: Evidence) -> Iterator[Advice]:
+    """spikes-skipped."""
+    skipped = e.history.scalars.get("skipped_spikes", np.zeros(1))
+    if not skipped.any():
+        return
+    rows = np.diff(skipped, prepend=0) > 0
+    first = f"{e.history.steps[int(np.argmax(rows))]:,}"
+    many = skipped[-1] > 0.01 * e.updates
+    yield Advice(
+        "spikes-skipped",
+        "warning" if many else "note",
+        f"{skipped[-1]:,.0f} updates were skipped, as their loss or gradient norm "
+        f"jumped up; the first were seen at the record of step {first}.",
+        "Lower the peak rate or warm up longer, or increase threshold." if many else "",
+        steps=e.steps_of(rows),
+    )
+
+
+RULES = (not_finite, skipped_spikes, spikes, exploding, vanishing)
