@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help demo test test-all test-fast lint fuzz quality compare bench bench-stale bench-gpu clean
+.PHONY: help demo test test-all test-fast faults lint fuzz quality compare bench bench-stale bench-gpu clean
 
 help:
 	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes);"
 	@echo "            ARGS=--automatic-warmup compares no warmup with automatic warmup"
 	@echo "make test       run the tests, without the slow ones (under 5 minutes on two cores)"
 	@echo "make test-all   run every test (about 10 minutes on two cores)"
+	@echo "make faults     kill, stop and damage runs in every way that docs/faults.md lists (about 10 minutes)"
 	@echo "make test-fast  run those that take no long programs, while you edit (under a minute)"
 	@echo "                ARGS=tests/test_modes.py, ARGS='-k warmup' choose among them"
 	@echo "make lint       ruff and mypy (half a minute)"
@@ -54,6 +55,10 @@ test: $(VENV)/.dev
 test-all: $(VENV)/.dev
 	@echo "==> Running every test"
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/.dev
+	@echo "==> Killing, stopping and damaging runs"
+	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
 test-fast: $(VENV)/.dev
 	@$(BIN)/python -m pytest -m "not slow and not train" $(ARGS)

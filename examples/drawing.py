@@ -39,6 +39,7 @@ def picture(path: Path, size: tuple[float, float], **style: Any) -> Iterator[Fig
         figure = Figure(figsize=size, dpi=150, layout="constrained")
         yield figure
         partial = path.with_name(path.name + ".partial")
+        partial.unlink(missing_ok=True)  # it could be a link to somewhere else
         figure.savefig(partial, format="png")
     partial.replace(path)
 

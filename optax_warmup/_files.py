@@ -30,20 +30,49 @@ def write_atomically(path: Path) -> Iterator[IO[bytes]]:
 
     The data is written to `<name>.partial`, which is flushed to disk and then renamed.
     The folder is flushed too: otherwise a power cut could undo the rename. If writing
-    fails, the partial file is removed and an existing file stays as it was.
+    fails, the partial file is removed and an existing file stays as it was. A symbolic
+    link under the name of the partial file is removed, not followed.
     """
     partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)  # of an interrupted run
     try:
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:  # "x" does not follow a link either
             yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk is reported without it
         raise
     _flush_folder(path.parent)
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, in_use: Exception) -> Iterator[None]:
+    """Locks a folder for this process, until it leaves or ends.
+
+    Raises `in_use` if somebody else holds the lock. Where there are no locks (Windows,
+    some network file systems) nothing is locked.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise in_use from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -56,7 +56,7 @@ class RollbackEvent(NamedTuple):
 
 
 class Rollback:
-    """Decides which checkpoint, data and rate a run goes on with after a spike or NaN.
+    """Decides after a spike or NaN which checkpoint, data and rate a run goes on with.
 
     A loop tells it every loss it sees. A loss is bad if it is NaN or infinite, or above
 

@@ -1,9 +1,9 @@
 """A sweep on disk: its identity, and the results of each finished chunk."""
 
+import contextlib
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,32 +11,57 @@ from typing import Any
 import jax
 import numpy as np
 
-from optax_warmup._files import write_atomically
+from optax_warmup._files import lock_folder, write_atomically
 
 Leaves = list[np.ndarray]
 
 
 class Folder:
-    """The folder of one sweep.
+    """The folder of one sweep, which no other process uses at the same time.
 
-    `sweep.json` holds the identity of the sweep, each `from_N.npz` a finished chunk.
+    `sweep.json` holds the identity of the sweep, each `from_N.npz` a finished chunk. A
+    context manager: the folder is locked inside.
     """
 
     def __init__(self, path: str | os.PathLike[str], identity: dict[str, Any]) -> None:
-        """Opens the folder of this very sweep, or creates it."""
         self.path = Path(path).expanduser()
+        self.identity = identity
+
+    def __enter__(self) -> "Folder":
+        """Opens the folder of this very sweep, or creates it."""
+        if not self.path.is_dir():
+            if self.path.exists():
+                raise self._something_else()
+            self.path.mkdir(parents=True, exist_ok=True)
+        in_use = ValueError(
+            f"sweep: folder={str(self.path)!r} is in use: another sweep writes to it. "
+            "Wait until it has finished, or choose another folder."
+        )
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(lock_folder(self.path, in_use))
+            self._open(self.identity)
+            self._lock = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.close()
+
+    def _open(self, identity: dict[str, Any]) -> None:
         description = self.path / "sweep.json"
         if description.is_file():
             self._refuse_another(_read_identity(description), identity)
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise ValueError(
-                f"sweep: folder={str(self.path)!r} holds something else: it has no "
-                "sweep.json. Choose another folder."
-            )
-        self.path.mkdir(parents=True, exist_ok=True)
+        # An interrupted start may have left a part of it.
+        if {each.name for each in self.path.iterdir()} - {"sweep.json.partial"}:
+            raise self._something_else()
         with write_atomically(description) as file:
             file.write((json.dumps(identity, indent=1) + "\n").encode())
+
+    def _something_else(self) -> ValueError:
+        return ValueError(
+            f"sweep: folder={str(self.path)!r} holds something else: it has no "
+            "sweep.json. Choose another folder."
+        )
 
     def _refuse_another(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
         other = [name for name in wanted if found.get(name) != wanted[name]]
@@ -53,8 +78,15 @@ class Folder:
         """Writes the results of a chunk of configurations."""
         arrays = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
         path = self.path / f"from_{indices[0]:06d}.npz"
-        with write_atomically(path) as file:
-            np.savez(file, indices=indices, **arrays)  # type: ignore[arg-type]
+        try:
+            with write_atomically(path) as file:
+                np.savez(file, indices=indices, **arrays)  # type: ignore[arg-type]
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"sweep: {path} could not be written: {error.strerror}. Make room, and "
+                "call sweep again: the chunks before are kept.",
+            ) from error
 
     def load(self, results: Leaves) -> Iterator[tuple[np.ndarray, Leaves]]:
         """Yields the indices and the results of each finished chunk.
@@ -66,7 +98,7 @@ class Folder:
             try:
                 indices, leaves = _read_chunk(path)
                 _check_chunk(indices, leaves, results, done)
-            except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except Exception as error:  # a damaged archive may raise anything
                 raise ValueError(
                     f"sweep: {path} cannot be read ({error}). Delete it: its "
                     "configurations will be trained again."
@@ -80,7 +112,7 @@ def _read_identity(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text())
         if not isinstance(found, dict):
             raise ValueError("it holds no JSON object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"sweep: {path} cannot be read ({error}). Choose another folder."
         ) from error

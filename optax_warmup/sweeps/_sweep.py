@@ -1,5 +1,6 @@
 """The sweep: many configurations at a time, in one program compiled once."""
 
+import contextlib
 import inspect
 import math
 import os
@@ -72,7 +73,9 @@ def sweep(
             configuration holds something else than numbers and schedules.
         ValueError: there is no configuration or no device; configurations differ in
             names or structure; `chunk` does not fit into memory (the message says how
-            many do); or the folder belongs to another sweep or is damaged.
+            many do); or the folder belongs to another sweep, is damaged, or is in use
+            by a sweep that is still going.
+        OSError: the results of a chunk could not be written.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax, optax_warmup as ow
@@ -108,31 +111,33 @@ def sweep(
     results = [np.zeros((count, *leaf.shape), leaf.dtype) for leaf in leaves]
     done = np.zeros(count, bool)
 
-    kept = None
-    if folder is not None:
-        lowered = jax.jit(one).lower(shared, first)
-        kept = Folder(folder, identity(lowered, columns.plain(configurations), shared))
-        for indices, found in kept.load(results):
-            _fill(results, indices, found)
-            done[indices] = True
-    if progress:
-        progress(int(done.sum()), count)
-    missing = np.flatnonzero(~done)
-    if missing.size == 0:
-        return jax.tree.unflatten(structure, results)
-
-    program = _Program(one, shared, stacked, devices)
-    size = program.compile(len(missing), chunk, free_memory)
-    for begin in range(0, len(missing), size):
-        indices = missing[begin : begin + size]
-        found = program.run(indices)
-        _fill(results, indices, found)
-        done[indices] = True
-        if kept:
-            kept.save(indices, found)
+    with contextlib.ExitStack() as stack:
+        kept = None
+        if folder is not None:
+            lowered = jax.jit(one).lower(shared, first)
+            same = identity(lowered, columns.plain(configurations), shared)
+            kept = stack.enter_context(Folder(folder, same))
+            for indices, found in kept.load(results):
+                _fill(results, indices, found)
+                done[indices] = True
         if progress:
             progress(int(done.sum()), count)
-    return jax.tree.unflatten(structure, results)
+        missing = np.flatnonzero(~done)
+        if missing.size == 0:
+            return jax.tree.unflatten(structure, results)
+
+        program = _Program(one, shared, stacked, devices)
+        size = program.compile(len(missing), chunk, free_memory)
+        for begin in range(0, len(missing), size):
+            indices = missing[begin : begin + size]
+            found = program.run(indices)
+            _fill(results, indices, found)
+            done[indices] = True
+            if kept:
+                kept.save(indices, found)
+            if progress:
+                progress(int(done.sum()), count)
+        return jax.tree.unflatten(structure, results)
 
 
 def _check_arguments(

@@ -39,10 +39,15 @@ def loop(
     *,
     eval_every: int,
     checkpoint_every: int,
-) -> TrainState:
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[TrainState, int]:
     """Trains from the state after `steps.start` updates to that after `steps.stop`.
 
-    Evaluates and saves at the given intervals, and at the end.
+    Evaluates and saves at the given intervals, and at the end. `stop` is asked before
+    each update; if it says so, the loop saves and ends early.
+
+    Returns:
+        The state, and the number of updates done.
     """
     train_step, eval_loss = programs
 
@@ -50,13 +55,18 @@ def loop(
         losses = [eval_loss(state.params, batch) for batch in heldout]
         outputs.evaluation(step, float(np.mean(jax.device_get(losses))), state)
 
-    for step, batch in zip(steps, batches, strict=True):
+    source = iter(batches)
+    for step in steps:
+        if stop():
+            if step > 0:
+                outputs.checkpoint(step, state)
+            return state, step
         if step % eval_every == 0:
             evaluate(step)
-        state, metrics = train_step(state, batch)
+        state, metrics = train_step(state, next(source))
         outputs.update(step, metrics)
         if (step + 1) % checkpoint_every == 0:
             outputs.checkpoint(step + 1, state)
-    evaluate(steps.stop)
     outputs.checkpoint(steps.stop, state)
-    return state
+    evaluate(steps.stop)
+    return state, steps.stop

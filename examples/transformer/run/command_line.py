@@ -10,8 +10,13 @@ from .config import Config
 from .presets import PRESETS
 
 
-def make_parser(command: str, description: str) -> argparse.ArgumentParser:
-    """A parser with `--preset`, `--overwrite` and an option for each field."""
+def make_parser(
+    command: str, description: str, **defaults: Any
+) -> argparse.ArgumentParser:
+    """A parser with `--preset`, `--overwrite` and an option for each field.
+
+    `defaults` of this command override those of the fields and of the presets.
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m examples.transformer.{command}",
         description=description,
@@ -39,8 +44,9 @@ def make_parser(command: str, description: str) -> argparse.ArgumentParser:
         groups[section].add_argument(
             "--" + field.name.replace("_", "-"),
             # Absent unless given, so that it does not hide the preset's value.
-            default=argparse.SUPPRESS,
-            help=f"{field.metadata['help']} [{field.default}]",
+            default=defaults.get(field.name, argparse.SUPPRESS),
+            help=f"{field.metadata['help']} "
+            f"[{defaults.get(field.name, field.default)}]",
             **parsing(hints[field.name]),
         )
     return parser

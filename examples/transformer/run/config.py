@@ -6,10 +6,11 @@ keeps them as `config.json`: each setting is described in one place.
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from ..core.config import ModelConfig, device_option
 from ..core.optimizer import OptimizerConfig, training_option
-from ..core.settings import option
+from ..core.settings import InputError, option
 
 data_option = partial(option, "data")
 run_option = partial(option, "run")
@@ -62,6 +63,26 @@ class Config(OptimizerConfig, ModelConfig):
     )
 
     run_dir: str = run_option("runs/transformer", "folder of the finished run")
+    on_divergence: str = run_option(
+        "continue",
+        "stop, rollback or continue. stop: end the run at a loss that is NaN or "
+        "infinite; rollback: go back to a checkpoint of before it (or before a lasting "
+        "spike) and pass over the batches since; continue: train on",
+        choices=("stop", "rollback", "continue"),
+    )
+    max_rollbacks: int = run_option(3, "rollbacks before giving up", at_least=0)
+    rollback_rewarm: int = run_option(
+        0, "updates in which the learning rate rises again after a rollback", at_least=0
+    )
+    rollback_rate_factor: float = run_option(
+        1.0,
+        "what each rollback multiplies the learning rate by",
+        above=0,
+        at_most=1,
+    )
+    rollback_skip: int = run_option(
+        0, "batches to pass over after a rollback, besides the bad ones", at_least=0
+    )
     log_every: int = run_option(1, "updates between two logged ones", at_least=1)
     eval_every: int = run_option(50, "updates between two evaluations", at_least=1)
     eval_sequences: int = run_option(
@@ -74,3 +95,17 @@ class Config(OptimizerConfig, ModelConfig):
     tensorboard: bool = run_option(
         False, "also write TensorBoard event files (needs tensorboardX)"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = Path(self.run_dir).name  # "" for "", "." and "/"
+        if not name.strip() or name == ".." or "\0" in self.run_dir:
+            raise InputError(
+                f"run_dir={self.run_dir!r} names no folder of its own. Give a folder "
+                f"for this run alone, such as runs/mine."
+            )
+        if name.endswith(".incomplete"):
+            raise InputError(
+                f"run_dir={self.run_dir!r} is the name of a run that is not finished. "
+                f"Give its name without .incomplete; with --resume it goes on."
+            )

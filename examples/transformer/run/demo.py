@@ -21,6 +21,7 @@ import optax_warmup as ow
 
 from ... import evaluation
 from ..core.settings import InputError
+from ..core.stop import INTERRUPTED, Stopped
 from .command_line import config_from, make_parser
 from .config import Config
 from .result import Result
@@ -34,8 +35,12 @@ EARLY = 32  # the first updates, all of which are recorded
 
 def main(arguments: list[str] | None = None) -> int:
     began = time.perf_counter()
-    parser = make_parser("demo", "Train without and with warmup, and compare.")
-    parser.set_defaults(run_dir=HOME)
+    parser = make_parser(
+        "demo",
+        "Train without and with warmup, and compare.",
+        run_dir=HOME,
+        on_divergence="continue",  # a divergence is a result of the comparison
+    )
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -43,9 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except (Stopped, KeyboardInterrupt) as error:
+        print(str(error) or "interrupted", file=sys.stderr)
+        return getattr(error, "exit_code", INTERRUPTED)
     console.print()
     console.print(outcomes(*runs))
     console.print()

@@ -8,15 +8,16 @@ import jax
 
 import optax_warmup as ow
 
-from ..core.optimizer import make_schedule
+from ..core.checkpoint import Checkpoints
 from ..core.train_step import TrainState
 from . import processes
-from .checkpoint import Checkpoints
+from .divergence import Watch
 from .environment import describe
 from .plan import Plan
 from .recorder import Recorder, Row
 from .result import outcome, read_metrics
-from .run_folder import RunFolder
+from .run_folder import RunFolder, unwritable
+from .start import Start
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Outputs:
     recorder: Recorder
     checkpoints: Checkpoints
     identity: dict[str, Any]
+    folder: RunFolder
+    watch: Watch
 
     def update(self, step: int, metrics: dict[str, jax.Array]) -> None:
         self.recorder.update(step, metrics)
@@ -36,7 +39,23 @@ class Outputs:
 
     def checkpoint(self, step: int, state: TrainState) -> None:
         self.recorder.flush()  # metrics.jsonl must never be behind a checkpoint
-        self.checkpoints.save(step, state, self.identity)
+        about = {
+            "identity": self.identity,
+            "rollbacks": self.watch.events(),
+            "metrics": self.folder.about_metrics(),
+        }
+        self.checkpoints.save(step, state, about)
+
+    def undo_after(self, step: int) -> None:
+        """Removes what was written of the updates after `step`."""
+        self.recorder.drop_pending()
+        self.checkpoints.set_aside()
+        self.checkpoints.delete_after(step)
+        self.folder.keep_metrics_before(step)
+        if self.folder.writes:
+            environment = self.folder.read("environment.json")
+            rollbacks = {"rollbacks": self.watch.events()}
+            self.folder.write("environment.json", environment | rollbacks)
 
 
 def diagnostics(state: TrainState) -> Row:
@@ -48,15 +67,20 @@ def diagnostics(state: TrainState) -> Row:
 
 
 def write_description(
-    folder: RunFolder, plan: Plan, start: int, changes: list[str]
-) -> None:
-    """Writes config.json and environment.json; cuts metrics.jsonl back to `start`."""
+    folder: RunFolder, plan: Plan, start: Start, events: list[dict[str, Any]]
+) -> list[Row]:
+    """Writes config.json and environment.json; cuts metrics.jsonl back to the start.
+
+    Returns the rows before the start, on the first process.
+    """
     environment = describe(plan.config, plan.corpus)
     earlier = folder.read("environment.json").get("resumed", [])
-    again = [{"step": start, "accepted_changes": changes}] if start else []
-    folder.write("environment.json", environment | {"resumed": earlier + again})
+    again = {"step": start.step, "accepted_changes": start.changes}
+    resumed = [*(earlier if isinstance(earlier, list) else []), *[again][: start.step]]
+    more = {"resumed": resumed, "rollbacks": events}
+    folder.write("environment.json", environment | more)
     folder.write("config.json", dataclasses.asdict(plan.config))
-    folder.keep_metrics_before(start)
+    return folder.keep_metrics_before(start.step, start.about.get("metrics"))
 
 
 def write_summary(
@@ -66,9 +90,14 @@ def write_summary(
     if not processes.is_first():
         return
     history = ow.read_moments(state.opt_state)
-    history.save(folder.incomplete / "moments.npz", schedule=make_schedule(plan.config))
+    path = folder.incomplete / "moments.npz"
+    try:
+        history.save(path, schedule=plan.schedule)
+    except OSError as error:
+        raise unwritable(path, error) from None
     costs = {
         "parameters": sum(x.size for x in jax.tree.leaves(state.params)),
         "seconds": round(seconds, 1),  # since the start, or since the resume
+        "rows": folder.rows,  # of metrics.jsonl
     }
     folder.write("summary.json", outcome(*read_metrics(folder.incomplete)) | costs)

@@ -4,7 +4,7 @@ Nothing here allocates device memory: shapes are enough to find most mistakes.
 """
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import optax_warmup as ow
 from ..core import attention, loader, sharding
 from ..core.data import Corpus, load_corpus
 from ..core.loop import Programs
-from ..core.optimizer import make_optimizer
+from ..core.optimizer import make_optimizer, make_schedule
 from ..core.settings import InputError
 from ..core.train_step import (
     TrainState,
@@ -44,6 +44,7 @@ class Plan:
     rows: np.ndarray  # the rows of each batch that this process makes
     corpus: Corpus
     identity: dict[str, Any]
+    schedule: ow.Schedule
     optimizer: optax.GradientTransformation
     graphdef: nnx.GraphDef
     state: TrainState  # abstract: shapes, dtypes and shardings
@@ -56,6 +57,13 @@ class Plan:
             f"batches by {loader.choose(self.config.loader)}",
         ]
         return "; ".join(parts)
+
+    def with_schedule(self, schedule: ow.Schedule | None) -> "Plan":
+        """The plan with another schedule than that of the settings, or with theirs."""
+        if schedule is None:
+            return self
+        optimizer = make_optimizer(self.config, schedule)
+        return replace(self, schedule=schedule, optimizer=optimizer)
 
 
 def describe_devices(mesh: Mesh) -> str:
@@ -89,6 +97,7 @@ def make_own_plan(config: Config) -> Plan:
         rows=sharding.local_rows(mesh, config.batch_size),
         corpus=corpus,
         identity=identity(config, corpus),
+        schedule=make_schedule(config),
         optimizer=optimizer,
         graphdef=graphdef,
         state=state,
@@ -98,13 +107,15 @@ def make_own_plan(config: Config) -> Plan:
 def check_space(folder: Path, config: Config, state: TrainState) -> None:
     """Raises `InputError` if the disk has no room for the checkpoints."""
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
-    # The oldest checkpoint is deleted once the newest is complete.
-    needed = size * (config.keep_checkpoints + 1)
+    # One of before a divergence may be kept as well, and the oldest is deleted once the
+    # newest is complete.
+    count = config.keep_checkpoints + 2
+    needed = size * count
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
             f"run_dir: {folder} has {free / 1e9:.2f} GB free, and "
-            f"{config.keep_checkpoints + 1} checkpoints of {size / 1e9:.2f} GB need "
+            f"{count} checkpoints of {size / 1e9:.2f} GB need "
             f"{needed / 1e9:.2f} GB. Make room, choose another --run-dir, or keep "
             f"fewer with --keep-checkpoints."
         )

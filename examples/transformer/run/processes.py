@@ -1,21 +1,18 @@
-"""Training in several processes: how they connect, and how they agree.
-
-Each process runs the same script on its own devices. An error in one of them must stop
-all of them, with a message; otherwise the others wait for it in a collective forever.
-"""
+"""How several processes find each other; how they agree is in core/processes.py."""
 
 import argparse
-import json
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
+from ..core.processes import (
+    agree as agree,
+    first_says as first_says,
+    gather as gather,
+    is_first as is_first,
+    together as together,
+    wait_for_all as wait_for_all,
+)
 from ..core.settings import InputError
-
-T = TypeVar("T")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -54,68 +51,3 @@ def start(options: argparse.Namespace) -> None:
             f"the processes cannot connect: {error} Give all of --coordinator "
             f"HOST:PORT, --processes and --process."
         ) from None
-
-
-def is_first() -> bool:
-    """Whether this is the process that writes files and prints."""
-    return jax.process_index() == 0
-
-
-def wait_for_all(name: str) -> None:
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
-
-
-def gather(text: str) -> list[str]:
-    """The texts of all processes, in order; every process gets the same list."""
-    if jax.process_count() == 1:
-        return [text]
-    content = np.frombuffer(text.encode(), np.uint8)
-    sizes = multihost_utils.process_allgather(np.array([content.size]))[:, 0]
-    padded = np.zeros(sizes.max(), np.uint8)
-    padded[: content.size] = content
-    rows = np.asarray(multihost_utils.process_allgather(padded))
-    return [bytes(row[:n]).decode() for row, n in zip(rows, sizes, strict=True)]
-
-
-def first_says(fact: bool) -> bool:
-    """The fact as the first process knows it."""
-    return gather("yes" if fact else "")[0] == "yes"
-
-
-def together(prepare: Callable[[], T]) -> T:
-    """Calls `prepare` on every process; if one raises `InputError`, all do."""
-    result, problem = None, ""
-    try:
-        result = prepare()
-    except InputError as error:
-        problem = str(error)
-    problems = gather(problem)
-    for index, text in enumerate(problems):
-        if text:
-            where = f"process {index}: " if len(problems) > 1 else ""
-            raise InputError(where + text)
-    return result  # type: ignore[return-value]
-
-
-def agree(facts: dict[str, Any]) -> None:
-    """Raises `InputError` on every process unless all have the same facts.
-
-    Without this check two processes with different settings train without an error,
-    while their copies of the parameters drift apart.
-    """
-    everyone = [json.loads(text) for text in gather(json.dumps(facts))]
-    ours, *others = everyone
-    differences = [
-        f"{name} is {facts.get(name)!r} on process {index} "
-        f"and {ours.get(name)!r} on process 0"
-        for index, facts in enumerate(others, start=1)
-        for name in sorted(ours.keys() | facts.keys())
-        if facts.get(name) != ours.get(name)
-    ]
-    if differences:
-        raise InputError(
-            "the processes hold different configurations: "
-            + "; ".join(differences)
-            + ". Start all of them with the same command, code and data."
-        )

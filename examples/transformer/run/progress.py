@@ -57,6 +57,11 @@ class Display:
             line = f"{self.name}  step {count}  {self.status(*FORMATS)}"
             self.console.print(line, highlight=False, soft_wrap=True)
 
+    def back_to(self, step: int, line: str) -> None:
+        """Says why the run goes on from an earlier step."""
+        self.next_line = step
+        self.console.print(line, highlight=False, soft_wrap=True)
+
     def status(self, *names: str) -> str:
         known = [name for name in names if name in self.latest]
         return "  ".join(FORMATS[name].format(self.latest[name]) for name in known)

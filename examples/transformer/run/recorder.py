@@ -21,6 +21,10 @@ class Recorder:
 
     def __init__(self, config: Config, sinks: Sequence[Sink]):
         self.config, self.sinks = config, sinks
+        self.drop_pending()
+
+    def drop_pending(self) -> None:
+        """Forgets metrics that were not fetched: of updates that are undone."""
         self.pending: tuple[int, dict[str, jax.Array]] | None = None
         self.restart_clock()
 

@@ -3,9 +3,10 @@
 Training returns a `Result` too, so pictures and comparisons never need a new training.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,9 +14,15 @@ import optax_warmup as ow
 
 from ..core.settings import InputError
 from .config import Config
-from .run_folder import parse
+from .records import parse, read_rows
 
 Columns = dict[str, np.ndarray]
+T = TypeVar("T")
+
+# Those that every run has; a run may have more.
+UPDATES = ("step", "loss", "learning_rate", "gradient_norm")
+NONE = np.array([])
+EVALUATIONS = ("step", "heldout_loss")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,36 +54,67 @@ class Result:
 
 
 def load_result(folder: str | Path) -> Result:
-    """Reads the folder of a finished run."""
+    """Reads the folder of a finished run; a damaged file is an `InputError`."""
     folder = Path(folder)
     if not (folder / "summary.json").is_file():
         raise InputError(f"{folder} is not a finished run: it has no summary.json.")
-    updates, evaluations = read_metrics(folder)
+    summary = read(folder / "summary.json", lambda path: parse(path.read_bytes()))
+    updates, evaluations = read_metrics(folder, summary.get("rows"))
     return Result(
         folder=folder,
-        config=Config(**parse((folder / "config.json").read_text())),
+        config=read_config(folder),
         updates=updates,
         evaluations=evaluations,
-        history=ow.diagnostics.load_moments(folder / "moments.npz"),
-        summary=parse((folder / "summary.json").read_text()),
+        history=read(folder / "moments.npz", ow.diagnostics.load_moments),
+        summary=summary,
     )
 
 
-def read_metrics(folder: Path) -> tuple[Columns, Columns]:
-    """The updates and the evaluations of metrics.jsonl, as columns."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    rows = [parse(line) for line in lines]
+def read_config(folder: Path) -> Config:
+    return read(folder / "config.json", lambda path: Config(**parse(path.read_bytes())))
+
+
+def read(path: Path, reader: Callable[[Path], T]) -> T:
+    """Names the file if it cannot be read."""
+    try:
+        return reader(path)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}). Put it back from a copy, or repeat the "
+            f"run."
+        ) from None
+
+
+def read_metrics(folder: Path, count: Any = None) -> tuple[Columns, Columns]:
+    """The updates and the evaluations of metrics.jsonl, as columns.
+
+    Every line must be a row, and there must be `count` of them.
+    """
+    path = folder / "metrics.jsonl"
+    lines, problems = read_rows(path)
+    if problems:
+        raise InputError(
+            f"{path}: {problems[0]}. Put the file back from a copy, or remove the "
+            f"line and do without that row."
+        )
+    rows = [row for _, row in lines]
+    if isinstance(count, int) and len(rows) < count:
+        raise InputError(
+            f"{path} has {len(rows)} rows, and the run wrote {count}. Put the file "
+            f"back from a copy, or set the number of rows in summary.json."
+        )
     return (
-        columns([row for row in rows if "loss" in row]),
-        columns([row for row in rows if "heldout_loss" in row]),
+        columns([row for row in rows if "loss" in row], UPDATES),
+        columns([row for row in rows if "heldout_loss" in row], EVALUATIONS),
     )
 
 
-def columns(rows: list[dict[str, Any]]) -> Columns:
+def columns(rows: list[dict[str, Any]], names: tuple[str, ...] = ()) -> Columns:
     """Arrays [rows]; NaN where a row lacks a value."""
-    names = dict.fromkeys(name for row in rows for name in row)
+    names_of = dict.fromkeys([*names, *(name for row in rows for name in row)])
     return {
-        name: np.array([row.get(name, np.nan) for row in rows], float) for name in names
+        name: np.array([row.get(name, np.nan) for row in rows], float)
+        for name in names_of
     }
 
 
@@ -87,9 +125,17 @@ def outcome(updates: Columns, evaluations: Columns) -> dict[str, Any]:
     return {
         "heldout_loss": evaluations["heldout_loss"][-1],
         "best_heldout_loss": np.fmin.reduce(evaluations["heldout_loss"]),
-        "median_tokens_per_second": np.nanmedian(updates["tokens_per_second"]),
+        "median_tokens_per_second": median(
+            updates.get("tokens_per_second", np.array([]))
+        ),
         "median_model_flops_utilisation": (
-            None if utilisation is None else np.nanmedian(utilisation)
+            None if utilisation is None else median(utilisation)
         ),
         "diverged_at": int(diverged[0]) if diverged.size else None,
     }
+
+
+def median(values: np.ndarray) -> float:
+    """Without those that are missing; NaN if all are, as after a single update."""
+    there = values[~np.isnan(values)]
+    return float(np.median(there)) if there.size else np.nan

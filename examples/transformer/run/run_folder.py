@@ -4,29 +4,30 @@ A run writes to `<run>.incomplete/`, which is renamed to `<run>/` at the end. So
 folder called `<run>` is always a finished run:
 
     config.json       the settings
-    environment.json  versions, devices, corpus, schedule, steps of resumes
+    environment.json  versions, devices, corpus, schedule, resumes, rollbacks
     metrics.jsonl     one line for each logged update and each evaluation
-    checkpoints/      the newest states (checkpoint.py)
+    checkpoints/      the newest states (core/checkpoint.py)
     moments.npz       the record of Adam's moments (ow.diagnostics.load_moments)
     summary.json      the outcome
 
-With several processes only the first one writes.
+With several processes only the first one writes. A damaged file is kept as
+`<name>.damaged-N`.
 """
 
 import fcntl
-import json
-import math
+import hashlib
 import os
-import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ..core import files
+from ..core.files import OutputError
 from ..core.settings import InputError
-from . import processes
+from . import contents, processes
+from .records import parse, read_rows, to_text
 
-
-class OutputError(RuntimeError):
-    """An output file cannot be written; the message names the way out."""
+METRICS = "metrics.jsonl"
 
 
 class RunFolder:
@@ -35,42 +36,53 @@ class RunFolder:
     def __init__(
         self, path: str | Path, *, overwrite: bool = False, resume: bool = False
     ):
-        self.path = Path(path).expanduser()
+        self.path = contents.run_path(path)
         self.incomplete = self.path.with_name(self.path.name + ".incomplete")
         self.writes = processes.is_first()
         self.reopened = self.created = False
+        self.problems: list[str] = []  # damaged files, to be said
         if not self.writes:
             return
-        existing = [each for each in (self.path, self.incomplete) if each.exists()]
-        for folder in existing:
-            check_run(folder, overwrite or resume)
-        if resume and len(existing) == 2:
+        with ExitStack() as stack:
+            self.release = stack.callback
+            try:
+                self.open(overwrite, resume)
+            except OSError as error:
+                raise InputError(
+                    f"run_dir: {self.incomplete} cannot be written: {error.strerror}. "
+                    f"Make room, or choose another --run-dir."
+                ) from None
+            self.unlock = stack.pop_all().close
+
+    def open(self, overwrite: bool, resume: bool) -> None:
+        going, finished = self.incomplete.exists(), self.path.exists()
+        if going:
+            # First of all, since another process may be about to fill it.
+            self.release(os.close, lock(self.incomplete))
+        for folder in [self.path] * finished + [self.incomplete] * going:
+            contents.check(folder, may_be_used=overwrite or resume)
+        if resume and going and finished:
             raise InputError(
                 f"run_dir: there are both {self.path} and {self.incomplete}, and "
                 f"--resume would replace the first with the second. Move one away."
             )
-        try:
-            self.prepare(resume)
-        except OSError as error:
-            raise InputError(
-                f"run_dir: {self.incomplete} cannot be written: {error.strerror}. "
-                f"Choose another --run-dir."
-            ) from None
-
-    def prepare(self, resume: bool) -> None:
-        self.created = not (self.incomplete.exists() or resume and self.path.exists())
-        if self.incomplete.exists():
-            handle = lock(self.incomplete)
-            if not resume:
-                shutil.rmtree(self.incomplete)
-            os.close(handle)
-        elif resume and self.path.exists():
+        if resume and finished:
             self.path.rename(self.incomplete)
             self.reopened = True
-        # A finished run that is overwritten stays until the new one is finished.
-        self.incomplete.mkdir(parents=True, exist_ok=True)
-        self.lock = lock(self.incomplete)
-        self.metrics = (self.incomplete / "metrics.jsonl").open("a", buffering=1)
+        if not going:
+            # A finished run that is overwritten stays until the new one is finished.
+            self.created = not self.reopened
+            self.incomplete.mkdir(parents=True, exist_ok=True)
+            self.release(os.close, lock(self.incomplete))
+        elif not resume:
+            contents.delete(self.incomplete, keep_folder=True)
+        self.open_metrics()
+
+    def open_metrics(self) -> None:
+        path = self.incomplete / METRICS
+        so_far = path.read_bytes() if path.exists() else b""
+        self.rows, self.digest = so_far.count(b"\n"), hashlib.sha256(so_far)
+        self.metrics = path.open("ab", buffering=0)  # all of a row, or an error
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -83,81 +95,106 @@ class RunFolder:
         if self.writes:
             self.metrics.close()
             if error is None and self.path.exists():
-                shutil.rmtree(self.path)
+                contents.replace(self.path, self.incomplete)
             if error is None or (untouched and self.reopened):
                 self.incomplete.rename(self.path)
             elif untouched and self.created:
-                shutil.rmtree(self.incomplete)
-            os.close(self.lock)
+                contents.delete(self.incomplete)
+            self.unlock()
         if error is None:
             processes.wait_for_all("the folder is renamed")
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         if not self.writes:
             return
-        text = json.dumps(strict(content), indent=2, allow_nan=False)
         try:
-            (self.incomplete / name).write_text(text + "\n")
+            files.write_atomically(self.incomplete / name, to_text(content, indent=2))
         except OSError as error:
             raise unwritable(self.incomplete / name, error) from None
 
     def read(self, name: str) -> dict[str, Any]:
-        """The content of a file by `write`, or {} if there is none."""
+        """The content of a file by `write`; {} if there is none, or it is damaged."""
         path = self.incomplete / name
-        return parse(path.read_text()) if path.is_file() else {}
+        try:
+            return parse(path.read_bytes()) if path.is_file() else {}
+        except ValueError as error:
+            self.set_aside(path, f"it cannot be read ({error})")
+            return {}
+
+    def set_aside(self, path: Path, problem: str) -> None:
+        aside = files.set_aside(path).name if path.exists() else "lost"
+        self.problems.append(f"{path} is damaged: {problem}; what it was is {aside}")
 
     def append_metrics(self, row: dict[str, float]) -> None:
         if not self.writes:
             return
+        line = to_text(row)
         try:
-            self.metrics.write(json.dumps(strict(row), allow_nan=False) + "\n")
+            written = self.metrics.write(line)
+            if written < len(line):  # the next try says why
+                self.metrics.write(line[written:])
         except OSError as error:
-            raise unwritable(self.incomplete / "metrics.jsonl", error) from None
+            raise unwritable(self.incomplete / METRICS, error) from None
+        self.rows += 1
+        self.digest.update(line)
 
-    def keep_metrics_before(self, step: int) -> None:
-        """Drops the rows from `step` on, which are about to be written again."""
+    def about_metrics(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the rows before it, to know if they are whole."""
         if not self.writes:
-            return
-        path = self.incomplete / "metrics.jsonl"
+            return {}
+        return {"rows": self.rows, "sha256": self.digest.hexdigest()}
+
+    def keep_metrics_before(
+        self, step: int, wanted: dict[str, Any] | None = None
+    ) -> list[dict[str, float]]:
+        """Drops the rows from `step` on, which are about to be written again.
+
+        Args:
+            step: updates done.
+            wanted: `about_metrics` of the checkpoint of this step. If the rows differ,
+                the file is set aside and those that can be read are kept.
+
+        Returns:
+            The rows that are kept, on the first process.
+        """
+        if not self.writes:
+            return []
+        path = self.incomplete / METRICS
+        rows, problems = read_rows(path)
+        kept = [(line, row) for line, row in rows if row["step"] < step]
+        text = b"".join(line for line, _ in kept)
+        found = {"rows": len(kept), "sha256": hashlib.sha256(text).hexdigest()}
+        if step and (found != wanted if wanted else problems):
+            what = (problems or ["its rows are not those that were written"])[0]
+            whole = f" of {wanted['rows']}" if wanted else ""
+            self.set_aside(
+                path,
+                f"{what}; {len(kept)}{whole} rows before step {step} can be read and "
+                f"are kept",
+            )
         self.metrics.close()
-        lines = path.read_text().splitlines(keepends=True)
-        # A killed run may end in half a line.
-        whole = [line for line in lines if line.endswith("\n")]
-        kept = [line for line in whole if parse(line)["step"] < step]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(kept))
-        partial.replace(path)
-        self.metrics = path.open("a", buffering=1)
-
-
-def check_run(folder: Path, may_be_used: bool) -> None:
-    if not may_be_used:
-        what = (
-            "holds a run that was interrupted or is still going"
-            if folder.name.endswith(".incomplete")
-            else "exists already"
-        )
-        raise InputError(
-            f"run_dir: {folder} {what}. Choose another --run-dir, continue it with "
-            f"--resume, or replace it with --overwrite."
-        )
-    if not (folder / "metrics.jsonl").is_file():
-        raise InputError(
-            f"run_dir: {folder} is not a run (it has no metrics.jsonl); --overwrite "
-            f"and --resume leave it alone. Choose another --run-dir."
-        )
+        try:
+            files.write_atomically(path, text)
+        except OSError as error:
+            raise unwritable(path, error) from None
+        self.open_metrics()
+        return [row for _, row in kept]
 
 
 def lock(folder: Path) -> int:
     """Locks the folder until the process ends, however it ends."""
-    handle = os.open(folder, os.O_RDONLY)
+    going = InputError(
+        f"run_dir: a run is still going in {folder}. Choose another --run-dir."
+    )
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise InputError(
-            f"run_dir: a run is still going in {folder}. Choose another --run-dir."
-        ) from None
+        raise going from None
+    if not (folder.exists() and os.path.samestat(os.fstat(handle), folder.stat())):
+        os.close(handle)
+        raise going  # it has just been finished, and renamed
     return handle
 
 
@@ -166,24 +203,3 @@ def unwritable(path: Path, error: OSError) -> OutputError:
         f"{path} could not be written: {error.strerror}. "
         f"Make room, and continue from the newest checkpoint with --resume."
     )
-
-
-# JSON lacks these numbers. Protobuf writes them as the same texts.
-TO_TEXT = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-FROM_TEXT = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
-def strict(row: dict[str, Any]) -> dict[str, Any]:
-    """Replaces the numbers that JSON lacks with text."""
-    return {
-        name: TO_TEXT.get(str(value), value) if isinstance(value, float) else value
-        for name, value in row.items()
-    }
-
-
-def parse(text: str) -> dict[str, Any]:
-    """Reads JSON in which `strict` replaced numbers with text."""
-    return {
-        name: FROM_TEXT.get(value, value) if isinstance(value, str) else value
-        for name, value in json.loads(text).items()
-    }

@@ -18,12 +18,13 @@ from jax.sharding import SingleDeviceSharding
 
 import optax_warmup as ow
 
+from ..core.checkpoint import Damaged
 from ..core.generate import make_generate
 from ..core.settings import InputError
 from ..core.train_step import abstract_model
 from .checkpoint import Checkpoints
 from .config import Config
-from .run_folder import parse
+from .result import read_config
 
 
 class Sampler:
@@ -84,16 +85,21 @@ def load_sampler(run: str | Path) -> Sampler:
     run = Path(run).expanduser()
     if not (run / "config.json").is_file():
         raise InputError(f"{run} is not a run: it has no config.json.")
-    config = Config(**parse((run / "config.json").read_text()))
+    config = read_config(run)
     _, abstract = abstract_model(config)
     here = SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
     )
     with Checkpoints(run, read_only=True) as checkpoints:
-        if (step := checkpoints.latest()) is None:
-            raise InputError(f"{run} has no complete checkpoint yet.")
-        return Sampler(config, checkpoints.restore_params(step, abstract))
+        while step := checkpoints.latest():
+            try:
+                restored = checkpoints.restore(step, {"params": abstract})
+            except Damaged as error:
+                print(f"{error}; taking the one before", file=sys.stderr)
+                continue
+            return Sampler(config, restored["params"])
+    raise InputError(f"{run} has no complete checkpoint that is whole.")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,32 @@ import jax
 import numpy as np
 from rich.console import Console
 
+import optax_warmup as ow
+
 from ..core.data import heldout_batches, training_batch
+from ..core.files import OutputError
 from ..core.loader import batches
 from ..core.loop import Programs, loop
 from ..core.settings import InputError
 from ..core.sharding import put_batch
-from ..core.train_step import TrainState, init_state
-from . import processes
+from ..core.stop import INTERRUPTED, Stopped, StopSignal
+from ..core.train_step import TrainState
+from . import contents, processes
 from .checkpoint import Checkpoints
 from .command_line import add_resume_options, config_from, make_parser
 from .config import Config
+from .divergence import Divergence, Watch
 from .find_rate import find_rate
-from .identity import differences
 from .outputs import Outputs, write_description, write_summary
 from .plan import Plan, check_space, make_plan, make_programs
 from .progress import Display
-from .recorder import Recorder, Sink
+from .recorder import Recorder, Row, Sink
 from .result import Result, load_result
-from .run_folder import OutputError, RunFolder
+from .run_folder import RunFolder
+from .start import find_start, restore, state_after
 from .tensorboard import TensorBoard
+
+DIVERGED = 3  # exit code
 
 
 def train(config: Config, **options: Any) -> Result:
@@ -56,13 +64,15 @@ def run(
     Each of `sinks` is called with every row of metrics, on the first process.
 
     Raises `InputError` before any training if a setting does not fit this machine or
-    the contents of the folder, and `OutputError` if the disk is full.
+    the contents of the folder, `OutputError` if the disk is full, `Stopped` at a
+    signal, once a checkpoint is saved, and `optax_warmup.runs.Diverged`.
     """
     if console is None or not processes.is_first():
         console = Console(quiet=not processes.is_first())
-    plan = make_plan(config)
     with ExitStack() as stack:
         use = stack.enter_context
+        stop = use(StopSignal())
+        plan = make_plan(config)
         folder = use(processes.together(
             lambda: RunFolder(config.run_dir, overwrite=overwrite, resume=resume)
         ))  # fmt: skip
@@ -70,109 +80,129 @@ def run(
         checkpoints = use(Checkpoints(folder.incomplete, config.keep_checkpoints))
         use(jax.set_mesh(plan.mesh))
 
-        start, changes = where_to_start(plan, checkpoints, accept_changes)
-        if processes.first_says(folder.reopened) and start == config.total_steps:
+        start = find_start(plan, checkpoints, accept_changes)
+        if processes.first_says(folder.reopened) and start.step == config.total_steps:
             console.print(f"{folder.path}/ is finished: there is nothing left to do.")
             return folder.path
-        for line in (plan.describe(), *resumed(start, changes)):
-            console.print(line, highlight=False, soft_wrap=True)
+        console.print(plan.describe(), highlight=False, soft_wrap=True)
+        watch = Watch(config, start.about.get("rollbacks", []))
+        checkpoints.keep_too = watch.policy.checkpoint_to_keep
+        plan = plan.with_schedule(watch.schedule())
         programs = make_programs(plan)
         if config.precompile:
             for program in programs:
                 console.print(program, highlight=False, soft_wrap=True)
-        state = state_after(start, plan, checkpoints)
-        write_description(folder, plan, start, changes)
+        start, state = restore(start, plan, checkpoints, accept_changes)
+        rows = write_description(folder, plan, start, watch.events())
+        said = [*start.describe(checkpoints.damaged), *folder.problems]
+        if resume and not (start.step or folder.created):
+            said.append("there is no checkpoint yet: starting at step 0")
+        for line in said:
+            console.print(line, highlight=False, soft_wrap=True)
+        checkpoints.set_aside()
 
         began = time.perf_counter()
         with Display(console, config, name) as display:
             all_sinks = [folder.append_metrics, display.show, *sinks]
             if config.tensorboard and processes.is_first():
-                all_sinks.append(use(TensorBoard(folder.incomplete, start)))
-            recorder = Recorder(config, all_sinks if processes.is_first() else ())
-            outputs = Outputs(recorder, checkpoints, plan.identity)
-            state = train_from(start, state, plan, programs, outputs)
-        write_summary(folder, plan, state, time.perf_counter() - began)
+                all_sinks.append(use(TensorBoard(folder.incomplete, start.step)))
+            recorder = Recorder(
+                config, [*(all_sinks if processes.is_first() else ()), watch]
+            )
+            outputs = Outputs(recorder, checkpoints, plan.identity, folder, watch)
+            training = Training(plan, programs, outputs, display, stop)
+            state = training.run(start.step, state, rows)
+        write_summary(folder, training.plan, state, time.perf_counter() - began)
     return folder.path
 
 
-def state_after(start: int, plan: Plan, checkpoints: Checkpoints) -> TrainState:
-    """The state after `start` updates: from a checkpoint, or initialised."""
-    if start:
-        return checkpoints.restore(start, plan.state)
-    return init_state(
-        plan.config, plan.optimizer, plan.state, plan.mesh, plan.config.seed
-    )
+@dataclass
+class Training:
+    """The loop, again from an earlier checkpoint after a divergence."""
 
+    plan: Plan
+    programs: Programs
+    outputs: Outputs
+    display: Display
+    stop: StopSignal
 
-def train_from(
-    start: int, state: TrainState, plan: Plan, programs: Programs, outputs: Outputs
-) -> TrainState:
-    """Feeds this process's rows of the batches to the loop."""
-    config, corpus = plan.config, plan.corpus
-    shape: dict[str, Any] = {
-        "batch_size": config.batch_size,
-        "length": config.length,
-        "rows": plan.rows,
-    }
+    def run(self, start: int, state: TrainState, rows: list[Row]) -> TrainState:
+        """Trains to the end. Raises `Stopped` at a signal, once a checkpoint is saved.
 
-    def make(step: int) -> np.ndarray:
-        return training_batch(corpus, config.seed, step, **shape)
+        `rows` are those of the updates before the start.
+        """
+        total = self.plan.config.total_steps
+        while True:
+            try:
+                self.outputs.watch.replay(rows)
+                state, done = self.loop(start, state)
+                break
+            except Divergence as error:
+                reason = str(error)
+            del state  # the checkpoint needs its memory
+            start, rows = self.go_back(reason), []
+            state = state_after(start, self.plan, self.outputs.checkpoints)
+        if done < total:
+            raise Stopped(self.stop.name, done)
+        return state
 
-    def put(tokens_RxL: np.ndarray) -> jax.Array:
-        return put_batch(tokens_RxL, plan.rows, plan.mesh)
-
-    return loop(
-        state,
-        programs,
-        map(put, batches(make, start, config.total_steps, config.loader)),
-        [put(x) for x in heldout_batches(corpus, config.eval_sequences, **shape)],
-        range(start, config.total_steps),
-        outputs,
-        eval_every=config.eval_every,
-        checkpoint_every=config.checkpoint_every,
-    )
-
-
-def where_to_start(
-    plan: Plan, checkpoints: Checkpoints, accept_changes: bool
-) -> tuple[int, list[str]]:
-    """Step of the newest checkpoint, or 0, and what has changed since it was saved."""
-    step = checkpoints.latest() or 0
-    processes.agree({"the newest checkpoint that it sees": step})
-    if not step:
-        return 0, []
-    changes = differences(checkpoints.identity(step), plan.identity, step)
-    if other := checkpoints.difference(step, plan.state):
-        raise InputError(
-            f"{checkpoints.run} holds a checkpoint of another model or optimizer: "
-            f"{'; '.join(changes) or other}. Use the settings that it was saved with, "
-            f"or another --run-dir."
+    def go_back(self, reason: str) -> int:
+        """Undoes the updates since a checkpoint of before a divergence."""
+        watch, checkpoints = self.outputs.watch, self.outputs.checkpoints
+        steps = [0, *checkpoints.whole_steps()]
+        if not watch.goes_back:
+            before = watch.policy.checkpoint_to_keep(steps)
+            which = f"step {before}" if before else "the start"
+            raise ow.runs.Diverged(
+                f"{reason}. Go back to {which}, from before that, with --resume "
+                f"--on-divergence rollback, or train on with --resume --on-divergence "
+                f"continue."
+            )
+        step = watch.roll_back(steps)
+        self.outputs.undo_after(step)
+        if schedule := watch.schedule():
+            self.plan = self.plan.with_schedule(schedule)
+            self.programs = make_programs(self.plan)
+        batch = watch.policy.batch(step)
+        self.display.back_to(
+            step, f"{reason}: going back to step {step}, and on with batch {batch}"
         )
-    if changes and not accept_changes:
-        raise InputError(
-            f"the settings differ from those of the checkpoint of step {step} in "
-            f"{checkpoints.run}: {'; '.join(changes)}. Use the settings that it was "
-            f"saved with, or resume anyway with --accept-changes."
-        )
-    if step > plan.config.total_steps:
-        raise InputError(
-            f"total_steps={plan.config.total_steps} is over: the newest checkpoint in "
-            f"{checkpoints.run} is of step {step}. Give more steps."
-        )
-    return step, changes
+        return step
 
+    def loop(self, start: int, state: TrainState) -> tuple[TrainState, int]:
+        """Feeds this process's rows of the batches to the loop."""
+        plan, config, corpus = self.plan, self.plan.config, self.plan.corpus
+        batch_of = self.outputs.watch.policy.batch
+        shape: dict[str, Any] = {
+            "batch_size": config.batch_size,
+            "length": config.length,
+            "rows": plan.rows,
+        }
 
-def resumed(start: int, changes: list[str]) -> list[str]:
-    """What to print when a run resumes."""
-    if not start:
-        return []
-    accepted = [f"accepted: {change}" for change in changes]
-    return [f"resumed from the checkpoint of step {start}", *accepted]
+        def make(step: int) -> np.ndarray:
+            return training_batch(corpus, config.seed, batch_of(step), **shape)
+
+        def put(tokens_RxL: np.ndarray) -> jax.Array:
+            return put_batch(tokens_RxL, plan.rows, plan.mesh)
+
+        return loop(
+            state,
+            self.programs,
+            map(put, batches(make, start, config.total_steps, config.loader)),
+            [put(x) for x in heldout_batches(corpus, config.eval_sequences, **shape)],
+            range(start, config.total_steps),
+            self.outputs,
+            eval_every=config.eval_every,
+            checkpoint_every=config.checkpoint_every,
+            stop=self.stop,
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = make_parser(
-        "train", "Train a decoder-only transformer on text, byte by byte."
+        "train",
+        "Train a decoder-only transformer on text, byte by byte.",
+        on_divergence="stop",
     )
     add_resume_options(parser)
     parser.add_argument(
@@ -204,16 +234,30 @@ def main(arguments: list[str] | None = None) -> int:
     except (OutputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(
-            f"interrupted: {config.run_dir}.incomplete/ keeps the run; the same "
-            f"command with --resume continues from its newest checkpoint",
-            file=sys.stderr,
-        )
-        return 130
+    except ow.runs.Diverged as error:
+        print(f"error: {error}", file=sys.stderr)
+        return DIVERGED
+    except (Stopped, KeyboardInterrupt) as error:
+        if processes.is_first():
+            print(how_to_go_on(config, error), file=sys.stderr)
+        return getattr(error, "exit_code", INTERRUPTED)
     if processes.is_first():
         conclude(load_result(folder), console)
     return 0
+
+
+def how_to_go_on(config: Config, error: BaseException) -> str:
+    """What a run that ended early left, and what to do."""
+    what = str(error) or "interrupted"
+    run = contents.run_path(config.run_dir)
+    incomplete = run.with_name(run.name + ".incomplete")
+    if not (steps := contents.complete_checkpoints(incomplete)):
+        again = "with --resume starts" if incomplete.exists() else "starts"
+        return f"{what}: there is no checkpoint yet; the same command {again} again"
+    return (
+        f"{what}: the checkpoint of step {steps[-1]} is in {incomplete}/; the same "
+        f"command with --resume goes on from it"
+    )
 
 
 def conclude(result: Result, console: Console) -> None:
