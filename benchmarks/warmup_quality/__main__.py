@@ -15,8 +15,7 @@ from pathlib import Path
 from .arms import BY_NAME as ARMS
 from .plan import MORE, SCORING, Comparison, arms_for, missing
 from .store import RESULTS, Store
-from .tasks import BY_NAME as TASKS
-from .tasks import CHOOSING, HELD_OUT
+from .tasks import BY_NAME as TASKS, CHOOSING, HELD_OUT
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -31,7 +30,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("command", choices=("run", "report"))
     parser.add_argument("--half", choices=(CHOOSING, HELD_OUT), help="default: both")
-    parser.add_argument("--tasks", type=names, default=tuple(TASKS), help="default: all")
+    parser.add_argument(
+        "--tasks", type=names, default=tuple(TASKS), help="default: all"
+    )
     parser.add_argument("--arms", type=names, default=tuple(ARMS), help="default: all")
     parser.add_argument("--more-seeds", action="store_true", help="five, not three")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder")

@@ -106,4 +106,3 @@ def is_text(node: ast.AST) -> bool:
 
 def arms_for(task: Task, names: Sequence[str]) -> list[Arm]:
     return [BY_NAME[name] for name in names if BY_NAME[name].suits(task)]
-

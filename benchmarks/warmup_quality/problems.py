@@ -77,9 +77,7 @@ def mlp() -> Problem:
 
 
 def noisy_digits() -> Problem:
-    return digits(
-        partial(models.mlp, widths=(64, 32, 10)), models.apply_mlp, noise=0.2
-    )
+    return digits(partial(models.mlp, widths=(64, 32, 10)), models.apply_mlp, noise=0.2)
 
 
 def zero_head() -> Problem:
@@ -133,7 +131,9 @@ def pretrained(source: Problem, steps: int = 1500) -> Params:
 
 
 def post_norm() -> Problem:
-    return text(models.transformer, partial(models.apply_transformer, pre=False), LENGTH)
+    return text(
+        models.transformer, partial(models.apply_transformer, pre=False), LENGTH
+    )
 
 
 def pre_norm() -> Problem:

@@ -12,16 +12,18 @@ import numpy as np
 
 from optax_warmup._transforms.automatic_sample import Layout
 
-# How far an update may exceed the start times sqrt(t + 1).
-HEADROOM = 2.0
 # Of the logarithm of the factor, in an update; and in all updates up to t = e.
 LARGEST_GAIN = 0.1
 GAIN = 8.0
+USUAL_MOMENTUM = 0.9
+# Gradients explode where they point back and have grown by more than this.
+REVERSAL, EXPLOSION = -0.5, 1.2
 # The factor never gets this small; only that it is not 0 matters.
 SMALLEST = 1e-30
-# A fall is this much smaller than a rise, so the factor settles where slightly more
-# than half of all gradients disagree with the update before.
-FALL = 0.9
+# A fall is this much smaller than a rise, so the factor settles where 57 % of all
+# gradients disagree with the move before. At half of them it would be the rate that is
+# best for the next update alone, which is too low for a run whose schedule decays.
+FALL = 0.75
 
 
 class Known(NamedTuple):
@@ -31,6 +33,8 @@ class Known(NamedTuple):
     factor: jax.Array
     coherence: jax.Array
     momentum: jax.Array
+    size: jax.Array
+    gradient: jax.Array
     params: jax.Array
 
 
@@ -45,26 +49,40 @@ def after(
     cosine = agreement(gradients, moved, layout)
     size = relative_size(moved, params, moved != 0, layout) / known.factor
     size = size / (1 - known.momentum**known.count)
-    factor = stepped(known.factor, cosine, known.count)
-    factor = jnp.minimum(factor, limit(size, start, known.count))
     tells = jnp.isfinite(cosine) & jnp.isfinite(size) & (size > 0)
+    early = tells & (known.count < beginning(known.momentum))
+    largest = jnp.where(early, jnp.maximum(known.size, size), known.size)
+    norm = norm_of(gradients, layout)
+    exploding = has_exploded(norm, known.gradient, cosine)
+    factor = stepped(known.factor, cosine, known.count, exploding)
+    factor = jnp.minimum(factor, limit(largest, start, known.count))
     return known._replace(
         count=jnp.where(tells, known.count + 1, known.count),
         factor=jnp.where(tells, jnp.clip(factor, SMALLEST, 1), known.factor),
         coherence=jnp.where(tells, cosine, known.coherence),
+        size=largest,
+        gradient=jnp.where(tells, norm, known.gradient),
         params=jnp.where(jnp.isfinite(params), params, known.params),
     )
 
 
 def started(known: Known, size: jax.Array, start: float) -> Known:
-    """What is known with the relative size S of an update: the start, if it has one."""
+    """What is known with the relative size S of the first update, if it has one."""
     size = size / (1 - known.momentum)
     begins = (known.count == 0) & jnp.isfinite(size) & (size > 0)
-    factor = jnp.clip(start / size, SMALLEST, 1)
     return known._replace(
         count=jnp.where(begins, 1, known.count),
-        factor=jnp.where(begins, factor, known.factor),
+        factor=jnp.where(begins, jnp.clip(start / size, SMALLEST, 1), known.factor),
+        size=jnp.where(begins, size, known.size),
     )
+
+
+def beginning(momentum: jax.Array) -> jax.Array:
+    """The number of updates among which the largest is looked for.
+
+    A momentum that adds gradients up takes so many to come to its full size.
+    """
+    return 2 / (1 - jnp.maximum(momentum, USUAL_MOMENTUM))
 
 
 def relative_size(
@@ -106,14 +124,34 @@ def gain(count: jax.Array) -> jax.Array:
     return jnp.minimum(LARGEST_GAIN, GAIN / (count + 1))
 
 
-def stepped(factor: jax.Array, cosine: jax.Array, count: jax.Array) -> jax.Array:
+def stepped(
+    factor: jax.Array, cosine: jax.Array, count: jax.Array, exploding: jax.Array
+) -> jax.Array:
     """The factor after a gradient that agrees with the last move or does not."""
     rise = gain(count)
     change = jnp.where(cosine > 0, rise, jnp.where(cosine < 0, -FALL * rise, 0))
-    return factor * jnp.exp(change)
+    return factor * jnp.where(exploding, 0.5, jnp.exp(change))
+
+
+def has_exploded(
+    gradient: jax.Array, previous: jax.Array, cosine: jax.Array
+) -> jax.Array:
+    """Whether the last move went so far past a minimum that the gradient grew.
+
+    Neural networks turn into flatter regions before that; a quadratic does not, and
+    without momentum its gradients grow faster than the factor falls.
+    """
+    return (cosine < REVERSAL) & (gradient > EXPLOSION * previous) & (previous > 0)
+
+
+def norm_of(values: jax.Array, layout: Layout) -> jax.Array:
+    """About the norm of all leaves together."""
+    unit = jnp.maximum(jnp.max(jnp.abs(values), initial=0), SMALLEST)
+    norm: jax.Array = unit * jnp.sqrt(layout.total(jnp.square(values / unit)))
+    return norm
 
 
 def limit(size: jax.Array, start: float, count: jax.Array) -> jax.Array:
-    """The largest factor for an update of relative size S after `count` others."""
-    largest: jax.Array = start * HEADROOM * jnp.sqrt(count + 1.0) / size
+    """The largest factor after `count` updates, the first of relative size S."""
+    largest: jax.Array = start * jnp.sqrt(count + 1.0) / size
     return largest

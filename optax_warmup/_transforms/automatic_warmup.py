@@ -1,4 +1,4 @@
-"""A warmup without a length: each gradient says whether the last update went too far."""
+"""A warmup without a length: each gradient says if the last update went too far."""
 
 from typing import Any, NamedTuple
 
@@ -17,8 +17,6 @@ from optax_warmup._transforms.automatic_sample import BLOCK, draw, layout_of
 from optax_warmup._transforms.scale_by_learning_rate import scaled
 
 _OWNER = "automatic_warmup"
-# Of an accumulating momentum that cannot be found by trying the optimizer.
-_USUAL_MOMENTUM = 0.9
 
 
 class AutomaticWarmupState(NamedTuple):
@@ -35,6 +33,9 @@ class AutomaticWarmupState(NamedTuple):
             and falls where it is below.
         momentum: the decay of a momentum that adds gradients up, as SGD's does; 0 for
             one that averages them. float32, shape ().
+        size: the relative size S of the largest of the first updates before they were
+            scaled, float32, shape ().
+        gradient: about the norm of the last gradient, float32, shape ().
         params: a sample of the parameters before the last update, float32, shape
             (blocks, 64).
 
@@ -49,6 +50,8 @@ class AutomaticWarmupState(NamedTuple):
     factor: jax.Array
     coherence: jax.Array
     momentum: jax.Array
+    size: jax.Array
+    gradient: jax.Array
     params: jax.Array
 
     @property
@@ -83,6 +86,8 @@ def automatic_warmup(
             factor=jnp.zeros((), jnp.float32),
             coherence=jnp.zeros((), jnp.float32),
             momentum=jnp.float32(_accumulation(inner, inner_state, params)),
+            size=jnp.zeros((), jnp.float32),
+            gradient=jnp.zeros((), jnp.float32),
             params=jnp.zeros((blocks, BLOCK), jnp.float32),
         )
 
@@ -98,7 +103,7 @@ def automatic_warmup(
         drawn = draw(gradients, layout)
         at = draw(structure.flatten_up_to(params), layout)
 
-        def first_size(grads: Any, inner_state: Any, params: Any, extra: Any) -> Any:
+        def first_size(grads: Any, inner_state: Any, params: Any) -> Any:
             """The relative size of the update that comes, as long as there was none."""
             first, _ = inner.update(grads, inner_state, params, **extra)
             moved = draw(structure.flatten_up_to(first), layout)
@@ -107,7 +112,7 @@ def automatic_warmup(
 
         known = rule.after(rule.Known(*state[1:]), drawn, at, layout, start)
         size = measured_if(
-            state.count == 0, first_size, None, updates, state.inner_state, params, extra
+            state.count == 0, first_size, None, updates, state.inner_state, params
         )
         known = rule.started(known, size, start)
         # Moments are overwritten in place: not before the measurement has read them.
@@ -134,7 +139,7 @@ def _accumulation(
     if not find(inner_state, optax.TraceState):
         return 0.0
     found = probe_or_none(inner, params, _OWNER)
-    decays = [d.ratio for d in found.momentum if d] if found else [_USUAL_MOMENTUM]
+    decays = [d.ratio for d in found.momentum if d] if found else [rule.USUAL_MOMENTUM]
     return max((d for d in decays if 0 <= d < 1), default=0.0)
 
 
