@@ -390,6 +390,8 @@ ILL = {
     "not-finite": trainings.nan_in_a_batch,
     "rmsprop-start": trainings.cold_rmsprop,
     "constants-differ": trainings.other_b2,
+    "automatic-no-start": functools.partial(trainings.automatic, 0.0),
+    "automatic-limits": functools.partial(trainings.automatic, 1.0),
     "empty-record": lambda: (trainings.empty(), None),
 }
 

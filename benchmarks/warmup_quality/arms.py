@@ -15,6 +15,7 @@ import optax
 import optax_warmup as ow
 
 from . import first_version
+from .open_loop import open_loop
 from .optimizers import DECAYS, MOMENTUM, OPTIMIZERS
 from .tasks import Task
 
@@ -60,6 +61,15 @@ def linear(task: Task, peak: Any, length: Any) -> Optimizer:
     return optax.chain(complete(task, peak), factor)
 
 
+def automatic(task: Task, peak: Any, length: Any) -> Optimizer:
+    return ow.automatic_warmup(complete(task, peak))
+
+
+def control(task: Task, peak: Any, length: Any) -> Optimizer:
+    adds_up = MOMENTUM.get(task.optimizer, 0.9) if "momentum" in task.optimizer else 0.0
+    return open_loop(complete(task, peak), adds_up)
+
+
 def first(task: Task, peak: Any, length: Any) -> Optimizer:
     momentum = MOMENTUM.get(task.optimizer, 0.9)
     return first_version.automatic_warmup(complete(task, peak), task.steps, momentum)
@@ -80,6 +90,8 @@ def schedule_free(task: Task, peak: Any, length: Any) -> Optimizer:
 
 ARMS = (
     Arm("linear", linear, LENGTHS),
+    Arm("automatic", automatic, uses=(ow.automatic_warmup,)),
+    Arm("open loop", control, uses=(open_loop,)),
     Arm("none", linear, (0.0,)),
     Arm("5 %", linear, (0.05,)),
     Arm("10 %", linear, (0.1,)),

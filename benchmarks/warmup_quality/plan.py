@@ -91,8 +91,15 @@ def digest(*texts: str) -> str:
 
 
 def code(function: Callable[..., Any]) -> str:
-    """The code of a function's module, without comments and docstrings."""
-    tree = ast.parse(Path(inspect.getfile(function)).read_text("utf-8"))
+    """The code of a function's module and of those that its name's first word begins,
+    without comments and docstrings."""
+    path = Path(inspect.getfile(function))
+    parts = path.parent.glob(f"{path.stem.split('_')[0]}*.py")
+    return "".join(bare(part.read_text("utf-8")) for part in sorted(parts))
+
+
+def bare(text: str) -> str:
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and is_text(body[0]):

@@ -73,7 +73,7 @@ def train(
     seeds: Sequence[int],
     lengths: Sequence[float],
 ) -> Outcome:
-    """Runs every peak with every seed; a length for each peak, a fraction of the run."""
+    """Runs every peak with every seed; each peak has a length, a share of the run."""
     pairs = list(itertools.product(peaks, seeds))
     updates = [max(1, round(length * task.steps)) for length in lengths]
     initial, loss, factors = program(task, arm)(

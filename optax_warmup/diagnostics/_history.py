@@ -40,8 +40,9 @@ class MomentHistory:
             and agrees with the updates, else what was measured of these; NaN where
             neither is known. Each group's own is `statistics["applied_rate"]`.
         warmup_factor, coherence: what `automatic_warmup` or another warmup in the
-            optimizer multiplied each update by, and the agreement of the gradients that
-            the automatic one went by; NaN without one. Shape (T,).
+            optimizer multiplied each update by, and the cosine between a descent
+            direction and the update before it, by which the automatic one goes; NaN
+            without one. Shape (T,).
         scalars: whatever else the optimizer's states declare, by name, shapes (T,).
         effective_sample_size: how many gradients nu_hat is worth,
             (1 + b2) / (1 - b2) * (1 - b2**n) / (1 + b2**n). Shape (T,).

@@ -93,7 +93,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
         ow.scale_by_learning_rate(make_schedule(config)),
     )
     if config.automatic_warmup:
-        adamw = ow.automatic_warmup(adamw, config.total_steps)
+        adamw = ow.automatic_warmup(adamw)
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         ow.record_moments(adamw, eps=config.eps),
