@@ -176,5 +176,5 @@ def test_an_automatic_warmup_leaves_a_part_of_the_rate():
     state = optimizer.init(params)
     assert ow.learning_rate(state) == 0.5  # of the first update no more is known
     updates, state = optimizer.update(params, state, params)
-    np.testing.assert_allclose(ow.learning_rate(state), 0.05, rtol=1e-5)
-    np.testing.assert_allclose(-updates, 0.05, rtol=1e-5)
+    np.testing.assert_allclose(ow.learning_rate(state), 0.07, rtol=1e-5)
+    np.testing.assert_allclose(-updates, 0.07, rtol=1e-5)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-START, EARLY = 0.05, 20
+START, EARLY = 0.07, 20
 
 
 class State(NamedTuple):

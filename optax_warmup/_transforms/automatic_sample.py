@@ -72,11 +72,16 @@ class Layout(NamedTuple):
 
 
 def layout_of(leaves: Sequence[Any]) -> Layout:
-    """The layout for parameters, or for anything with their shapes and dtypes."""
+    """The layout for parameters, or for anything with their shapes and dtypes.
+
+    None and whole numbers are left out.
+    """
     numbers = [
         (place, leaf)
         for place, leaf in enumerate(leaves)
-        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and jnp.size(leaf)
+        if leaf is not None
+        and jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+        and jnp.size(leaf)
     ]
     total = sum(jnp.size(leaf) for _, leaf in numbers)
     chosen = []

@@ -69,7 +69,7 @@ def automatic_warmup(
     inner: optax.GradientTransformation,
     total_steps: None = None,
     *,
-    start: float = 0.05,
+    start: float = 0.07,
 ) -> optax.GradientTransformationExtraArgs:
     """Warms up any optimizer without being told a length or anything else.
 
@@ -128,7 +128,7 @@ def automatic_warmup(
         >>> state = optimizer.init(params)
         >>> updates, state = optimizer.update(params, state, params)
         >>> round(state.factor.item(), 3), round(updates[0].item(), 3)
-        (0.5, -0.05)
+        (0.7, -0.07)
 
     Source: this library; docs/automatic.md compares it with tuned warmups.
     """
@@ -139,7 +139,7 @@ def automatic_warmup(
     def init_fn(params: optax.Params) -> AutomaticWarmupState:
         inner_state = inner.init(params)
         require_order(_OWNER, inner_state)
-        blocks = len(layout_of(jax.tree.leaves(params)).owner)
+        blocks = len(layout_of(jax.tree.leaves(params, is_leaf=_is_none)).owner)
         return AutomaticWarmupState(
             inner_state,
             count=jnp.zeros((), jnp.int32),
@@ -158,10 +158,10 @@ def automatic_warmup(
         **extra: Any,
     ) -> tuple[optax.Updates, AutomaticWarmupState]:
         require_params(_OWNER, params)
-        layout = layout_of(jax.tree.leaves(params))
         gradients, structure = jax.tree.flatten(updates, is_leaf=_is_none)
-        drawn = draw(gradients, layout)
-        at = draw(structure.flatten_up_to(params), layout)
+        leaves = structure.flatten_up_to(params)
+        layout = layout_of(leaves)
+        drawn, at = draw(gradients, layout), draw(leaves, layout)
 
         def first_size(grads: Any, inner_state: Any, params: Any) -> Any:
             """The relative size of the update that comes, as long as there was none."""

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-START, LARGEST_GAIN, GAIN = 0.05, 0.1, 8.0
+START, LARGEST_GAIN, GAIN = 0.07, 0.1, 8.0
 
 
 def sum_of_sizes(updates, params, moves):
