@@ -374,3 +374,13 @@ def test_update_needs_parameters():
     optimizer = ow.automatic_warmup(optax.adam(0.1))
     with pytest.raises(ValueError, match="needs params"):
         optimizer.update(PARAMS, optimizer.init(PARAMS))
+
+
+def test_nothing_on_its_way_is_nan():
+    """Whoever looks for NaN with jax.debug_nans must not find them here."""
+    with jax.debug_nans(True):
+        assert 0 < first_factor(optax.adam(0.5), PARAMS, PARAMS) < 1
+        assert (
+            first_factor(optax.sgd(0.5), PARAMS, jax.tree.map(jnp.zeros_like, PARAMS))
+            == 0
+        )

@@ -44,13 +44,14 @@ def after(
 ) -> Known:
     """What is known from a gradient at parameters that an update has moved.
 
-    It tells nothing if nothing moved, if no gradient came, or if they are not finite.
+    It tells nothing if nothing moved, if no gradient came, or if one is not finite.
     """
     moved = jnp.where(known.count > 0, params - known.params, 0)
     cosine = agreement(gradients, moved, layout)
-    size = relative_size(moved, params, moved != 0, layout) / known.factor
-    size = size / (1 - known.momentum**known.count)
-    tells = jnp.isfinite(cosine) & jnp.isfinite(size) & (size > 0)
+    size = relative_size(moved, params, moved != 0, layout)
+    size = size / jnp.maximum(known.factor, SMALLEST)
+    size = size / (1 - known.momentum ** jnp.maximum(known.count, 1))
+    tells = jnp.isfinite(cosine) & (cosine != 0) & jnp.isfinite(size)
     early = tells & (known.count < beginning(known.momentum))
     largest = jnp.where(early, jnp.maximum(known.size, size), known.size)
     norm = norm_of(gradients, layout)
@@ -73,7 +74,11 @@ def started(known: Known, size: jax.Array, start: float) -> Known:
     begins = (known.count == 0) & jnp.isfinite(size) & (size > 0)
     return known._replace(
         count=jnp.where(begins, 1, known.count),
-        factor=jnp.where(begins, jnp.clip(start / size, SMALLEST, 1), known.factor),
+        factor=jnp.where(
+            begins,
+            jnp.clip(start / jnp.maximum(size, SMALLEST), SMALLEST, 1),
+            known.factor,
+        ),
         size=jnp.where(begins, size, known.size),
     )
 
@@ -95,7 +100,7 @@ def relative_size(
     of a matrix and 1 of a vector, so that zeros can be left.
     """
     count = jnp.maximum(layout.sums(jnp.float32(moves)), 1)
-    unit = jnp.max(jnp.abs(moved), initial=0)
+    unit = largest_of(moved)
     size = layout.sums(jnp.where(moves, jnp.square(moved / unit), 0))
     own = layout.sums(jnp.where(moves, jnp.square(params), 0))
     floor = np.array([leaf.fan_in**-0.5 for leaf in layout.leaves], np.float32)
@@ -104,15 +109,16 @@ def relative_size(
 
 
 def agreement(gradients: jax.Array, moved: jax.Array, layout: Layout) -> jax.Array:
-    """The cosine between the descent -g and the last move; NaN if one of them is zero.
+    """The cosine between the descent -g and the last move; 0 if one of them is zero.
 
     Each is divided by its largest number first: squares of small ones are zero.
     """
     gradients = jnp.where(moved != 0, gradients, 0)
-    gradients = gradients / jnp.max(jnp.abs(gradients), initial=0)
-    moved = moved / jnp.max(jnp.abs(moved), initial=0)
+    gradients = gradients / largest_of(gradients)
+    moved = moved / largest_of(moved)
     squares = layout.total(jnp.square(gradients)) * layout.total(jnp.square(moved))
-    cosine: jax.Array = -layout.total(gradients * moved) / jnp.sqrt(squares)
+    norms = jnp.sqrt(jnp.maximum(squares, SMALLEST))
+    cosine: jax.Array = -layout.total(gradients * moved) / norms
     return cosine
 
 
@@ -146,14 +152,19 @@ def has_exploded(
     return (cosine < REVERSAL) & (gradient > EXPLOSION * previous) & (previous > 0)
 
 
+def largest_of(values: jax.Array) -> jax.Array:
+    """The largest of some numbers without their signs, above 0."""
+    return jnp.maximum(jnp.max(jnp.abs(values), initial=0), SMALLEST)
+
+
 def norm_of(values: jax.Array, layout: Layout) -> jax.Array:
     """About the norm of all leaves together."""
-    unit = jnp.maximum(jnp.max(jnp.abs(values), initial=0), SMALLEST)
+    unit = largest_of(values)
     norm: jax.Array = unit * jnp.sqrt(layout.total(jnp.square(values / unit)))
     return norm
 
 
 def limit(size: jax.Array, start: float, count: jax.Array) -> jax.Array:
     """The largest factor after `count` updates, the first of relative size S."""
-    largest: jax.Array = start * jnp.sqrt(count + 1.0) / size
+    largest: jax.Array = start * jnp.sqrt(count + 1.0) / jnp.maximum(size, SMALLEST)
     return largest
