@@ -6,7 +6,7 @@ exceptions are methods that replace the learning rate.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from .tasks import Task
 # Lengths of the tuned linear warmup, as fractions of the run; above 1 it never ends.
 LENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0)
 
-Optimizer = optax.GradientTransformation
+Optimizer: TypeAlias = optax.GradientTransformation
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ def text(length: int, *, prose: bool = False) -> tuple:
     train, held = manual() if prose else source_code()
     last = len(held) - length - 1
     starts = np.linspace(0, last, HELD_OUT_SEQUENCES).astype(int)
-    held = jnp.asarray(held[starts[:, None] + np.arange(length + 1)], jnp.int32)
-    return jnp.asarray(train), (held[:, :-1], held[:, 1:])
+    chosen = jnp.asarray(held[starts[:, None] + np.arange(length + 1)], jnp.int32)
+    return jnp.asarray(train), (chosen[:, :-1], chosen[:, 1:])
 
 
 def source_code() -> tuple[np.ndarray, np.ndarray]:

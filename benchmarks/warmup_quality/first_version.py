@@ -12,7 +12,7 @@ START, GROWTH, POWER, THRESHOLD, SETTLED = 0.007, 7.0, 1.5, 0.65, 10
 
 class State(NamedTuple):
     inner_state: Any
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     factor: jax.Array  # of the last update
     following: jax.Array  # of the next one
     momentum: Any

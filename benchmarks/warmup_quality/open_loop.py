@@ -14,7 +14,7 @@ START, EARLY = 0.07, 20
 
 class State(NamedTuple):
     inner_state: Any
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     size: jax.Array  # the largest of the first updates
     factor: jax.Array
 

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
@@ -90,6 +91,7 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:8]
 
 
+@functools.cache
 def code(function: Callable[..., Any]) -> str:
     """The code of a function's module and of those that its name's first word begins,
     without comments and docstrings."""

@@ -30,7 +30,7 @@ LENIENCE, LENIENT = 0.4, 200
 class Known(NamedTuple):
     """What is remembered; `AutomaticWarmupState` says what each is."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     factor: jax.Array
     coherence: jax.Array
     momentum: jax.Array

@@ -38,7 +38,7 @@ class Leaf(NamedTuple):
     parts: tuple[Callable[[jax.Array], jax.Array], ...]
 
     @property
-    def count(self) -> int:
+    def taken(self) -> int:
         """How many coordinates of one part come."""
         return sample.count(self.size // len(self.parts), self.drawn)
 
@@ -93,8 +93,8 @@ def layout_of(leaves: Sequence[Any]) -> Layout:
         chosen.append(Leaf(place, size * len(parts), fan_in, drawn, parts))
     owner, weight = [], [np.zeros((0, BLOCK), np.float32)]
     for index, part in enumerate(chosen):
-        one = np.full(part.count, part.size / (part.count * len(part.parts)))
-        rows = np.pad(one, (0, -part.count % BLOCK)).reshape(-1, BLOCK)
+        one = np.full(part.taken, part.size / (part.taken * len(part.parts)))
+        rows = np.pad(one, (0, -part.taken % BLOCK)).reshape(-1, BLOCK)
         for _ in part.parts:
             owner += [index] * len(rows)
             weight.append(rows.astype(np.float32))
@@ -108,7 +108,7 @@ def draw(leaves: Sequence[Any], layout: Layout) -> jax.Array:
         x = leaves[leaf.place]
         for part in leaf.parts:
             if x is None:
-                rows.append(jnp.zeros((-(-leaf.count // BLOCK), BLOCK), jnp.float32))
+                rows.append(jnp.zeros((-(-leaf.taken // BLOCK), BLOCK), jnp.float32))
                 continue
             flat = sample.draw_flat(part(jnp.asarray(x)), leaf.drawn, BLOCK)
             rows.append(flat.astype(jnp.float32).reshape(-1, BLOCK))

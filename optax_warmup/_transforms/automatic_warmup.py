@@ -139,7 +139,7 @@ def automatic_warmup(
     def init_fn(params: optax.Params) -> AutomaticWarmupState:
         inner_state = inner.init(params)
         require_order(_OWNER, inner_state)
-        blocks = len(layout_of(jax.tree.leaves(params, is_leaf=_is_none)).owner)
+        blocks = len(layout_of(_leaves(params)).owner)
         return AutomaticWarmupState(
             inner_state,
             count=jnp.zeros((), jnp.int32),
@@ -158,15 +158,15 @@ def automatic_warmup(
         **extra: Any,
     ) -> tuple[optax.Updates, AutomaticWarmupState]:
         require_params(_OWNER, params)
-        gradients, structure = jax.tree.flatten(updates, is_leaf=_is_none)
-        leaves = structure.flatten_up_to(params)
+        gradients = _leaves(updates)
+        leaves = _leaves_at(updates, params)
         layout = layout_of(leaves)
         drawn, at = draw(gradients, layout), draw(leaves, layout)
 
         def first_size(grads: Any, inner_state: Any, params: Any) -> Any:
             """The relative size of the update that comes, as long as there was none."""
             first, _ = inner.update(grads, inner_state, params, **extra)
-            moved = draw(structure.flatten_up_to(first), layout)
+            moved = draw(_leaves_at(grads, first), layout)
             moves = (drawn != 0) & (moved != 0)
             return rule.relative_size(moved, at, moves, layout)
 
@@ -201,6 +201,15 @@ def _accumulation(
     found = probe_or_none(inner, params, _OWNER)
     decays = [d.ratio for d in found.momentum if d] if found else [rule.USUAL_MOMENTUM]
     return max((d for d in decays if 0 <= d < 1), default=0.0)
+
+
+def _leaves(tree: Any) -> list[Any]:
+    return jax.tree.leaves(tree, is_leaf=_is_none)
+
+
+def _leaves_at(places: Any, tree: Any) -> list[Any]:
+    """The leaves of a tree in the places of another's, where that may have None."""
+    return _leaves(jax.tree.map(lambda _, leaf: leaf, places, tree, is_leaf=_is_none))
 
 
 def _is_none(leaf: Any) -> bool:
