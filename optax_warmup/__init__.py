@@ -1,6 +1,7 @@
 """Learning-rate warmup for JAX and Optax: schedules, transforms, diagnostics."""
 
 from optax_warmup import (
+    averages as averages,
     compat as compat,
     curvature as curvature,
     diagnostics as diagnostics,
@@ -41,6 +42,10 @@ from optax_warmup._presets.linear_and_cosine import (
     warmup_cosine as warmup_cosine,
     warmup_exponential as warmup_exponential,
     warmup_linear as warmup_linear,
+)
+from optax_warmup._presets.seesaw import (
+    Seesaw as Seesaw,
+    seesaw as seesaw,
 )
 from optax_warmup._presets.stages import (
     infinite as infinite,
@@ -101,6 +106,7 @@ from optax_warmup._transforms.automatic_warmup import (
 )
 from optax_warmup._transforms.clip_outliers import clip_outliers as clip_outliers
 from optax_warmup._transforms.clip_update_rms import clip_update_rms as clip_update_rms
+from optax_warmup._transforms.decay_weights import decay_weights as decay_weights
 from optax_warmup._transforms.init_second_moment_from_gradient import (
     init_second_moment_from_gradient as init_second_moment_from_gradient,
 )

@@ -4,8 +4,9 @@ Every error message names the function and the argument, shows the value that it
 says what to do. A traced argument has no value yet, so only its type is checked.
 """
 
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from jax.typing import ArrayLike
 
 MAX_STEP = 2**31 - 1  # optax counts steps in int32
 INFINITY = math.inf
+_SMALL = 0.05  # what is smaller is a learning rate rather than a share of the run
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -85,8 +87,73 @@ def length(
             hint = "optax counts steps in int32"
         elif not np.all(whole):
             hint = "round it first, for example with round(0.1 * total_steps)"
+            if np.all((array > 0) & (array < _SMALL)):
+                hint += "; if this is a learning rate, give the arguments by name"
         raise ValueError(_message(owner, name, wanted, value, hint))
     return int(array) if array.ndim == 0 else _own(value)
+
+
+def scalar(owner: str, name: str, value: Any, **bounds: Any) -> float:
+    """Checks for one finite number that is known now; `bounds` as of `number`."""
+    return float(number(owner, name, _known(owner, name, value, "a number"), **bounds))
+
+
+def count(owner: str, name: str, value: Any, *, minimum: int = 0) -> int:
+    """Checks for one whole number that is known now, from `minimum` to 2**31 - 1."""
+    wanted = f"a whole number >= {minimum} and <= 2**31 - 1"
+    value = _known(owner, name, value, wanted)
+    array = _real_array(owner, name, value, wanted)
+    if array is None or not (minimum <= array <= MAX_STEP and array == np.floor(array)):
+        raise ValueError(_message(owner, name, wanted, value, ""))
+    return int(array)
+
+
+def flag(owner: str, name: str, value: Any) -> bool:
+    """Checks for True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{owner}: {name} must be True or False, got {value!r}.")
+    return value
+
+
+def function(owner: str, name: str, value: Any, *parameters: str) -> Any:
+    """Checks for a function that can be called with some positional arguments."""
+    wanted = f"a function of ({', '.join(parameters)})"
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"{owner}: {name} must be {wanted}, got {value!r}.")
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):
+        return value  # a builtin does not tell its arguments
+    try:
+        signature.bind(*parameters)
+    except TypeError:
+        raise TypeError(
+            f"{owner}: {name} must be {wanted}, got {value!r} with the arguments "
+            f"{signature}."
+        ) from None
+    return value
+
+
+def mapping(owner: str, name: str, value: Any, wanted: str) -> Mapping[Any, Any]:
+    """Checks for a dict or another mapping."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{owner}: {name} must be {wanted}, got {value!r}.")
+    return value
+
+
+def one(owner: str, name: str, value: Any, wanted: str) -> Any:
+    """Refuses an array or a list of numbers; what else it is, is not checked."""
+    if isinstance(value, list | tuple) or getattr(value, "ndim", 0) > 0:
+        raise TypeError(_message(owner, name, wanted, value, "give one number"))
+    return value
+
+
+def _known(owner: str, name: str, value: Any, wanted: str) -> Any:
+    if is_traced(value):
+        raise TypeError(
+            _message(owner, name, wanted, value, "it must be known, not traced")
+        )
+    return one(owner, name, value, wanted)
 
 
 def _real_array(owner: str, name: str, value: Any, wanted: str) -> np.ndarray | None:

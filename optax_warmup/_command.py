@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import optax_warmup as ow
+import optax_warmup
 from optax_warmup._inspect import expression, terminal
 from optax_warmup._inspect.describe import describe
 from optax_warmup._inspect.expression import ExpressionError, Parsed
 from optax_warmup._inspect.plot import plot
 from optax_warmup._inspect.simulate import natural_length
 from optax_warmup._schedules.schedule import Schedule
+from optax_warmup._vocabulary import vocabulary
 from optax_warmup.diagnostics._report_command import report_command
 
 _EXAMPLE = "warmup_cosine(3e-4, 2000, 100_000)"
@@ -54,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Plot and describe learning-rate schedules before training, and "
         "report on the moments that Adam had in training.",
         epilog=f'Example: optax-warmup plot "{_EXAMPLE}"',
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"optax_warmup {optax_warmup.__version__}",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plotting = commands.add_parser(
@@ -110,19 +116,6 @@ def _steps(text: str) -> int:
             f"must be a whole number from 2 to 1e9, got {text!r}"
         )
     return int(steps)
-
-
-def vocabulary() -> dict[str, Any]:
-    """Returns the public names that build a schedule or a shape."""
-    return expression.vocabulary(
-        {
-            "": ow,
-            "shapes.": ow.shapes,
-            "factors.": ow.factors,
-            "compat.optax.": ow.compat.optax,
-            "compat.transformers.": ow.compat.transformers,
-        }
-    )
 
 
 def _parsed(text: str) -> Parsed:

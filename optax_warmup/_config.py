@@ -17,10 +17,14 @@ import jax
 import numpy as np
 
 from optax_warmup import _check
+from optax_warmup._vocabulary import vocabulary
+from optax_warmup.values._checked import require_known
 from optax_warmup.values._kinds import kinds_of
 from optax_warmup.values._value import Static, Value, public_name
 
 Functions = Mapping[str, Callable[..., Any]]
+
+_DEEPEST = 60  # levels of schedules inside schedules
 
 
 def to_config(schedule: Value, functions: Functions | None = None) -> dict[str, Any]:
@@ -52,22 +56,16 @@ def to_config(schedule: Value, functions: Functions | None = None) -> dict[str, 
         >>> ow.from_config(ow.to_config(schedule)) == schedule
         True
     """
-    if not isinstance(schedule, Value):
-        raise TypeError(
-            f"to_config: schedule must be a schedule or a shape of this library, got "
-            f"{schedule!r}."
-        )
-    config: dict[str, Any] = _plain(
-        schedule, {id(f): name for name, f in (functions or {}).items()}
-    )
-    return config
+    return _to_config("to_config", schedule, functions)
 
 
 def from_config(config: Mapping[str, Any], functions: Functions | None = None) -> Any:
-    """Builds a schedule or a shape from a dict of `to_config`.
+    """Builds a schedule or a shape from a dict, such as one of `to_config`.
 
     Args:
-        config: a dict that `to_config` returned, possibly saved as JSON in between.
+        config: {"type": a public name, argument: value, ...}: what `to_config`
+            returned, possibly saved as JSON in between, or written by hand. A type may
+            be a preset too.
         functions: your own callables and schedule or shape classes that the config
             uses, by name.
 
@@ -76,18 +74,22 @@ def from_config(config: Mapping[str, Any], functions: Functions | None = None) -
 
     Raises:
         TypeError: an argument is missing, unknown or of the wrong type.
-        ValueError: a type or a function is unknown, or an argument is out of range.
+        ValueError: a type or a function is unknown, an argument is out of range, or
+            schedules are nested more than 60 deep.
 
     Example:
         >>> import optax_warmup as ow
         >>> ow.from_config({"type": "constant", "value": 0.5})
         constant(0.5)
+        >>> config = {"type": "warmup_constant", "peak_value": 0.5, "warmup_steps": 10}
+        >>> ow.from_config(config) == ow.warmup_constant(0.5, 10)
+        True
     """
     if not isinstance(config, Mapping) or "type" not in config:
         raise TypeError(
             f'from_config: config must be a dict with "type", got {config!r}.'
         )
-    return _build(config, functions or {})
+    return _build(config, _named("from_config", functions))
 
 
 def fingerprint(schedule: Value, functions: Functions | None = None) -> str:
@@ -115,9 +117,35 @@ def fingerprint(schedule: Value, functions: Functions | None = None) -> str:
         >>> ow.fingerprint(ow.constant(1))[:8]
         '83f5db3e'
     """
-    config = _floats(to_config(schedule, functions))
+    config = _floats(_to_config("fingerprint", schedule, functions))
     text = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _to_config(
+    owner: str, schedule: Any, functions: Functions | None
+) -> dict[str, Any]:
+    if not isinstance(schedule, Value):
+        raise TypeError(
+            f"{owner}: schedule must be a schedule or a shape of this library, got "
+            f"{schedule!r}."
+        )
+    names = {id(function): name for name, function in _named(owner, functions).items()}
+    config: dict[str, Any] = _plain(schedule, names)
+    return config
+
+
+def _named(owner: str, functions: Functions | None) -> Functions:
+    if functions is None:
+        return {}
+    _check.mapping(owner, "functions", functions, "a dict of functions by name")
+    for name, function in functions.items():
+        if not isinstance(name, str) or not callable(function):
+            raise TypeError(
+                f"{owner}: functions must be a dict of functions by name, got "
+                f"{name!r}: {function!r}."
+            )
+    return functions
 
 
 def _plain(x: Any, names: dict[int, str]) -> Any:
@@ -156,40 +184,76 @@ def _array(values: list[Any]) -> dict[str, Any]:
     return {"type": "array", "values": values}
 
 
-def _build(x: Any, functions: Functions) -> Any:
+def _build(x: Any, functions: Functions, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise ValueError(
+            f"from_config: config must not be nested more than {_DEEPEST} deep."
+        )
     if isinstance(x, list | tuple):
-        return tuple(_build(item, functions) for item in x)
+        return tuple(_build(item, functions, depth + 1) for item in x)
     if not isinstance(x, Mapping):
         return x
     fields = dict(x)
     kind = fields.pop("type", None)
     if kind == "array":
-        return np.asarray(_only(kind, fields, "values"))
+        return _numbers(_only(kind, fields, "values"))
     if kind == "float":
-        return float(_only(kind, fields, "value"))
+        return _not_finite(_only(kind, fields, "value"))
     if kind == "function":
         name = _only(kind, fields, "name")
         return _look_up(name, functions, kind, "pass it as functions={its name: it}")
-    known = {public_name(cls): cls for cls in _classes(Value)}
     # A user's own class is built only if the caller passes it.
-    known |= {
+    known = vocabulary() | {
         name: given
         for name, given in functions.items()
         if isinstance(given, type) and issubclass(given, Value)
     }
-    cls = _look_up(kind, known, "type", f"the types are {', '.join(sorted(known))}")
-    parameters = inspect.signature(cls).parameters
-    built = {name: _build(field, functions) for name, field in fields.items()}
-    unknown = sorted(set(built) - set(parameters))
-    if unknown:
-        raise TypeError(f"from_config: {kind} has no argument {', '.join(unknown)}.")
-    spread = [
-        item
-        for name, parameter in parameters.items()
-        if parameter.kind is parameter.VAR_POSITIONAL
-        for item in built.pop(name, ())
-    ]
-    return cls(*spread, **built)
+    build = _look_up(kind, known, "type", f"the types are {', '.join(sorted(known))}")
+    if isinstance(build, Value):  # a shape, which has no arguments
+        if fields:
+            raise TypeError(f"from_config: {kind} takes no arguments, got {fields!r}.")
+        return build
+    built = {
+        name: _build(field, functions, depth + 1) for name, field in fields.items()
+    }
+    return _call(f"from_config: {kind}", build, built)
+
+
+def _call(owner: str, build: Callable[..., Any], given: dict[str, Any]) -> Any:
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(build).parameters.items()
+        if parameter.kind is not parameter.VAR_POSITIONAL  # it has a name beside it
+    }
+    require_known(owner, map(str, given), tuple(parameters))
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in given:
+            raise TypeError(
+                f"{owner}: the argument {name!r} is missing; the arguments are "
+                f"{', '.join(parameters)}."
+            )
+    return build(**given)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        array = np.asarray(None)
+    if not _check.is_real(array.dtype):
+        raise TypeError(
+            f"from_config: the values of an array must be numbers, got {values!r}."
+        )
+    return array
+
+
+def _not_finite(text: Any) -> float:
+    if text not in ("inf", "-inf", "nan"):
+        raise ValueError(
+            f"from_config: the value of a float must be 'inf', '-inf' or 'nan', got "
+            f"{text!r}; write finite numbers as they are."
+        )
+    return float(text)
 
 
 def _only(kind: str, fields: dict[str, Any], name: str) -> Any:

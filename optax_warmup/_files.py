@@ -15,6 +15,8 @@ def as_path(owner: str, path: object, suffixes: tuple[str, ...] = ()) -> Path:
             f"{type(path).__name__}."
         )
     path = Path(path)
+    if not path.name:
+        raise ValueError(f"{owner}: path must name a file, got {str(path)!r}.")
     if suffixes and path.suffix.lower() not in suffixes:
         raise ValueError(
             f"{owner}: path must end in {' or '.join(suffixes)}, got {str(path)!r}."

@@ -350,6 +350,9 @@ def test_every_builder_is_here():
         (lambda: ow.add(), "add schedule"),
         (lambda: ow.add(1.0, -1.0), "add schedules[1] -1"),
         (lambda: ow.multistep(1.0, [(-1, 0.1)]), "multistep milestones[0] -1"),
+        # The order of optax's arguments.
+        (lambda: ow.warmup_cosine(0.0, 3e-4, 2000, 10_000), "warmup_steps by name"),
+        (lambda: ow.warmup_cosine(1e-3, 0.1, 1000), "warmup_steps round(0.1"),
         (
             lambda: ow.compat.transformers.get_scheduler("nonsense", 1.0),
             "get_scheduler name nonsense",

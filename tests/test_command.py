@@ -8,10 +8,11 @@ import time
 import pytest
 
 import optax_warmup as ow
-from optax_warmup._command import main, vocabulary
+from optax_warmup._command import main
 from optax_warmup._inspect import expression
 from optax_warmup._inspect.expression import ExpressionError
 from optax_warmup._inspect.simulate import natural_length
+from optax_warmup._vocabulary import vocabulary
 
 COSINE = "warmup_cosine(3e-4, 2000, 100_000)"
 VOCABULARY = vocabulary()
@@ -226,6 +227,12 @@ def test_refuses_at_once_what_would_take_for_ever(text):
             "    ^^^^^^^^^^^^",
         ),
         (
+            "constant(value=1, value=2)",
+            "the argument value is given twice.\n"
+            "    constant(value=1, value=2)\n"
+            "    ^^^^^^^^^^^^^^^^^^^^^^^^^^",
+        ),
+        (
             "warmup(1, 2, shape=shapes.cosin)",
             "there is no shapes.cosin. Did you mean shapes.cosine?\n"
             "    warmup(1, 2, shape=shapes.cosin)\n"
@@ -279,6 +286,13 @@ def test_shows_a_part_of_a_long_text():
 def test_finds_how_many_updates_show_all_of_it(text, steps):
     parsed = parse(text)
     assert natural_length(parsed.schedule, parsed.total_steps) == steps
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"optax_warmup {ow.__version__}\n"
 
 
 def test_plot_draws_in_the_terminal(capsys, monkeypatch):

@@ -175,7 +175,7 @@ def test_bad_arguments_are_refused():
         ow.curvature.stability_threshold(0.1, 1)
     with pytest.raises(ValueError, match="nesterov=True.*averaged=False"):
         ow.curvature.stability_threshold(0.1, 0.9, nesterov=True)
-    with pytest.raises(ValueError, match="largest must be"):
+    with pytest.raises(ValueError, match="smallest must be <= largest"):
         ow.curvature.critical_learning_rate(
             loss, params, params, smallest=1.0, largest=0.5
         )

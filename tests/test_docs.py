@@ -39,6 +39,15 @@ def test_the_guide_to_schedules_has_sessions():
     assert sessions((DOCS / "schedules.md").read_text()).count(">>> ") > 20
 
 
+def test_expressions_in_the_table_of_cycles_build_schedules():
+    text = (DOCS / "schedules.md").read_text()
+    section = text.split("## Cycles and stages")[1].split("## ")[0]
+    rows = re.findall(r"^\|.*\| `([^`]+)`.*\|$", section, re.MULTILINE)
+    assert len(rows) > 5
+    for expression in rows:
+        assert isinstance(eval(expression, dict(vars(ow))), ow.Schedule), expression
+
+
 def test_pictures_in_the_guides_exist():
     for page in DOCS.glob("*.md"):
         for name in re.findall(r"!\[.*?\]\((.*?)\)", page.read_text()):

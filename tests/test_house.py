@@ -30,9 +30,11 @@ FLOORS = (
     "_presets",
     "factors",
     "compat",
+    "_vocabulary",
     "_config",
     "_state",
     "_transforms",
+    "averages",
     "_record",
     "states",
     "curvature",
@@ -47,6 +49,7 @@ FLOORS = (
 # The namespaces that users see, by their dotted names.
 NAMESPACES = (
     "",
+    "averages",
     "compat.optax",
     "compat.transformers",
     "curvature",

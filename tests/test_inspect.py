@@ -1,9 +1,11 @@
 """Look before you train: simulate, describe, plot and the picture in text."""
 
+import dataclasses
 import itertools
 import subprocess
 import sys
 
+import jax
 import matplotlib
 import matplotlib.figure
 import matplotlib.text
@@ -12,6 +14,7 @@ import optax
 import pytest
 
 import optax_warmup as ow
+from optax_warmup._inspect import sampled
 from optax_warmup._inspect.terminal import draw
 
 matplotlib.use("agg")
@@ -150,6 +153,70 @@ def test_describe_finds_jumps_and_no_others(schedule, jumps):
     for step, before, after in found:
         np.testing.assert_allclose(before, float(schedule(step - 1)), rtol=1e-6)
         np.testing.assert_allclose(after, float(schedule(step)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps"),
+    [
+        (ow.warmup_cosine(3e-4, 2000, 100_000), 100_000),
+        (ow.wsd(1e-3, 10, 1000, decay_steps=100), 1000),
+        (jax.jit(lambda s: s)(ow.warmup_linear(1e-3, 10, 100)), 100),
+        # What does not end at 0 is shown with some of what follows.
+        (ow.warmup_constant(1e-3, 2000), 2250),
+        (ow.warmup_inverse_sqrt(1e-3, 100), 400),
+    ],
+    ids=repr,
+)
+def test_a_schedule_knows_its_length(schedule, steps):
+    assert ow.describe(schedule) == ow.describe(schedule, steps)
+    assert ow.plot(schedule)[1].get_xlim()[1] == steps - 1
+
+
+def test_a_length_is_that_of_the_longest_schedule_and_must_be_known():
+    axes = ow.plot({"a": ow.warmup_linear(1, 5, 50), "b": ow.wsd(1, 5, 90, 9)})[1]
+    assert axes.get_xlim()[1] == 89
+    for look in (ow.describe, ow.plot):
+        for unknown in (lambda step: 1.0, 0.1, optax.linear_schedule(1, 0, 9)):
+            with pytest.raises(TypeError, match=f"{look.__name__}: steps must be giv"):
+                look(unknown)
+
+
+LONG = 300_000
+LONG_SCHEDULES = (
+    ow.warmup_cosine(3e-4, 2000, LONG),
+    ow.warmup_linear(1.0, 7, LONG),
+    ow.warmup_constant(1.0, 123_456),
+    ow.cycle(ow.transition(1.0, 0.0, 5003), 5003),
+    ow.multistep(1.0, [(7, 0.5), (100_003, 0.05), (222_222, 0.0)]),
+    ow.staircase(ow.transition(1.0, 0.0, LONG), 30_000),
+    ow.cooldown(ow.constant(1.0), LONG - 1000, 500),
+    ow.join([(3, 0.1), (LONG // 3, 1.0), (1, 2.0)], 0.5),
+    ow.delay(ow.warmup_linear(1.0, 100, 2000), 77_777),
+)
+
+
+@pytest.mark.parametrize("schedule", LONG_SCHEDULES, ids=repr)
+def test_a_long_run_is_described_from_few_of_its_steps(schedule, monkeypatch):
+    exact = ow.describe(schedule, LONG)
+    assert exact.evaluated == LONG
+    monkeypatch.setattr(sampled, "_MOST", 2**12)
+    found = ow.describe(schedule, LONG)
+    assert found.evaluated < LONG / 20
+    assert found.area == pytest.approx(exact.area, rel=1e-3)
+    assert f"{LONG:,}, of which {found.evaluated:,} were evaluated" in str(found)
+    for field in dataclasses.fields(found):
+        if field.name not in ("evaluated", "area"):
+            assert getattr(found, field.name) == getattr(exact, field.name), field
+
+
+def test_a_schedule_with_too_many_changes_is_described_whole_or_not_at_all(monkeypatch):
+    monkeypatch.setattr(sampled, "_MOST", 2**12)
+    monkeypatch.setattr(sampled, "_BUSY", 2**6)
+    # 64 is a divisor of the distance of the steps in an even grid.
+    schedule = ow.cycle(ow.warmup_linear(1.0, 10, 64), 64)
+    with pytest.raises(ValueError, match=r"steps must be at most 4,096 .* got 524,2"):
+        ow.describe(schedule, 2**19)
+    assert ow.describe(schedule, 2**12).zero_updates == 64
 
 
 def test_describe_in_words():

@@ -205,6 +205,7 @@ def test_restarts_of_fractional_length_are_exact():
         (("linear", 1.0, 30, 20), ["num_warmup_steps", "30", "20"]),
         (("linear", 1.0, 5, 20, {"powr": 2}), ["'powr'", "num_training_steps"]),
         (("polynomial", 1.0, 5, 20, {"powr": 2}), ["did you mean 'power'"]),
+        (("polynomial", 1e-8, 5, 20), ["lr_end", "1e-07", "peak_value", "1e-08"]),
         (("cosine_with_min_lr", 1.0, 5, 20), ["min_lr", "min_lr_rate"]),
         (("reduce_lr_on_plateau", 1.0), ["reduce_on_plateau"]),
         (("cosine", 1.0, 5, 20, {"num_cycles": 0.1234567}), ["num_cycles"]),

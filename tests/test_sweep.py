@@ -324,7 +324,7 @@ def test_what_never_fits_is_said():
             ValueError,
             "low.*logarithmic scale has no 0",
         ),
-        (lambda: ow.sweeps.log_space(1, 1, 3), ValueError, "high must be"),
+        (lambda: ow.sweeps.log_space(1, 1, 3), ValueError, "low must be below high"),
         (lambda: ow.sweeps.log_space(1, 2, 1), ValueError, "count must be"),
         (
             lambda: ow.sweeps.random_search(3, peak_value=(0, 1.0)),

@@ -174,7 +174,7 @@ def test_configuration_of_functions():
         (None, "config None"),
         ({}, "config type"),
         ([], "config"),
-        ({"type": "constant"}, "value"),
+        ({"type": "constant"}, "from_config constant 'value' missing"),
         ({"type": "constant", "value": 1.0, "valeu": 1.0}, "constant valeu"),
         ({"type": "constant", "value": -1.0}, "constant value -1"),
         ({"type": "constant", "value": "1.0"}, "constant value 1.0"),
@@ -186,6 +186,16 @@ def test_configuration_of_functions():
         ({"type": "function", "name": "print"}, "unknown function print"),
         ({"type": "function", "name": []}, "unknown function"),
         ({"type": "warmup", "schedule": {"value": 1.0}, "steps": 1}, "unknown None"),
+        ({"type": "warmup_cosine", "lr": 1.0}, "warmup_cosine 'lr' peak_value"),
+        ({"type": "warmup_cosine", "peak_value": 1.0}, "'warmup_steps' missing"),
+        ({"type": "shapes.cosine", "x": 1}, "shapes.cosine no arguments"),
+        ({"type": "multiply", "schedules": 3}, "multiply schedules list 3"),
+        ({"type": "constant", 2: 3}, "constant no argument '2'"),
+        ({"type": "array", "values": "x"}, "array numbers 'x'"),
+        ({"type": "array", "values": [1, [2]]}, "array numbers [1,"),
+        ({"type": "array", "values": [None]}, "array numbers [None]"),
+        ({"type": "float", "value": "abc"}, "float 'inf' 'abc'"),
+        ({"type": "float", "value": [1]}, "float 'inf' [1]"),
     ],
 )
 def test_bad_configurations_are_refused(config, words):
@@ -193,6 +203,20 @@ def test_bad_configurations_are_refused(config, words):
         ow.from_config(config)
     for word in words.split():
         assert word in str(caught.value)
+
+
+def test_a_configuration_names_presets_and_is_not_too_deep():
+    config = {
+        "type": "warmup_cosine",
+        "peak_value": 1e-3,
+        "warmup_steps": 10,
+        "total_steps": 100,
+    }
+    assert ow.from_config(config) == ow.warmup_cosine(1e-3, 10, 100)
+    for _ in range(5000):
+        config = {"type": "advance", "schedule": config, "steps": 1}
+    with pytest.raises(ValueError, match="nested more than 60 deep"):
+        ow.from_config(config)
 
 
 def test_what_cannot_be_saved_is_refused():

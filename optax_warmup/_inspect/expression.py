@@ -10,7 +10,6 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, TypeAlias
 
 from optax_warmup._schedules.schedule import Schedule
@@ -166,6 +165,10 @@ class _Reader:
                     node, "write out each argument; * and ** are not allowed."
                 )
         arguments = [self._build(part, depth + 1) for part in node.args]
+        names = [str(part.arg) for part in node.keywords]
+        for name in names:
+            if names.count(name) > 1:
+                raise self._error(node, f"the argument {name} is given twice.")
         keywords = {
             str(part.arg): self._build(part.value, depth + 1) for part in node.keywords
         }
@@ -196,37 +199,6 @@ class _Reader:
             first, start = first[begin : begin + 2 * _AROUND], start - begin
         pointer = " " * start + "^" * max(min(width, len(first) - start), 1)
         return f"{reason}\n    {first}\n    {pointer}"
-
-
-def vocabulary(rooms: Mapping[str, ModuleType]) -> dict[str, Any]:
-    """Collects the shapes of some modules and what builds schedules and shapes.
-
-    Args:
-        rooms: modules by the prefix of their names, such as "" and "shapes.".
-
-    Returns:
-        The shapes, classes and functions by their dotted name.
-    """
-    return {
-        f"{prefix}{name}": thing
-        for prefix, room in rooms.items()
-        for name, thing in vars(room).items()
-        if not name.startswith("_") and _has_meaning(thing)
-    }
-
-
-def _has_meaning(thing: Any) -> bool:
-    return isinstance(thing, Shape) or any(
-        _builds(thing, kind) for kind in (Schedule, Shape)
-    )
-
-
-def _builds(thing: Any, wanted: type) -> bool:
-    if isinstance(thing, type):
-        return issubclass(thing, wanted) and not inspect.isabstract(thing)
-    if not inspect.isfunction(thing):
-        return False
-    return inspect.signature(thing).return_annotation in (wanted, wanted.__name__)
 
 
 def _likely(name: str, prefix: str, known: list[str]) -> str:

@@ -11,8 +11,8 @@ from optax_warmup._drawing import figure as drawing
 from optax_warmup._drawing.figure import Axes, Figure
 from optax_warmup._drawing.numbers import count, number
 from optax_warmup._drawing.palette import INK, color
-from optax_warmup._inspect.describe import warmup_end
-from optax_warmup._inspect.simulate import LOG_RANGE, at_steps, length, sample_steps
+from optax_warmup._inspect.sampled import warmup_end
+from optax_warmup._inspect.simulate import LOG_RANGE, at_steps, length_of, sample_steps
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike
 
 _MOST = 200_000  # steps that are drawn; a picture has some thousand columns
@@ -22,7 +22,7 @@ _GAP = 0.055  # between two names, as a fraction of the height
 
 def plot(
     schedules: Schedule | optax.Schedule | ArrayLike | Mapping[str, ScheduleLike],
-    steps: int,
+    steps: int | None = None,
     *,
     log: bool = False,
     axes: Axes | None = None,
@@ -35,7 +35,8 @@ def plot(
     Args:
         schedules: a schedule (any function of the step, or a number), or a mapping of
             names to them.
-        steps: the number of updates, >= 2.
+        steps: the number of updates, >= 2. By default those of the longest schedule,
+            if all are of this library.
         log: whether the y axis is logarithmic; zeros are then not drawn.
         axes: matplotlib axes to draw into; by default a new figure is made.
 
@@ -45,7 +46,8 @@ def plot(
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: a schedule is neither callable nor a number, a name is not a string,
-            `steps` is not an integer, or `axes` are not matplotlib axes.
+            `steps` is not an integer, or is missing for what is not a schedule of this
+            library; `axes` are not matplotlib axes.
         ValueError: there is no schedule, `steps` is below 2 or not whole, a schedule
             does not return one number per step, or none has a value above 0 for a
             logarithmic axis.
@@ -73,7 +75,7 @@ def plot(
         raise TypeError(f"plot: log must be True or False, got {log!r}.")
     if axes is not None and not hasattr(axes, "plot"):
         raise TypeError(f"plot: axes must be matplotlib axes, got {axes!r}.")
-    steps = length("plot", steps, minimum=2)
+    steps = max(length_of("plot", s, steps, minimum=2) for s in named.values())
     seen = sample_steps(steps, _MOST)
     curves = {
         name: at_steps("plot", schedule, seen).astype(np.float64)

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 
+_MOST = 2**22  # updates that are evaluated to find the end of a schedule
 LOG_RANGE = 1e-6  # a logarithmic picture ends at this multiple of its largest value
 
 # What JAX raises if a function branches on the step in Python.
@@ -58,11 +59,17 @@ def at_steps(owner: str, schedule: Any, steps: np.ndarray) -> np.ndarray:
     if isinstance(schedule, Schedule):
         values = _of_value(schedule, steps)
     else:
+        _check.function(owner, "schedule", schedule, "step")
         try:
             values = jax.jit(jax.vmap(schedule))(steps)
-        except _NOT_TRACEABLE:
+        except (*_NOT_TRACEABLE, TypeError):
             values = np.stack([np.asarray(schedule(int(step))) for step in steps])
     values = np.asarray(values)
+    if not _check.is_real(values.dtype):
+        raise TypeError(
+            f"{owner}: schedule must return real numbers, got {schedule!r}, which "
+            f"returns {values.dtype}."
+        )
     if values.shape != steps.shape:
         raise ValueError(
             f"{owner}: schedule must return one number per step, got {schedule!r}, "
@@ -88,11 +95,27 @@ def sample_steps(steps: int, most: int) -> np.ndarray:
 
 def length(owner: str, steps: ArrayLike, minimum: int = 1) -> int:
     """Checks a number of updates, which must be known."""
-    if _check.is_traced(steps) or np.ndim(steps) > 0:
+    return _check.count(owner, "steps", steps, minimum=minimum)
+
+
+def length_of(owner: str, schedule: Any, steps: ArrayLike | None, minimum: int) -> int:
+    """Checks a number of updates; without one, those of a whole schedule.
+
+    A schedule that ends at 0 is over where it becomes 0.
+    """
+    if steps is not None:
+        return length(owner, steps, minimum)
+    if not isinstance(schedule, Schedule):
         raise TypeError(
-            f"{owner}: steps must be a single number that is not traced, got {steps!r}."
+            f"{owner}: steps must be given for {schedule!r}; only a schedule of this "
+            "library knows its length."
         )
-    return int(_check.length(owner, "steps", steps, minimum=minimum))
+    whole = natural_length(schedule)
+    seen = sample_steps(whole, _MOST)
+    rates = np.flatnonzero(at_steps(owner, schedule, seen))
+    if whole > _MOST or not len(rates) or rates[-1] == whole - 1:
+        return whole
+    return max(int(rates[-1]) + 1, minimum)
 
 
 def natural_length(schedule: Schedule, total_steps: int | None = None) -> int:
@@ -103,7 +126,9 @@ def natural_length(schedule: Schedule, total_steps: int | None = None) -> int:
     """
     if total_steps is not None:
         return min(max(total_steps + 1, 2), _check.MAX_STEP)
-    numbers = [x for x in jax.tree.leaves(schedule) if isinstance(x, int)]
+    # A jitted function returns numbers as arrays.
+    arrays = [np.asarray(x) for x in jax.tree.leaves(schedule)]
+    numbers = [int(x) for x in arrays if x.ndim == 0 and x.dtype.kind in "iu"]
     total = min(max(sum(abs(x) for x in numbers), 100), _check.MAX_STEP // 8)
     after = sample_steps(4 * total, 65)[16:]
     values = at_steps("plot", schedule, total + after)

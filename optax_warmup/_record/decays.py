@@ -37,7 +37,7 @@ class Decays:
         self._given = {
             name: None
             if value is None
-            else float(_check.number(OWNER, name, value, minimum=0, below=1))
+            else _check.scalar(OWNER, name, value, minimum=0, below=1)
             for name, value in given.items()
         }
         self._seen = _shown(inner, jnp.ones(1))

@@ -28,6 +28,11 @@ class _Combined(Schedule):
     def __init__(
         self, *args: ScheduleLike, schedules: Sequence[ScheduleLike] = ()
     ) -> None:
+        if not isinstance(schedules, list | tuple):
+            raise TypeError(
+                f"{public_name(type(self))}: schedules must be a list, got "
+                f"{schedules!r}; or pass the schedules one by one."
+            )
         self._set(schedules=(*args, *schedules))
         self.__post_init__()
 

@@ -223,16 +223,16 @@ def multistep(
 
     Args:
         init_value: the value before the first milestone, >= 0; may be traced.
-        milestones: (step, factor) tuples in increasing order: the step at which the
-            value becomes init_value * factor, which may be traced, and the factor,
-            >= 0.
+        milestones: (step, factor) tuples in the order of the steps: the step at which
+            the value becomes init_value * factor, which may be traced, and the factor,
+            >= 0. Of two with the same step the second counts.
 
     Returns:
         A `Schedule`.
 
     Raises:
         TypeError: a milestone is not such a tuple, or an argument is not a number.
-        ValueError: `milestones` is empty or not increasing; a number is negative, NaN
+        ValueError: `milestones` is empty or a step falls; a number is negative, NaN
             or infinite; a step is not whole.
 
     Example:

@@ -152,7 +152,8 @@ def _exact(
     name: str, value: Any, *, above: float = -1, maximum: float = math.inf
 ) -> Fraction:
     """Converts a known number >= 0 to a fraction, as its decimal is written."""
-    if _check.is_traced(value) or np.ndim(value) > 0:
+    many = isinstance(value, list | tuple) or getattr(value, "ndim", 0) > 0
+    if many or _check.is_traced(value):
         raise TypeError(
             f"{_OWNER}: {name} must be one known number, got {value!r}; compute "
             "durations outside of jit and vmap."

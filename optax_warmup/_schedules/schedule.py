@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
@@ -147,6 +148,21 @@ def as_schedule(
             f"which returns {out}."
         )
     return _function(Static(x))
+
+
+def known_values(
+    owner: str, name: str, x: ScheduleLike, steps: np.ndarray
+) -> np.ndarray:
+    """The values of a schedule at some steps, in float64, also while JAX is tracing."""
+    schedule = as_schedule(x, owner, name)
+    try:
+        with jax.ensure_compile_time_eval():
+            return np.asarray(schedule(steps), np.float64)
+    except jax.errors.TracerArrayConversionError:
+        raise TypeError(
+            f"{owner}: {name} must not hold traced numbers, got {schedule!r}; call "
+            f"{owner} outside of jit and vmap."
+        ) from None
 
 
 class constant(Schedule):

@@ -67,6 +67,7 @@ def learning_rate(
         0.0
     """
     owner = "learning_rate"
+    _check.flag(owner, "factors", factors)
     groups = _rated(owner, opt_state, schedule)
     known = [group for group in groups if group.rates]
     if len(known) > 1:
@@ -131,7 +132,9 @@ def learning_rates(
         >>> ow.learning_rates(state)
         {'body': 0.5, 'head': 0.125}
     """
-    groups = _rated("learning_rates", opt_state, schedule)
+    owner = "learning_rates"
+    _check.flag(owner, "factors", factors)
+    groups = _rated(owner, opt_state, schedule)
     return {
         group.name: _readable(_product(group, factors))
         for group in groups

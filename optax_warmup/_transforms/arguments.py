@@ -4,8 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
+
+from optax_warmup import _check
+from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 
 # Squares of what lies within fit float32 with room to spare.
 LARGEST_VALUE = 1e18
@@ -31,6 +35,29 @@ def require_params(owner: str, params: Any) -> None:
             f"{owner}: update needs params, as in optimizer.update(grads, state, "
             "params)."
         )
+
+
+def require_fraction(
+    owner: str, name: str, value: ScheduleLike, way_out: str
+) -> Schedule:
+    """A number or a schedule with values in [0, 1] as a schedule."""
+    if not callable(value):
+        _check.one(owner, name, value, "a number or a schedule")
+        value = _check.number(owner, name, value, minimum=0, maximum=1)
+    schedule = as_schedule(value, owner, name)
+    steps = np.unique(np.concatenate([[0], 2 ** np.arange(31), [_check.MAX_STEP]]))
+    try:
+        with jax.ensure_compile_time_eval():  # also when this is called inside jit
+            values = np.array([np.max(np.asarray(schedule(int(k)))) for k in steps])
+    except jax.errors.TracerArrayConversionError:
+        return schedule  # a traced number has no value yet
+    if np.any(values > 1 + 1e-6):
+        worst = int(np.argmax(values))
+        raise ValueError(
+            f"{owner}: {name} must have values in [0, 1], got {schedule!r}, which is "
+            f"{values[worst]:g} at step {steps[worst]:,}. {way_out}"
+        )
+    return schedule
 
 
 def require_value(owner: str, value: ArrayLike | None) -> tuple[jax.Array, jax.Array]:

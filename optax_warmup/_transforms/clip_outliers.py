@@ -82,9 +82,9 @@ def clip_outliers(
     bound before the first update are this library's.
     """
     inner = require_optimizer(_OWNER, inner)
-    theta = float(_check.number(_OWNER, "theta", theta, minimum=1))
+    theta = _check.scalar(_OWNER, "theta", theta, minimum=1)
     if b2 is not None:
-        b2 = float(_check.number(_OWNER, "b2", b2, minimum=0, below=1))
+        b2 = _check.scalar(_OWNER, "b2", b2, minimum=0, below=1)
     decays_for = second_moment_decays(_OWNER, inner, b2)
 
     def init_fn(params: optax.Params) -> optax.OptState:

@@ -94,9 +94,9 @@ def clip_update_rms(
     """
     inner = require_optimizer(_OWNER, inner)
     if b2 is not None:
-        b2 = float(_check.number(_OWNER, "b2", b2, minimum=0, below=1))
-    eps = float(_check.number(_OWNER, "eps", eps, above=0))
-    threshold = float(_check.number(_OWNER, "threshold", threshold, above=0))
+        b2 = _check.scalar(_OWNER, "b2", b2, minimum=0, below=1)
+    eps = _check.scalar(_OWNER, "eps", eps, above=0)
+    threshold = _check.scalar(_OWNER, "threshold", threshold, above=0)
     if b2 is not None:
         _require_below_the_maximum(threshold, b2)
     decays_for = second_moment_decays(_OWNER, inner, b2)

@@ -125,16 +125,14 @@ def reduce_on_plateau(
         (0.5, [0.5, 0.5])
     """
     settings = Settings(
-        factor=float(_check.number(_OWNER, "factor", factor, above=0, below=1)),
+        factor=_check.scalar(_OWNER, "factor", factor, above=0, below=1),
         patience=_length("patience", patience, minimum=1),
-        rtol=float(_check.number(_OWNER, "rtol", rtol, minimum=0, below=1)),
-        atol=float(_check.number(_OWNER, "atol", atol, minimum=0)),
+        rtol=_check.scalar(_OWNER, "rtol", rtol, minimum=0, below=1),
+        atol=_check.scalar(_OWNER, "atol", atol, minimum=0),
         warmup_steps=_length("warmup_steps", warmup_steps),
         cooldown=_length("cooldown", cooldown),
         accumulation_size=_length("accumulation_size", accumulation_size, minimum=1),
-        min_scale=float(
-            _check.number(_OWNER, "min_scale", min_scale, minimum=0, maximum=1)
-        ),
+        min_scale=(_check.scalar(_OWNER, "min_scale", min_scale, minimum=0, maximum=1)),
     )
 
     def init_fn(params: Any) -> ReduceOnPlateauState:
@@ -200,4 +198,4 @@ def judged(settings: Settings, state: ReduceOnPlateauState) -> ReduceOnPlateauSt
 
 
 def _length(name: str, value: int, minimum: int = 0) -> int:
-    return int(_check.length(_OWNER, name, value, minimum=minimum))
+    return _check.count(_OWNER, name, value, minimum=minimum)

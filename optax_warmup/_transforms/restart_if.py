@@ -96,7 +96,7 @@ def restart_if(
     """
     owner = "restart_if"
     inner = require_optimizer(owner, inner)
-    if not callable(condition):
+    if not callable(condition) or isinstance(condition, type):
         raise TypeError(
             f"{owner}: condition must be a function such as lambda state, **extra: "
             f"state.count == 500, got {condition!r}."

@@ -95,8 +95,8 @@ def restart_on_spike(
     """
     owner = "restart_on_spike"
     inner = require_optimizer(owner, inner)
-    threshold = float(_check.number(owner, "threshold", threshold, above=0))
-    decay = float(_check.number(owner, "decay", decay, minimum=0, below=1))
+    threshold = _check.scalar(owner, "threshold", threshold, above=0)
+    decay = _check.scalar(owner, "decay", decay, minimum=0, below=1)
     memory = math.ceil(1 / (1 - decay) - 1e-6)
 
     def init_fn(params: optax.Params) -> RestartOnSpikeState:

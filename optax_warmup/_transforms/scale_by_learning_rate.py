@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule, as_schedule
 
 
@@ -76,8 +77,11 @@ def scale_by_learning_rate(
         >>> ow.learning_rate(state)
         0.25
     """
-    schedule = as_schedule(learning_rate, "scale_by_learning_rate", "learning_rate")
-    sign = -1 if flip_sign else 1
+    owner = "scale_by_learning_rate"
+    if not callable(learning_rate):
+        _check.one(owner, "learning_rate", learning_rate, "a number or a schedule")
+    schedule = as_schedule(learning_rate, owner, "learning_rate")
+    sign = -1 if _check.flag(owner, "flip_sign", flip_sign) else 1
     return scaling(schedule, sign, ScaleByLearningRateState)
 
 

@@ -3,11 +3,9 @@
 from typing import NamedTuple
 
 import jax
-import numpy as np
 import optax
 
-from optax_warmup import _check
-from optax_warmup._schedules.schedule import Schedule, as_schedule
+from optax_warmup._transforms.arguments import require_fraction
 from optax_warmup._transforms.scale_by_learning_rate import scaling
 
 
@@ -87,28 +85,11 @@ def scale_by_warmup(
     Source: J. Ma and D. Yarats, "On the Adequacy of Untuned Warmup for Adaptive
     Optimization", 2021, arXiv:1910.04209 (warmup as a factor of the learning rate).
     """
-    if not callable(factor):
-        factor = _check.number(
-            "scale_by_warmup", "factor", factor, minimum=0, maximum=1
-        )
-    schedule = as_schedule(factor, "scale_by_warmup", "factor")
-    _require_factor(schedule)
+    schedule = require_fraction(
+        "scale_by_warmup",
+        "factor",
+        factor,
+        "A learning rate belongs into scale_by_learning_rate; a factor is "
+        "warmup(1.0, steps) or one of optax_warmup.factors.",
+    )
     return scaling(schedule, 1, ScaleByWarmupState)
-
-
-def _require_factor(schedule: Schedule) -> None:
-    """Refuses a schedule with values above 1, which is a learning rate by mistake."""
-    steps = np.unique(np.concatenate([[0], 2 ** np.arange(31), [_check.MAX_STEP]]))
-    try:
-        with jax.ensure_compile_time_eval():  # also when this is called inside jit
-            values = np.array([np.max(np.asarray(schedule(int(k)))) for k in steps])
-    except jax.errors.TracerArrayConversionError:
-        return  # a traced number has no value yet
-    if np.any(values > 1 + 1e-6):
-        worst = int(np.argmax(values))
-        raise ValueError(
-            f"scale_by_warmup: factor must have values in [0, 1], got {schedule!r}, "
-            f"which is {values[worst]:g} at step {steps[worst]:,}. A learning rate "
-            "belongs into scale_by_learning_rate; a factor is warmup(1.0, steps) or "
-            "one of optax_warmup.factors."
-        )

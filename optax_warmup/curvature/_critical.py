@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 
@@ -54,6 +55,8 @@ def stability_threshold(
     arXiv:2207.14484, section 2.
     """
     owner = "stability_threshold"
+    _check.flag(owner, "averaged", averaged)
+    _check.flag(owner, "nesterov", nesterov)
     learning_rate = _check.number(owner, "learning_rate", learning_rate, above=0)
     momentum = _check.number(owner, "momentum", momentum, minimum=0, below=1)
     if nesterov and averaged:
@@ -64,6 +67,22 @@ def stability_threshold(
     if averaged:
         return (2 + 2 * momentum) / ((1 - momentum) * learning_rate)
     return (2 + 2 * momentum) / ((1 + 2 * momentum * nesterov) * learning_rate)
+
+
+def require_alike(owner: str, params: Any, name: str, other: Any) -> None:
+    """Refuses parameters that are no arrays, and a tree that is not like them."""
+    for leaf in jax.tree.leaves(params):
+        if not (hasattr(leaf, "dtype") and _check.is_real(leaf.dtype)):
+            raise TypeError(
+                f"{owner}: params must be a tree of arrays of real numbers, got "
+                f"{leaf!r}."
+            )
+    shapes, others = (jax.tree.map(np.shape, tree) for tree in (params, other))
+    if shapes != others:
+        raise ValueError(
+            f"{owner}: {name} must be a tree like params, with arrays of the same "
+            f"shapes, got shapes {others} for {shapes}."
+        )
 
 
 class CriticalRate(NamedTuple):
@@ -134,9 +153,12 @@ def critical_learning_rate(
     Mechanisms and Improvements", 2024, arXiv:2406.09405, section 6.
     """
     owner = "critical_learning_rate"
-    smallest = float(_check.number(owner, "smallest", smallest, above=0))
-    largest = float(_check.number(owner, "largest", largest, above=smallest))
-    refinements = int(_check.length(owner, "refinements", refinements))
+    smallest = _check.scalar(owner, "smallest", smallest, above=0)
+    largest = _check.scalar(owner, "largest", largest, above=0)
+    _check.ordered(owner, "smallest", smallest, "largest", largest)
+    refinements = _check.count(owner, "refinements", refinements)
+    _check.function(owner, "loss_fn", loss_fn, "params")
+    require_alike(owner, params, "updates", updates)
     loss_at = _loss_on_line(loss_fn, params, updates)
     before = loss_fn(params)
     bracket = doubled(loss_at, before, smallest, largest)

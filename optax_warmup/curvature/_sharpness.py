@@ -9,6 +9,7 @@ import optax
 
 from optax_warmup import _check
 from optax_warmup._state.moments import bias_correction, moments_of
+from optax_warmup.curvature._critical import require_alike
 
 _OWNER = "sharpness"
 
@@ -90,7 +91,13 @@ def sharpness(
     Mechanisms and Improvements", 2024, arXiv:2406.09405, section 4 (P); J. Cohen et
     al., "Adaptive Gradient Methods at the Edge of Stability", 2022, arXiv:2207.14484.
     """
-    iterations = int(_check.length(_OWNER, "iterations", iterations, minimum=1))
+    iterations = _check.count(_OWNER, "iterations", iterations, minimum=1)
+    b1 = _check.scalar(_OWNER, "b1", b1, minimum=0, below=1)
+    b2 = _check.scalar(_OWNER, "b2", b2, minimum=0, below=1)
+    eps = _check.scalar(_OWNER, "eps", eps, minimum=0)
+    _check.function(_OWNER, "loss_fn", loss_fn, "params")
+    seed = _check.length(_OWNER, "seed", _check.one(_OWNER, "seed", seed, "a number"))
+    require_alike(_OWNER, params, "start", params if start is None else start)
     scale = _inverse_root(params, opt_state, b1, b2, eps)
     if start is None:
         start = _random_like(params, jax.random.key(seed))
@@ -110,9 +117,6 @@ def _inverse_root(params: Any, opt_state: Any, b1: float, b2: float, eps: float)
     """P^-1/2, a tree like the parameters, float32."""
     if opt_state is None:
         return jax.tree.map(lambda x: jnp.ones(x.shape, jnp.float32), params)
-    b1 = float(_check.number(_OWNER, "b1", b1, minimum=0, below=1))
-    b2 = float(_check.number(_OWNER, "b2", b2, minimum=0, below=1))
-    eps = float(_check.number(_OWNER, "eps", eps, minimum=0))
     adam = moments_of(opt_state, params, _OWNER)
     if any(nu is None for nu in adam.nu):
         raise ValueError(

@@ -60,7 +60,7 @@ def advise(
             f"read_moments(opt_state) and load_moments(path) return one."
         )
     if batch_size is not None:
-        _check.length("advise", "batch_size", batch_size, minimum=1)
+        _check.count("advise", "batch_size", batch_size, minimum=1)
     evidence = Evidence(history, as_losses("advise", losses), batch_size)
     if not len(history.steps):
         return (

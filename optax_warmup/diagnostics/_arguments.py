@@ -59,7 +59,7 @@ def as_losses(owner: str, losses: Any) -> Losses:
         return {step: pairs[step] for step in sorted(pairs)}
     try:
         values = np.asarray(losses, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(
             f"{owner}: losses must be numbers, one for each step, or a mapping of "
             f"steps to losses, got {type(losses).__name__} ({error})."
@@ -90,7 +90,7 @@ def _step(owner: str, step: Any) -> int:
 def _loss(owner: str, step: Any, loss: Any) -> float:
     try:
         return float(loss)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(
             f"{owner}: the loss of step {step!r} must be a number, got {loss!r}."
         ) from None

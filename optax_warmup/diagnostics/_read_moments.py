@@ -55,7 +55,7 @@ def read_moments(
             f"the part of the state with the record that you want."
         )
     (state,) = found.values()
-    measured = _by_step(sharpness or {})
+    measured = _by_step({} if sharpness is None else sharpness)
     tables = {name: getattr(state, name) for name in _TABLES}
     scalars = {f"{_SCALAR}{name}": x for name, x in state.scalars.items()}
     tables = jax.device_get({n: bare(x) for n, x in (tables | scalars).items()})
@@ -80,9 +80,10 @@ _SCALAR = "scalars/"
 def _by_step(values: Mapping[int, ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values of a mapping, in the order of the steps."""
     owner = "read_moments"
+    _check.mapping(owner, "sharpness", values, "a dict of values by step")
     found = {
-        int(_check.length(owner, "a step of sharpness", step)): float(
-            _check.number(owner, f"sharpness[{step}]", jax.device_get(value))
+        _check.count(owner, "each step of sharpness", step): _check.scalar(
+            owner, f"sharpness[{step}]", jax.device_get(value)
         )
         for step, value in values.items()
     }

@@ -39,7 +39,7 @@ def to_scalars(
     history = record if isinstance(record, MomentHistory) else read_moments(record)
     rows = len(history.steps)
     if step is not None:
-        rows = int((history.steps <= _check.length("to_scalars", "step", step)).sum())
+        rows = int((history.steps <= _check.count("to_scalars", "step", step)).sum())
     if not rows:
         return {}
     row = rows - 1

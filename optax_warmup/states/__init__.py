@@ -14,6 +14,9 @@ from optax_warmup._transforms.automatic_warmup import (
 from optax_warmup._transforms.clip_update_rms import (
     ClipUpdateRmsState as ClipUpdateRmsState,
 )
+from optax_warmup._transforms.decay_weights import (
+    DecayWeightsState as DecayWeightsState,
+)
 from optax_warmup._transforms.reduce_on_plateau import (
     ReduceOnPlateauState as ReduceOnPlateauState,
 )
@@ -29,4 +32,10 @@ from optax_warmup._transforms.scale_by_warmup import (
 )
 from optax_warmup._transforms.skip_nonfinite import (
     SkipNonfiniteState as SkipNonfiniteState,
+)
+from optax_warmup.averages._average_latest import (
+    AverageLatestState as AverageLatestState,
+)
+from optax_warmup.averages._average_params import (
+    AverageParamsState as AverageParamsState,
 )

@@ -21,7 +21,11 @@ def stack(configurations: Sequence[Configuration]) -> Columns:
 
     Raises if the configurations cannot share a program.
     """
-    configurations = list(configurations)
+    if not isinstance(configurations, list | tuple):
+        raise TypeError(
+            "sweep: configurations must be a list of dicts, such as "
+            f"ow.sweeps.grid(...) makes, got {configurations!r}."
+        )
     if not configurations:
         raise ValueError(
             "sweep: configurations must hold at least one, got none; make them with "

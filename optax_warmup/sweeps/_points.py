@@ -86,8 +86,8 @@ def random_search(
     of Input Variables in the Analysis of Output from a Computer Code", Technometrics
     1979; Bergstra, Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012.
     """
-    count = _check.length("random_search", "count", count, minimum=1)
-    random_seed = _check.length("random_search", "random_seed", random_seed)
+    count = _check.count("random_search", "count", count, minimum=1)
+    random_seed = _check.count("random_search", "random_seed", random_seed)
     random = np.random.default_rng(random_seed)
     ranges = {name: axis for name, axis in axes.items() if isinstance(axis, tuple)}
     lists = _axes("random_search", axes, besides=ranges)
@@ -127,8 +127,9 @@ def log_space(low: float, high: float, count: int) -> list[Any]:
         >>> ow.sweeps.log_space(1e-3, 1e-1, 3), ow.sweeps.log_space(1, 1000, 4)
         ([0.001, 0.01, 0.1], [1, 10, 100, 1000])
     """
+    low, high = plain(low), plain(high)
     _check_range("log_space", "low", low, "high", high)
-    count = _check.length("log_space", "count", count, minimum=2)
+    count = _check.count("log_space", "count", count, minimum=2)
     inner = [_between(low, high, i / (count - 1)) for i in range(1, count - 1)]
     return list(dict.fromkeys([low, *inner, high]))
 
@@ -160,8 +161,13 @@ def _check_range(
         "a logarithmic scale has no 0: start at the smallest value that matters, and "
         "add 0 to the list yourself"
     )
-    _check.number(owner, low_name, low, above=0, hint=hint)
-    _check.number(owner, high_name, high, above=low)
+    _check.scalar(owner, low_name, low, above=0, hint=hint)
+    _check.scalar(owner, high_name, high)
+    if not low < high:
+        raise ValueError(
+            f"{owner}: {low_name} must be below {high_name}, got {low_name}={low!r} "
+            f"and {high_name}={high!r}."
+        )
 
 
 def _axes(
@@ -174,7 +180,9 @@ def _axes(
     for name, axis in axes.items():
         if name in besides:
             continue
-        if isinstance(axis, str | dict) or not isinstance(axis, Iterable):
+        unordered = isinstance(axis, str | bytes | dict | set)
+        unordered = unordered or getattr(axis, "ndim", 1) == 0
+        if unordered or not isinstance(axis, Iterable):
             raise TypeError(
                 f"{owner}: {name} must be a sequence of values, got {axis!r}; for a "
                 f"single value pass [{axis!r}]."

@@ -81,10 +81,7 @@ def rank(
         {'peak_value': 0.1} 3.1 False
     """
     _check_configurations(configurations, over)
-    if not isinstance(largest_first, bool):
-        raise TypeError(
-            f"rank: largest_first must be True or False, got {largest_first!r}."
-        )
+    _check.flag("rank", "largest_first", largest_first)
     numbers = _as_numbers(values)
     if numbers.shape != (len(configurations),):
         raise ValueError(
@@ -104,6 +101,12 @@ def rank(
 
 
 def _check_configurations(configurations: Sequence[Configuration], over: str) -> None:
+    if not isinstance(configurations, list | tuple):
+        raise TypeError(
+            f"rank: configurations must be a list of dicts, got {configurations!r}."
+        )
+    if not isinstance(over, str):
+        raise TypeError(f"rank: over must be the name of the seed, got {over!r}.")
     if not len(configurations):
         raise ValueError("rank: configurations must hold at least one, got none.")
     for index, each in enumerate(configurations):
@@ -134,7 +137,10 @@ def _check_configurations(configurations: Sequence[Configuration], over: str) ->
 
 
 def _as_numbers(values: ArrayLike | Sequence[ArrayLike]) -> np.ndarray:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        array = np.asarray(values, object)
     if not (_check.is_real(array.dtype) or array.size == 0):
         raise TypeError(
             f"rank: values must be real numbers, got an array of {array.dtype}."

@@ -1,8 +1,9 @@
 """The sweep: many configurations at a time, in one program compiled once."""
 
+import inspect
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -89,13 +90,14 @@ def sweep(
         >>> [round(loss, 3) for loss in ow.sweeps.sweep(train, points)["loss"].tolist()]
         [0.107, 0.338, 0.0, 0.0, inf, inf]
     """
-    _check_arguments(train, shared, progress, devices)
+    _check_arguments(train, shared, folder, progress, devices)
     stacked = columns.stack(configurations)
+    _check_names(train, shared, stacked)
     count = len(configurations)
     if chunk is not None:
-        chunk = _check.length("sweep", "chunk", chunk, minimum=1)
+        chunk = _check.count("sweep", "chunk", chunk, minimum=1)
     if free_memory is not None:
-        _check.number("sweep", "free_memory", free_memory, above=0)
+        _check.scalar("sweep", "free_memory", free_memory, above=0)
 
     def one(shared: tuple[Any, ...], configuration: Columns) -> Any:
         return train(*shared, **configuration)
@@ -134,19 +136,43 @@ def sweep(
 
 
 def _check_arguments(
-    train: Any, shared: Any, progress: Any, devices: Sequence[jax.Device] | None
+    train: Any, shared: Any, folder: Any, progress: Any, devices: Any
 ) -> None:
-    if not callable(train):
+    if not callable(train) or isinstance(train, type):
         raise TypeError(f"sweep: train must be a function, got {train!r}.")
     if not isinstance(shared, tuple):
         raise TypeError(
             f"sweep: shared must be a tuple of arrays, got {type(shared).__name__}; a "
             "single one is (array,)."
         )
-    if progress is not None and not callable(progress):
-        raise TypeError(f"sweep: progress must be a function, got {progress!r}.")
-    if devices is not None and not len(devices):
+    if folder is not None and not (isinstance(folder, str | os.PathLike) and folder):
+        raise TypeError(f"sweep: folder must be the path of a folder, got {folder!r}.")
+    if progress is not None:
+        _check.function("sweep", "progress", progress, "done", "total")
+    if devices is None:
+        return
+    flat = np.ravel(devices) if isinstance(devices, np.ndarray) else devices
+    if not isinstance(flat, list | tuple | np.ndarray) or not all(
+        isinstance(device, jax.Device) for device in flat
+    ):
+        raise TypeError(f"sweep: devices must be a list of devices, got {devices!r}.")
+    if not len(devices):
         raise ValueError("sweep: devices must hold at least one device, got none.")
+
+
+def _check_names(train: Callable[..., Any], shared: Any, names: Iterable[str]) -> None:
+    """Refuses a function that cannot be called with these arguments."""
+    try:
+        signature = inspect.signature(train)
+    except (TypeError, ValueError):
+        return  # a builtin does not tell its arguments
+    try:
+        signature.bind(*shared, **dict.fromkeys(names))
+    except TypeError as error:
+        raise TypeError(
+            f"sweep: train must take {len(shared)} shared arrays, then the names "
+            f"{', '.join(names)}; {train!r} takes {signature} ({error})."
+        ) from None
 
 
 def _fill(results: Leaves, indices: np.ndarray, found: Leaves) -> None:

@@ -125,9 +125,7 @@ class _Flag(Kind):
     static = True
 
     def check(self, owner: str, name: str, x: Any) -> Any:
-        if not isinstance(x, bool):
-            raise TypeError(f"{owner}: {name} must be True or False, got {x!r}.")
-        return x
+        return _check.flag(owner, name, x)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -260,7 +260,7 @@ PRESETS = {
     "get_scheduler": Case(
         lambda m, n: m.compat.transformers.get_scheduler(
             "polynomial",
-            n.v0,
+            n.v0 + n.v1,  # lr_end must not be above it
             n.n0,
             n.n0 + n.n1 + 1,
             {"lr_end": n.v1, "power": n.e},

@@ -154,6 +154,7 @@ def _polynomial(
     power: Any = 1.0,
 ) -> Schedule:
     steps = _decay(num_warmup_steps, num_training_steps)
+    _check.ordered(_OWNER, "lr_end", lr_end, "peak_value", peak_value)
     decay = transition(peak_value, lr_end, steps, shapes.polynomial(power))
     return warmup(decay, num_warmup_steps)
 
