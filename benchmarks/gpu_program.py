@@ -115,6 +115,7 @@ def main() -> None:
         "adamw": optax.adamw(1e-3),
         "recorded": wrap(optax.adamw(1e-3)),
         "recorded, of all coordinates": wrap(optax.adamw(1e-3), samples=None),
+        "automatic warmup": ow.automatic_warmup(optax.adamw(1e-3)),
     }.items():
         text, temporary = program(optimizer, device)
         parts = computations(text)
