@@ -72,8 +72,8 @@ def test_agreement_is_a_cosine(scale):
         (0.01, 1, False, np.exp(0.1)),  # the sign matters, not the size
         (0.9, 79, False, np.exp(0.1)),
         (0.9, 159, False, np.exp(0.05)),  # like 8 / t later
-        (-0.01, 0, False, np.exp(-0.06)),
-        (-0.9, 199, False, np.exp(-0.04 * (1 - 0.4 / (1 + 199 / 200)))),
+        (-0.01, 1, False, np.exp(-0.095)),
+        (-0.9, 159, False, np.exp(-0.0475)),
         (0.0, 1, False, 1.0),
         (-0.9, 159, True, 0.5),
     ],

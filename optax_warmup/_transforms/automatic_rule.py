@@ -20,11 +20,9 @@ USUAL_MOMENTUM = 0.9
 REVERSAL, EXPLOSION = -0.5, 1.2
 # The factor never gets this small; only that it is not 0 matters.
 SMALLEST = 1e-30
-# A fall is smaller than a rise, at first by this share, and by half of it after so many
-# updates. With equal ones the factor would settle at the rate that is best for the next
-# update alone. A short run, whose schedule decays soon, wants a higher one; a long run
-# at a constant rate does not.
-LENIENCE, LENIENT = 0.4, 200
+# A fall is this much smaller than a rise. With equal ones the factor would settle at the
+# rate that is best for the next update alone, which is too low for most runs.
+FALL = 0.95
 
 
 class Known(NamedTuple):
@@ -136,8 +134,7 @@ def stepped(
 ) -> jax.Array:
     """The factor after a gradient that agrees with the last move or does not."""
     rise = gain(count)
-    fall = rise * (1 - LENIENCE / (1 + count / LENIENT))
-    change = jnp.where(cosine > 0, rise, jnp.where(cosine < 0, -fall, 0))
+    change = jnp.where(cosine > 0, rise, jnp.where(cosine < 0, -FALL * rise, 0))
     return factor * jnp.where(exploding, 0.5, jnp.exp(change))
 
 

@@ -76,8 +76,8 @@ def automatic_warmup(
     updates = factor * inner's updates
     factor(0) = min(1, start / S)
     factor(t) = min(1, factor(t-1) * change(t), start * sqrt(t + 1) / S)
-    change(t) = exp(gain(t)), if c(t) > 0, or else exp(-gain(t) * fall(t))
-    gain(t) = min(0.1, 8 / (t + 1)), fall(t) = 1 - 0.4 / (1 + t / 200)
+    change(t) = exp(gain(t)) if c(t) > 0, or else exp(-0.95 * gain(t))
+    gain(t) = min(0.1, 8 / (t + 1))
 
     S is the relative size of an update before it is scaled: the sum over parameter
     arrays of RMS(update) / RMS(parameters), of the coordinates that move; the largest
@@ -101,8 +101,8 @@ def automatic_warmup(
     It needs no momentum: it sees the gradients, and where the parameters went, in a
     sample of about 16,384 coordinates and a few of each array. Updates whose gradients
     are zero or not finite are passed over. Groups of parameters warm up on their own if
-    each is wrapped on its own, inside `optax.partition`. Put `MultiSteps` and
-    `skip_nonfinite` outside. Inside `shard_map` or `pmap` every device must hold all
+    each is wrapped on its own, inside `optax.partition`. Put `MultiSteps` outside, and
+    `skip_nonfinite` inside, which takes less memory than outside. Inside `shard_map` or `pmap` every device must hold all
     parameters and the mean of the gradients. Layers that are stacked in one array, for
     a scan, count as one: divide `start` by their number, for the same factor.
 

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-START, LARGEST_GAIN, GAIN = 0.07, 0.1, 8.0
+START, FALL, LARGEST_GAIN, GAIN = 0.07, 0.95, 0.1, 8.0
 
 
 def sum_of_sizes(updates, params, moves):
@@ -60,9 +60,7 @@ def factors(inner, gradients_at, params, steps, *, start=START, momentum=0.0):
             if known < -0.5 and old > 0 and norm > 1.2 * old:
                 factor /= 2
             else:
-                factor *= math.exp(
-                    gain if known > 0 else -(1 - 0.4 / (1 + t / 200)) * gain
-                )
+                factor *= math.exp(gain if known > 0 else -FALL * gain)
             factor = min(1.0, factor, start * math.sqrt(t + 1) / largest)
         before = params
         params = [p + factor * u for p, u in zip(params, updates, strict=True)]
