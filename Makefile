@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help demo test test-all test-fast lint quality compare bench-gpu clean
+.PHONY: help demo test test-all test-fast lint fuzz quality compare bench bench-stale bench-gpu clean
 
 help:
 	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes);"
@@ -19,8 +19,12 @@ help:
 	@echo "make test-fast  run those that take no long programs, while you edit (under a minute)"
 	@echo "                ARGS=tests/test_modes.py, ARGS='-k warmup' choose among them"
 	@echo "make lint       ruff and mypy (half a minute)"
+	@echo "make fuzz       random schedules against the oracle, damaged configurations and texts"
+	@echo "                (ARGS='--seed 1 --minutes 10'; goes on where the last run stopped)"
 	@echo "make quality    compare warmup methods over peak rates and tasks (hours; may be stopped, goes on)"
 	@echo "make compare    compare schedules on digits and CartPole (6 CPU minutes; may be stopped, goes on)"
+	@echo "make bench      measure every cost table again (about ten minutes); make bench-stale"
+	@echo "                lists those that are out of date"
 	@echo "make bench-gpu  every GPU measurement, with the packages that this machine has (8 minutes)"
 	@echo "make clean  remove the environment, the caches and the runs"
 
@@ -59,11 +63,20 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+fuzz: $(VENV)/.dev
+	@$(BIN)/python tests/tools/fuzz.py $(ARGS)
+
 quality: $(VENV)/.examples
 	@$(BIN)/python -m benchmarks.warmup_quality run $(ARGS)
 
 compare: $(VENV)/.examples
 	@$(BIN)/python -m benchmarks.compare_schedules $(ARGS)
+
+bench: $(VENV)/.examples
+	@$(BIN)/python -m benchmarks.tables $(ARGS)
+
+bench-stale: $(BIN)/python
+	@$(BIN)/python -m benchmarks.tables --stale
 
 bench-gpu:
 	@PYTHONPATH=. $(PYTHON) -m benchmarks.gpu $(ARGS)

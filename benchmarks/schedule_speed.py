@@ -1,20 +1,18 @@
-"""What schedules cost: operations, growth with depth and length, and time.
+"""What schedules cost: operations, and time where it can be told apart.
 
     python -m benchmarks.schedule_speed [--write]
 
 Each row compares a schedule of ours with the same schedule of optax, in one run. Counts
-of operations repeat exactly; times are medians, and tell less on a busy machine.
-`--write` saves the tables under results/.
+of operations repeat exactly. Times are CPU times, the least of several rounds in which
+the two take turns. `--write` saves the table under results/.
 """
 
 import argparse
 import itertools
 import platform
 import re
-import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,10 +21,11 @@ import numpy as np
 import optax
 
 import optax_warmup as ow
+from benchmarks.tables import save
 
 PEAK, WARMUP, TOTAL = 1e-3, 1_000, 100_000
 ROUNDS = 15
-SCAN = 20_000
+SCAN = 200_000
 MILLION = 1_000_000
 
 PAIRS: dict[str, tuple[Callable, Callable]] = {
@@ -75,18 +74,18 @@ PAIRS: dict[str, tuple[Callable, Callable]] = {
 
 
 def seconds(calls: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
-    """The median time of each call; they take turns on a shared machine."""
+    """The least CPU time of each call; they take turns on a shared machine."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         jax.block_until_ready(call())
     for _ in range(ROUNDS):
         for name, call in calls.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             for _ in range(repeat):
                 result = call()
             jax.block_until_ready(result)
-            times[name].append((time.perf_counter() - begin) / repeat)
-    return {name: statistics.median(found) for name, found in times.items()}
+            times[name].append((time.process_time() - begin) / repeat)
+    return {name: min(found) for name, found in times.items()}
 
 
 def logged(schedule: optax.Schedule) -> Callable[[], object]:
@@ -172,46 +171,6 @@ def measure() -> list[list[str]]:
     return rows
 
 
-NESTED: dict[str, Callable[[Any, int], ow.Schedule]] = {
-    "cooldown": lambda inner, depth: ow.cooldown(inner, 1000 - depth, 5),
-    "warmup": lambda inner, depth: ow.warmup(inner, 5),
-    "rewarm": lambda inner, depth: ow.rewarm(inner, 100 + 10 * depth, 5),
-    "switch": lambda inner, depth: ow.switch(inner, 1.0, 500 - depth, allow_jump=True),
-    "retime": lambda inner, depth: ow.retime(inner, 900, 950, begin=800),
-}
-DEPTH = 6
-
-
-def growth() -> list[list[str]]:
-    """Equations of a schedule around a schedule around ..."""
-    rows = []
-    for name, wrap in NESTED.items():
-        schedule: ow.Schedule = ow.warmup_cosine(1.0, 10, 2000)
-        counts = []
-        for depth in range(1, DEPTH + 1):
-            schedule = wrap(schedule, depth)
-            counts.append(f"{equations(schedule):,}")
-        rows.append([name, *counts])
-    return rows
-
-
-def segments() -> list[list[str]]:
-    """Compile time and operations of many segments."""
-    rows = []
-    for count in (10, 50, 100, 200, 300):
-        ours = ow.piecewise(1.0, [(10, 1 / (i + 2)) for i in range(count)])
-        theirs = optax.piecewise_interpolate_schedule(
-            "linear", 1.0, {10 * (i + 1): 0.99 for i in range(count)}
-        )
-        row = [f"{count}"]
-        for schedule in (ours, theirs):
-            begin = time.process_time()
-            row.append(f"{operations(schedule)}")
-            row.append(f"{time.process_time() - begin:.2f}")
-        rows.append(row)
-    return rows
-
-
 HEAD = [
     "schedule",
     "operations",
@@ -247,10 +206,12 @@ def report(rows: list[list[str]]) -> str:
             "",
             "Made by `python -m benchmarks.schedule_speed --write` with jax "
             f"{jax.__version__}, optax {optax.__version__}, Python "
-            f"{platform.python_version()}, on {device.device_kind}. Times are medians "
-            f"of {ROUNDS} rounds in one run; the two of a row take turns.",
+            f"{platform.python_version()}, on {device.device_kind}. Times "
+            f"are CPU times, the least of {ROUNDS} rounds in which the two of a row "
+            "take turns.",
             "",
-            "- operations: in the compiled program of one value.",
+            "- operations: in a program that has the schedule as a constant, without "
+            "parameters and constants.",
             "- host call: `schedule(step)` with a Python int, as a training loop logs "
             "it, beside `jax.jit(optax's)(step)`.",
             f"- in a scan: one of {SCAN:,} evaluations one after the other in one "
@@ -259,14 +220,6 @@ def report(rows: list[list[str]]) -> str:
             "- build: to make the schedule, its arguments checked.",
             "",
             *as_table(HEAD, rows),
-            "## A schedule around a schedule: traced equations by depth",
-            "",
-            *as_table(["", *(f"{d}" for d in range(1, DEPTH + 1))], growth()),
-            "## Segments of `piecewise` and `optax.piecewise_interpolate_schedule`",
-            "",
-            *as_table(
-                ["segments", "operations", "CPU s", "optax", "CPU s"], segments()
-            ),
         ]
     )
 
@@ -278,9 +231,7 @@ def main() -> None:
     text = report(measure())
     print(text)
     if write:
-        path = Path(__file__).parent / "results" / "schedule_speed.md"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        save("schedule_speed.md", text)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from optax_warmup import (
     curvature as curvature,
     diagnostics as diagnostics,
     factors as factors,
+    finder as finder,
+    loss_laws as loss_laws,
     shapes as shapes,
     states as states,
     sweeps as sweeps,

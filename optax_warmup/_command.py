@@ -1,4 +1,7 @@
-"""The command `optax-warmup`: plots and describes schedules, reports on runs."""
+"""The command `optax-warmup`: plots and describes schedules, reports on runs.
+
+It also reads range tests, and ranks schedules by the loss that runs let expect.
+"""
 
 import argparse
 import os
@@ -17,6 +20,8 @@ from optax_warmup._inspect.simulate import natural_length
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup._vocabulary import vocabulary
 from optax_warmup.diagnostics._report_command import report_command
+from optax_warmup.finder._find_command import find_command
+from optax_warmup.loss_laws._rank_command import rank_command
 
 _EXAMPLE = "warmup_cosine(3e-4, 2000, 100_000)"
 _KINDS = (".png", ".svg", ".pdf")
@@ -34,8 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "report":
             _report(options.run, options.output)
             return 0
+        if options.command == "find":
+            _find(options.curve, options.output)
+            return 0
         parsed = {text.strip(): _parsed(text) for text in options.schedule}
-        if options.command == "describe":
+        if options.command == "rank":
+            _rank(options, {text: found.schedule for text, found in parsed.items()})
+        elif options.command == "describe":
             _describe(parsed, options.steps)
         else:
             _plot(parsed, options)
@@ -103,7 +113,49 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the HTML file to write (default: %(default)s)",
     )
+    _add_choices(commands)
     return parser
+
+
+def _add_choices(commands: Any) -> None:
+    """Adds the commands that help to choose a schedule."""
+    finding = commands.add_parser(
+        "find", help="suggest a peak rate from the saved curve of a range test"
+    )
+    finding.add_argument(
+        "curve", metavar="CURVE.csv", help="a CSV file with learning_rate and loss"
+    )
+    finding.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the plot to FILE (.png, .svg or .pdf)",
+    )
+    ranking = commands.add_parser(
+        "rank", help="rank schedules for a long run by the losses of short ones"
+    )
+    ranking.add_argument(
+        "run",
+        nargs="+",
+        metavar="RUN_DIR",
+        help="a folder with metrics.jsonl (step, learning_rate, and a loss)",
+    )
+    ranking.add_argument(
+        "--steps",
+        type=_steps,
+        required=True,
+        metavar="N",
+        help="updates of the long run",
+    )
+    ranking.add_argument(
+        "--schedule",
+        nargs="+",
+        default=[],
+        help="the schedules to rank (default: cooldowns of different length)",
+    )
+    ranking.add_argument(
+        "--loss", metavar="NAME", help="which loss to read (default: the held-out one)"
+    )
 
 
 def _steps(text: str) -> int:
@@ -160,6 +212,26 @@ def _report(run_dirs: Sequence[str], output: Path) -> None:
     columns, _ = shutil.get_terminal_size()
     try:
         print(report_command(run_dirs, output, width=min(columns, 100)))
+    except (OSError, ValueError) as error:
+        raise _Refusal(error) from None
+
+
+def _find(curve: str, output: Path | None) -> None:
+    if output is not None:
+        _require_suffix(output, _KINDS)
+    try:
+        print(find_command(curve, output))
+    except ImportError:
+        raise _Refusal(
+            "--output needs matplotlib: pip install 'optax_warmup[plot]'."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _Refusal(error) from None
+
+
+def _rank(options: argparse.Namespace, candidates: dict[str, Schedule]) -> None:
+    try:
+        print(rank_command(options.run, options.steps, candidates, options.loss))
     except (OSError, ValueError) as error:
         raise _Refusal(error) from None
 

@@ -358,6 +358,37 @@ def test_groups_without_second_moments_get_no_advice():
         assert "layer0" not in advice.groups
 
 
+def test_two_learning_rates_climb():
+    history, _ = trainings.short("two signs")
+    rate = ow.warmup(1e-2, 30, offset=1)
+    np.testing.assert_allclose(
+        history.learning_rate, [-3e-4 * rate(n) for n in history.steps], rtol=1e-3
+    )
+    assert history.learning_rate_exact.all()
+    assert advice_on(trainings.short("two signs"), "updates-climb").severity == (
+        "problem"
+    )
+
+
+@pytest.mark.parametrize("kind", ["inside", "outside, constant"])
+def test_a_schedule_that_counts_updates_is_not_ahead(kind):
+    found = codes(trainings.short(kind))
+    assert not found & {"schedule-ahead", "updates-climb", "rate-estimated"}
+
+
+def test_rates_of_groups_are_recorded_by_name():
+    history, _ = trainings.short("groups")
+    rate = ow.warmup(1e-2, 30, offset=1)
+    told = history.scalars["learning_rate/w"]
+    np.testing.assert_allclose(told, [rate(n) for n in history.steps], rtol=1e-6)
+    np.testing.assert_allclose(history.scalars["learning_rate/b"], 1e-3, rtol=1e-6)
+    b, w = history.statistics["applied_rate"].T
+    np.testing.assert_allclose(w, told, rtol=1e-4)
+    np.testing.assert_allclose(b, 1e-3, rtol=3e-3)  # nearly parallel to its decay
+    differ = np.abs(told - 1e-3) > 1e-5  # at one step both have the same
+    np.testing.assert_array_equal(history.learning_rate_exact, ~differ)
+
+
 def test_an_empty_record():
     (advice,) = ow.diagnostics.advise(trainings.empty())
     assert advice.code == "empty-record"
@@ -390,6 +421,9 @@ ILL = {
     "not-finite": trainings.nan_in_a_batch,
     "rmsprop-start": trainings.cold_rmsprop,
     "constants-differ": trainings.other_b2,
+    "rate-estimated": functools.partial(trainings.short, "groups"),
+    "updates-climb": functools.partial(trainings.short, "two signs"),
+    "schedule-ahead": functools.partial(trainings.short, "outside"),
     "automatic-no-start": functools.partial(trainings.automatic, 0.0),
     "automatic-limits": functools.partial(trainings.automatic, 1.0),
     "empty-record": lambda: (trainings.empty(), None),

@@ -171,7 +171,7 @@ CASES = {
             W(0.5),
         ),
         lambda n: {"w": cosine(n) / 2, "b": 0.1},
-        {"w": "masked_0", "b": "masked_1"},
+        {"w": "w", "b": "b"},
     ),
     "injected": one(
         optax.inject_hyperparams(optax.adam)(learning_rate=0.3), lambda n: 0.3
@@ -343,6 +343,8 @@ def test_muon_has_two_parts_with_one_schedule():
         *(optax.lamb, optax.lars, optax.lion, optax.sgd, optax.rmsprop, optax.adan),
         *(optax.adafactor, optax.novograd, optax.fromage, optax.optimistic_adam_v2),
         *(optax.contrib.ademamix, optax.contrib.schedule_free_adamw),
+        *(optax.contrib.prodigy, optax.contrib.dadapt_adamw, optax.contrib.madgrad),
+        *(optax.contrib.momo, optax.contrib.momo_adam),
         lambda schedule: optax.contrib.mechanize(optax.adam(schedule)),
         lambda schedule: optax.chain(optax.zero_nans(), optax.sgd(schedule, 0.9)),
         lambda schedule: optax.flatten(optax.adam(schedule)),
@@ -351,8 +353,9 @@ def test_muon_has_two_parts_with_one_schedule():
 def test_the_schedule_in_any_optimizer_of_optaxs(make):
     optimizer = make(COSINE)
     state = optimizer.init(PARAMS)
+    update = optax.with_extra_args_support(optimizer).update
     for _ in range(3):
-        _, state = optimizer.update(ONES, state, PARAMS)
+        _, state = update(ONES, state, PARAMS, value=jnp.float32(1))
     got = ow.learning_rate(state, schedule=COSINE)
     np.testing.assert_allclose(got, cosine(2), rtol=1e-6)
 

@@ -13,7 +13,7 @@ import optax
 import pytest
 
 import optax_warmup as ow
-from optax_warmup import curvature, diagnostics, sweeps
+from optax_warmup import curvature, diagnostics, finder, loss_laws, sweeps
 
 matplotlib.use("agg")
 
@@ -98,6 +98,19 @@ RECORD = recorded()
 HISTORY = ow.read_moments(RECORD)
 RATE = ow.scale_by_learning_rate(0.1).init(PARAMS)
 POINTS = sweeps.grid(rate=[0.1, 0.2], seed=range(2))
+
+
+LAW = loss_laws.LossLaw(3.04, 0.525, 0.508, 364.0, 2.07, 0.583, 0.641)
+LAW_STEPS = np.arange(20, 801, 20)
+RUNS = [
+    (schedule, LAW_STEPS, LAW(schedule, LAW_STEPS))
+    for schedule in (ow.wsd(1e-3, 20, 800, n) for n in (0, 160, 640))
+]
+CURVE = finder.RateCurve(np.geomspace(1e-4, 1.0, 20), np.ones(20))
+
+
+def range_step(state, batch, rate):
+    return state, rate
 
 
 def loss(params):
@@ -278,6 +291,80 @@ CALLS = {
         {"record": HISTORY, "step": None},
         {"step": {"None", "0", "1"}},
     ),
+    loss_laws.LossLaw: (
+        LAW.constants._asdict(),
+        {
+            "L0": {"half", "0", "1", "-1", "-1.5", "2**31", "jax number"},
+            "A": NOT_NEGATIVE,
+            "alpha": NOT_NEGATIVE,
+            "B": NOT_NEGATIVE,
+            "C": NOT_NEGATIVE,
+            "beta": NOT_NEGATIVE,
+            "gamma": NOT_NEGATIVE,
+        },
+    ),
+    loss_laws.fit_loss_law: (
+        {"runs": RUNS, "skip": 0.1, "refits": 0, "seed": 0},
+        {"runs": set(), "skip": FRACTION, "refits": COUNT_0, "seed": COUNT_0},
+    ),
+    loss_laws.rank: (
+        {"law": LAW, "candidates": [ow.constant(1e-3)], "steps": 100},
+        {
+            "law": set(),
+            "candidates": {"list", "dict", "dict by step"},
+            "steps": COUNT,
+        },
+    ),
+    loss_laws.best_cooldown: (
+        {
+            "law": LAW,
+            "schedule": 1e-3,
+            "steps": 100,
+            "fractions": (0.2, 0.4),
+            "end_value": 0.0,
+        },
+        {
+            "law": set(),
+            "schedule": {"half", "1", "2**31", "jax number", "schedule"},
+            "steps": set(),
+            "fractions": {"list"},
+            "end_value": NOT_NEGATIVE,
+        },
+    ),
+    finder.find_rate: (
+        {
+            "step": range_step,
+            "state": None,
+            "batches": range(20),
+            "min_value": 1e-6,
+            "max_value": 1.0,
+            "steps": 20,
+            "seeds": None,
+            "stop_at": 1.0,
+        },
+        {
+            "step": set(),
+            "batches": set(),
+            "min_value": {"half"},
+            "max_value": POSITIVE,
+            "steps": set(),
+            "seeds": OPTIONAL,
+            "stop_at": {*POSITIVE, "inf"},
+        },
+    ),
+    finder.suggest: ({"curve": CURVE}, {"curve": set()}),
+    finder.plot_curve: (
+        {"curve": CURVE, "axes": None},
+        {"curve": set(), "axes": OPTIONAL},
+    ),
+    finder.RateCurve: (
+        {"rates": CURVE.rates, "losses": CURVE.losses, "diverged": False},
+        {"rates": set(), "losses": set(), "diverged": FLAG},
+    ),
+    finder.load_curve: (
+        {"path": __file__},
+        {"path": {"text", "no text", "digit"}},  # those name no file
+    ),
     curvature.critical_learning_rate: (
         {
             "loss_fn": loss,
@@ -317,7 +404,10 @@ CALLS = {
     ),
 }
 # These take seconds each with valid arguments, which other tests give them.
-NOT_CALLED = {(sweeps.sweep, name) for name in ("train", "progress", "chunk", "folder")}
+NOT_CALLED = {
+    (finder.load_curve, "path"),
+    *((sweeps.sweep, name) for name in ("train", "progress", "chunk", "folder")),
+}
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from examples.transformer.core.optimizer import make_optimizer, make_schedule
 from examples.transformer.core.settings import InputError
 from examples.transformer.core.sharding import make_mesh
 from examples.transformer.core.train_step import init_params, loss_of
-from examples.transformer.run import demo, train
+from examples.transformer.run import demo, find_rate, train
 from examples.transformer.run.command_line import config_from, make_parser
 from examples.transformer.run.config import Config
 from examples.transformer.run.presets import PRESETS
@@ -62,6 +62,16 @@ def quiet():
 
 
 # Training.
+
+
+def test_a_range_test_leaves_a_curve_and_no_run(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(find_rate, "STEPS", 20)
+    folder = tmp_path / "run"
+    where = ["--data", text, "--run-dir", str(folder)]
+    assert train.main([*OPTIONS, *where, "--find-rate"]) == 0
+    curve = ow.finder.load_curve(tmp_path / "run.range_test.csv")
+    assert len(curve.rates) <= 20
+    assert not folder.exists()
 
 
 def test_a_run_leaves_a_whole_folder(text, tmp_path, quiet):

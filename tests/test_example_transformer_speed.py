@@ -113,7 +113,7 @@ def test_a_step_takes_the_memory_of_the_state_before(programs, text):
     with jax.set_mesh(mesh):
         new, _ = step(state, put_batch(np.zeros((4, 17), np.int32), plan.rows, mesh))
     assert all(x.is_deleted() for x in jax.tree.leaves(state.params))
-    moments = state.opt_state[1].inner_state[0]
+    moments = state.opt_state.inner_state[1][0]
     assert all(x.is_deleted() for x in jax.tree.leaves((moments.mu, moments.nu)))
     assert not any(x.is_deleted() for x in jax.tree.leaves(new))
 

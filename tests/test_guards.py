@@ -46,7 +46,18 @@ def train(optimizer, grads, state=None):
     return params, state
 
 
-def test_a_skipped_step_leaves_everything_as_it_was():
+@pytest.fixture(params=["cpu", "default"])
+def platform(request, monkeypatch):
+    """Runs a test with a conditional, as on CPUs, and with a choice, as elsewhere."""
+
+    def dependent(*operands, **branches):
+        return branches[request.param](*operands)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", dependent)
+    return request.param
+
+
+def test_a_skipped_step_leaves_everything_as_it_was(platform):
     optimizer = ow.skip_nonfinite(noisy())
     params, state = train(optimizer, [GRADS] * 3)
     update = quickly(optimizer.update)
@@ -59,13 +70,34 @@ def test_a_skipped_step_leaves_everything_as_it_was():
         assert ow.learning_rate(after) == ow.learning_rate(state)
 
 
-def test_training_goes_on_as_if_the_step_had_not_been():
+def test_training_goes_on_as_if_the_step_had_not_been(platform):
     mixed = [GRADS, bad(jnp.nan), GRADS, bad(jnp.inf), bad(jnp.nan), GRADS]
     got, state = train(ow.skip_nonfinite(adam()), mixed)
     wanted, wanted_state = train(adam(), [GRADS] * 3)
     chex.assert_trees_all_close(got, wanted, rtol=1e-6)
     chex.assert_trees_all_close(state.inner_state, wanted_state, rtol=1e-6)
     assert (state.skipped, state.skipped_in_a_row) == (3, 0)
+
+
+def test_only_cpus_get_a_conditional(platform):
+    """Elsewhere it would hold both versions of the moments."""
+    optimizer = ow.skip_nonfinite(adam())
+    state = optimizer.init(PARAMS)
+    program = jax.jit(optimizer.update).lower(GRADS, state, PARAMS).as_text()
+    assert ("stablehlo.case" in program) == (platform == "cpu")
+
+
+def test_a_derivative_through_a_skipped_step_is_finite(platform):
+    def after(learning_rate):
+        optimizer = ow.skip_nonfinite(optax.adam(learning_rate))
+        params, state = PARAMS, optimizer.init(PARAMS)
+        for g in (GRADS, bad(jnp.nan), GRADS):
+            updates, state = optimizer.update(g, state, params)
+            params = optax.apply_updates(params, updates)
+        return params["w"][1]
+
+    derivative = quickly(jax.grad(after))(0.1)
+    np.testing.assert_allclose(derivative, -2, rtol=1e-4)
 
 
 def test_it_never_gives_up_where_optax_does():
@@ -77,7 +109,7 @@ def test_it_never_gives_up_where_optax_does():
     assert np.isnan(params["w"]).any()
 
 
-def test_accumulation_goes_on_as_if_the_bad_gradient_had_not_been():
+def test_accumulation_goes_on_as_if_the_bad_gradient_had_not_been(platform):
     """8 good gradients and 2 bad ones: two updates, each of four good gradients."""
     good = [jax.tree.map(lambda x, k=k: x * k, GRADS) for k in range(1, 9)]
     mixed = [*good[:2], bad(jnp.nan), *good[2:5], bad(jnp.inf), *good[5:]]
@@ -97,7 +129,7 @@ def test_accumulating_apply_if_finite_is_defeated():
     assert np.isnan(params["w"]).any()
 
 
-def test_one_replica_skips_and_the_other_does_not():
+def test_one_replica_skips_and_the_other_does_not(platform):
     optimizer = ow.skip_nonfinite(adam())
     both = jax.tree.map(lambda *x: jnp.stack(x), GRADS, bad(jnp.nan))
     state = jax.tree.map(lambda x: jnp.stack([x, x]), optimizer.init(PARAMS))

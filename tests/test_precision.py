@@ -3,8 +3,10 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import oracle
+import pytest
 from cases import CASES, MAX_STEP, draw, steps
 from selection import KINDS, one_case_a_kind, parametrize
 
@@ -151,3 +153,27 @@ def test_the_oracle_is_the_textbook_formula():
     ):
         ours = [oracle.transition(3.0, 1.0, 100, shape)(int(step)) for step in t]
         np.testing.assert_allclose(ours, 3 - 2 * formula, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [ow.shapes.linear, ow.shapes.cosine])
+@pytest.mark.parametrize("low", [0.0, 0.1])
+def test_a_constant_of_a_program_has_its_ends_exactly(shape, low):
+    """There XLA knows the lengths, and likes to multiply by 1 / n."""
+    lengths = [1, 41, 47, 55, 1000, 2**24 + 1, MAX_STEP]
+    up = [ow.transition(low, 0.3, n, shape) for n in lengths]
+    down = [ow.cooldown(0.3, 5, n, end_value=low, shape=shape) for n in lengths]
+
+    @jax.jit
+    def program(first, last, before):
+        ends = [[f(first), f(n), f(n - before)] for f, n in zip(up, last, strict=True)]
+        falls = [
+            [f(first), f(first + 5), f(n)] for f, n in zip(down, last, strict=True)
+        ]
+        return jnp.array(ends), jnp.array(falls)
+
+    ends, falls = program(jnp.int32(0), [jnp.int32(n) for n in lengths], jnp.int32(1))
+    low, high = np.float32([low, 0.3])
+    assert (ends[:, 0] == low).all() and (ends[:, 1] == high).all()
+    assert (ends >= low).all() and (ends <= high).all()
+    assert (falls[:, :2] == high).all() and (falls >= low).all()
+    assert (falls <= high).all()

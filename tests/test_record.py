@@ -481,7 +481,7 @@ def test_steps_can_be_listed():
         ([-1], "be .* -1"),
         ([0.5], "be .* 0.5"),
     ]:
-        with pytest.raises(ValueError, match=f"record_moments: steps must {message}"):
+        with pytest.raises(ValueError, match=f"record_moments: .*steps must {message}"):
             recorder(steps=bad)
 
 
@@ -504,7 +504,7 @@ def test_more_steps_can_be_listed_beside_the_usual():
     np.testing.assert_array_equal(resumed.steps, history.steps)
     listed = ow.read_moments(run(recorder(steps=[3], also=[1, 3]), grads[:5]))
     np.testing.assert_array_equal(listed.steps, [1, 3])
-    with pytest.raises(ValueError, match=r"record_moments: also must be .* -1"):
+    with pytest.raises(ValueError, match=r"record_moments: .*also must be .* -1"):
         recorder(also=[-1])
 
 

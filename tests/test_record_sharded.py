@@ -1,12 +1,12 @@
 """The record on several devices and in several processes, each in its own Python."""
 
-import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from devices import environment
 
 pytestmark = pytest.mark.train
 
@@ -14,13 +14,9 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 
 def start(program, *arguments, devices=1):
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-    }
     return subprocess.Popen(
         [sys.executable, PROGRAMS / program, *map(str, arguments)],
-        env=environment,
+        env=environment(devices),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -38,10 +34,22 @@ def test_four_devices_record_what_one_does_with_three_collectives_at_most():
     assert finish(start("record_sharded.py", devices=4)).endswith("ok\n")
 
 
-def test_two_processes_record_the_same():
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one():
+    port, program = free_port(), "transforms_replicated.py"
+    both = [start(program, "process", port, process) for process in (0, 1)]
+    for process in both:
+        assert finish(process).endswith("ok\n")
+
+
+def test_two_processes_record_the_same():
+    port = free_port()
     both = [start("record_two_processes.py", port, process) for process in (0, 1)]
     first, second = (
         [line for line in finish(process).splitlines() if line.startswith("nu_hat")]

@@ -1,6 +1,5 @@
 """Every transform in every mode: jit, scan, vmap, bfloat16, donated, nnx, sharded."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 from compiled import quickly
+from devices import environment
 from flax import nnx
 from selection import parametrize
 
@@ -182,16 +182,17 @@ def test_inside_an_nnx_optimizer():
     np.testing.assert_allclose(ow.learning_rate(optimizer), applied, rtol=1e-6)
 
 
-@parametrize("name", ["transforms_sharded", "transforms_meshes"], quick=2)
-def test_four_devices_train_as_one(name):
+@parametrize(
+    "command",
+    ["transforms_sharded", "transforms_meshes", "transforms_replicated pmap"],
+    quick={"transforms_sharded"},
+)
+def test_four_devices_train_as_one(command):
+    name, *arguments = command.split()
     program = Path(__file__).parent / "programs" / f"{name}.py"
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-    }
     done = subprocess.run(
-        [sys.executable, program],
-        env=environment,
+        [sys.executable, program, *arguments],
+        env=environment(4),
         capture_output=True,
         text=True,
         timeout=240,

@@ -83,7 +83,7 @@ def draw_chart(axes: Axes, chart: Chart) -> None:
         _line(axes, line, chart.log)
     last = max((line.x[-1] for line in chart.lines if len(line.x)), default=2.0)
     low, high = ticks.bounds([p.y for p in chart.lines], chart.log, chart.include)
-    _title_and_updates(axes, chart.title, last)
+    _title_and_updates(axes, chart.title, last, chart.first)
     _y_axis(axes, low, high, chart.log)
     grid_lines(axes)
     for mark, text in chart.spoken_marks():
@@ -130,11 +130,12 @@ def draw_heat_map(axes: Axes, heat: HeatMap) -> None:
         axes.plot(line.x, line.y, color=INK, linewidth=0.9)
 
 
-def _title_and_updates(axes: Axes, title: str, last: float) -> None:
+def _title_and_updates(axes: Axes, title: str, last: float, first: float = 1.0) -> None:
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
     axes.set_xscale("log")
-    axes.set_xlim(1, max(last, 2))
-    axes.set_xticks(ticks.log(1, max(last, 2), 6))
+    last = max(last, 2 * first)
+    axes.set_xlim(first, last)
+    axes.set_xticks(ticks.log(first, last, 6))
     axes.xaxis.set_major_formatter(lambda x, _: count(x))
     axes.minorticks_off()
     style_axes(axes)
@@ -157,6 +158,9 @@ def _line(axes: Axes, line: Line, log: bool) -> None:
         axes.plot(x, y, linestyle="", color=color(line.run), alpha=0.45, **style)
     elif line.run is None:
         axes.plot(x, y, "--", color=color(None), linewidth=1)
+    elif line.band is not None:
+        axes.fill_between(x, *line.band, color=color(line.run), alpha=0.16, linewidth=0)
+        axes.plot(x, y, "--", color=color(line.run), linewidth=1.3)
     else:
         axes.plot(x, y, color=color(line.run), linewidth=1.6)
 

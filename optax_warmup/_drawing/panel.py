@@ -11,13 +11,17 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A curve. `run` picks its colour; None makes it a dashed reference line."""
+    """A curve. `run` picks its colour; None makes it a dashed reference line.
+
+    With a band, the line is expected and not measured: it is dashed inside of the band.
+    """
 
     x: np.ndarray
     y: np.ndarray
     run: int | None
     label: str = ""
     dots: bool = False
+    band: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,7 @@ class Chart:
         lines, marks: what is drawn.
         log: whether the y axis is logarithmic.
         include: a range that the y axis covers in any case.
+        first: where the x axis begins.
     """
 
     key: str
@@ -50,6 +55,7 @@ class Chart:
     marks: Sequence[Mark] = ()
     log: bool = True
     include: tuple[float, float] | None = None
+    first: float = 1.0
 
     def spoken_marks(self) -> list[tuple[Mark, str]]:
         """Returns the marks with their words; marks that coincide say them once."""

@@ -46,11 +46,14 @@ def chart(panel: Chart) -> str:
     """Returns a chart as an <svg> element."""
     labels = [shorten(line.label, _LABEL) for line in panel.lines]
     right = 16 + _LETTER * max(map(len, labels), default=0)
-    x = _x_axis([line.x for line in panel.lines], 46, _WIDTH - right)
+    x = _x_axis([line.x for line in panel.lines], 46, _WIDTH - right, panel.first)
     low, high = ticks.bounds([p.y for p in panel.lines], panel.log, panel.include)
     y = _Axis(low, high, _HEIGHT - _BOTTOM, _TOP, panel.log)
     parts = [_frame(x, y, _HEIGHT)]
-    parts += [_line(line, x, y) for line in panel.lines]
+    parts += [_band(line, x, y) for line in panel.lines if line.band]
+    parts += [
+        _line(line, x, y, "expected" if line.band else "") for line in panel.lines
+    ]
     parts += [_mark(mark, text, x, y) for mark, text in panel.spoken_marks()]
     parts += _labels(panel.lines, labels, x, y)
     return _svg(panel.title, _HEIGHT, parts)
@@ -76,9 +79,11 @@ def heat_map(panel: HeatMap) -> str:
     return _svg(panel.title, height, parts)
 
 
-def _x_axis(values: list[np.ndarray], left: float, right: float) -> _Axis:
+def _x_axis(
+    values: list[np.ndarray], left: float, right: float, first: float = 1.0
+) -> _Axis:
     last = max((float(v.max()) for v in values if len(v)), default=10.0)
-    return _Axis(1.0, max(last, 2.0), left, right, log=True)
+    return _Axis(first, max(last, 2 * first), left, right, log=True)
 
 
 def _svg(title: str, height: float, parts: list[str]) -> str:
@@ -136,6 +141,18 @@ def _line(line: Line, x: _Axis, y: _Axis, kind: str = "") -> str:
     if not path:
         return ""
     return f'<path d="{"".join(path)}" class="line {_color(line.run)} {kind}"/>'
+
+
+def _band(line: Line, x: _Axis, y: _Axis) -> str:
+    """Returns the area that a line is expected in."""
+    assert line.band is not None
+    low, high = (np.asarray(edge, np.float64) for edge in line.band)
+    px, py = x(np.concatenate([line.x, line.x[::-1]])), y(np.r_[high, low[::-1]])
+    fine = np.isfinite(px) & np.isfinite(py)
+    points = " ".join(
+        f"{a:.1f},{b:.1f}" for a, b in zip(px[fine], py[fine], strict=True)
+    )
+    return f'<polygon points="{points}" class="band {_color(line.run)}"/>'
 
 
 def _mark(mark: Mark, text: str, x: _Axis, y: _Axis) -> str:

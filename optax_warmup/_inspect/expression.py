@@ -8,6 +8,7 @@ import ast
 import difflib
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -64,7 +65,10 @@ class _Reader:
 
     def read(self) -> Schedule:
         try:
-            tree = ast.parse(self.text, mode="eval").body
+            with warnings.catch_warnings():
+                # Of what is no error yet, such as 1if; the reader refuses it.
+                warnings.simplefilter("ignore")
+                tree = ast.parse(self.text, mode="eval").body
         except SyntaxError as error:
             place = max((error.offset or 1) - 1, 0) if error.lineno in (None, 1) else 0
             raise ExpressionError(self._at(place, 1, f"{error.msg}.")) from None

@@ -95,12 +95,14 @@ class Blocks(NamedTuple):
 
     def exact(self, columns: Sequence[jax.Array], groups: int) -> jax.Array:
         """Sums over the leaves that are there whole, of columns (M + N,)."""
+        if not self.whole.any():  # XLA would take seconds to add up constants
+            return jnp.zeros((groups, len(columns)), jnp.float32)
         return self._total([jnp.where(self.whole, x, 0) for x in columns], groups)
 
     def largest(self, column: jax.Array, groups: int) -> jax.Array:
         """The largest number of the leaves that are there whole, >= 0; (groups,)."""
         largest = jnp.zeros(groups, jnp.float32)
-        if not self.groups.size:
+        if not self.whole.any():
             return largest
         rows = jnp.where(self.whole, column, 0).reshape(-1, _BLOCK)
         return largest.at[self.groups].max(jnp.max(rows, axis=1))

@@ -1,4 +1,4 @@
-"""b1 and b2 of the wrapped optimizer: found by trying it, or given.
+"""b1, b2 and the direction of the wrapped optimizer: found by trying it, or given.
 
 Moments kept in few bits show their decay only
 roughly (0.95 in bfloat16 looks like 0.953125): what they show is neither taken for the
@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
+from optax_warmup._record.direction import UNTRIED, direction_of, has_squares
 from optax_warmup._record.options import OWNER
-from optax_warmup._state.probe import Decay, probe_or_none, require_agreement
+from optax_warmup._state.probe import Decay, decays_of, require_agreement
+from optax_warmup._state.trial import Step, tried
 
 # Gradients that an `optax.MultiSteps` inside may accumulate for its b1 and b2 to show.
 _MOST_ACCUMULATED = 32
@@ -40,18 +42,65 @@ class Decays:
             else _check.scalar(OWNER, name, value, minimum=0, below=1)
             for name, value in given.items()
         }
-        self._seen = _shown(inner, jnp.ones(1))
+        self._seen: dict[str, Decay] = {}
+        self._trial: tuple[Any, list[Step]] | None = None
         self._tried_for: list[Any] = []
-        self._refuse_others()
+        few = jnp.ones(4)
+        for params in (few, optax.LookaheadParams(few, few)):
+            if self._trial is None:
+                self._try(params)
 
     def for_params(self, params: Any, averaged: bool) -> tuple[float, float]:
         """(b1, b2); b1 is 0 where the optimizer keeps no first moment."""
         structure = jax.tree.structure(params)
         if not self._seen and structure not in self._tried_for:
-            self._seen = _shown(self._inner, params)
             self._tried_for.append(structure)
-            self._refuse_others()
+            self._try(params)
+        self._require_squares()
         return (self._one("b1") if averaged else 0.0), self._one("b2")
+
+    def direction(self, b1: float, b2: float, eps: float) -> str | None:
+        """The direction of which the updates are multiples; None: none that is known.
+
+        "untried" where the optimizer could not be tried. See direction.py.
+        """
+        # A traced rate, as in a sweep, has traced updates.
+        if self._trial is None or any(
+            map(_check.is_traced, jax.tree.leaves(self._trial))
+        ):
+            return UNTRIED
+        with jax.ensure_compile_time_eval():
+            return direction_of(*self._trial, b1, b2, eps)
+
+    def _try(self, params: Any) -> None:
+        """Tries the optimizer on few numbers in the shape of some parameters.
+
+        Anything may go wrong in an optimizer made for others: labels that fit none
+        here, hyperparameters that are traced, arguments of `update` that are missing.
+        """
+        try:
+            trial = tried(
+                self._inner, params, OWNER, _MOST_ACCUMULATED, coordinates=4, updates=3
+            )
+            decays = decays_of(*trial, OWNER)
+        except Exception:
+            return
+        found = {"b1": _common(decays.momentum), "b2": _common(decays.second_moment)}
+        self._trial = trial
+        self._seen = {name: x for name, x in found.items() if x is not None}
+        self._refuse_others()
+
+    def _require_squares(self) -> None:
+        traced = any(map(_check.is_traced, jax.tree.leaves(self._trial)))
+        if self._trial is None or traced:
+            return
+        with jax.ensure_compile_time_eval():
+            if not has_squares(*self._trial):
+                raise ValueError(
+                    f"{OWNER}: the optimizer's nu is no mean of squared gradients. "
+                    "optax.adamax keeps a maximum of their absolute values in it, to "
+                    "which nothing here applies. Record optax.adam or optax.amsgrad."
+                )
 
     def _one(self, name: str) -> float:
         given, seen = self._given[name], self._seen.get(name)
@@ -75,17 +124,6 @@ class Decays:
             given = self._given[name]
             if given is not None:
                 require_agreement(OWNER, name, given, seen)
-
-
-def _shown(
-    inner: optax.GradientTransformationExtraArgs, params: Any
-) -> dict[str, Decay]:
-    """b1 and b2 as trying an optimizer shows them, without those that it does not."""
-    decays = probe_or_none(inner, params, OWNER, patience=_MOST_ACCUMULATED)
-    if decays is None:
-        return {}
-    found = {"b1": _common(decays.momentum), "b2": _common(decays.second_moment)}
-    return {name: decay for name, decay in found.items() if decay is not None}
 
 
 def _common(decays: list[Decay | None]) -> Decay | None:

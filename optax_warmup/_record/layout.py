@@ -69,6 +69,8 @@ class Layout:
         corrected: whether the optimizer corrects the bias of its moments.
         averaged: whether it has first moments; rmsprop has none, and puts eps under the
             root.
+        direction: of which the updates are multiples, "adam" or "nesterov"; None if
+            that is neither, "untried" if the optimizer could not be tried.
         recovered: whether the gradients can be recovered from the moments; not where
             these are rounded too much.
         bits, steps, also: which steps are recorded, see slots.py.
@@ -86,6 +88,7 @@ class Layout:
     eps: float
     corrected: bool
     averaged: bool
+    direction: str | None
     recovered: bool
     bits: int
     steps: tuple[int, ...] | None
@@ -93,13 +96,14 @@ class Layout:
     samples: int | None
     histogram: bool
     columns: Sequence[str] = COLUMNS
-    version: int = 3
+    version: int = 4
 
     @classmethod
     def of(
         cls,
         options: Options,
         decays: tuple[float, float],
+        direction: str | None,
         tree: Any,
         adam: Moments,
     ) -> "Layout":
@@ -107,6 +111,7 @@ class Layout:
         b1, b2 = decays
         names, leaf_groups = grouping.groups_of(tree, options.groups, _most(options))
         _require_floats(tree, adam)
+        _require_shapes(tree, adam)
         sizes, sampled = [0] * len(names), [0] * len(names)
         dtypes: list[list[Any]] = [[] for _ in names]
         for group, nu in zip(leaf_groups, adam.nu, strict=True):
@@ -131,6 +136,7 @@ class Layout:
             eps=options.eps,
             corrected=adam.corrected,
             averaged=bool(first),
+            direction=direction,
             recovered=_recoverable(kept, b1 if first else b2),
             bits=options.bits,
             steps=options.steps,
@@ -202,6 +208,19 @@ def _require_floats(tree: Any, adam: Moments) -> None:
                 f"{OWNER}: the parameter {path!r} has dtype {nu.dtype}, and so have "
                 "its moments, which cannot hold an average. Leave it out of Adam, with "
                 "optax.partition or optax.masked."
+            )
+
+
+def _require_shapes(tree: Any, adam: Moments) -> None:
+    """Refuses moments of something else than the parameters: galore projects them."""
+    leaves = zip(grouping.paths_of(tree), jax.tree.leaves(tree), adam.nu, strict=True)
+    for path, leaf, nu in leaves:
+        if nu is not None and nu.shape != jnp.shape(leaf):
+            raise ValueError(
+                f"{OWNER}: the moments of the parameter {path!r} have shape "
+                f"{nu.shape} and not its own, {jnp.shape(leaf)}, so they cannot be set "
+                "against its gradients and updates. Record the optimizer without the "
+                "projection (optax.contrib.galore) around it."
             )
 
 

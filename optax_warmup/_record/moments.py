@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optax_warmup._record.blocks import Blocks
+from optax_warmup._record.direction import NESTEROV
 from optax_warmup._record.layout import (
     BINS,
     LOWEST_EXPONENT,
@@ -26,6 +27,7 @@ from optax_warmup._record.layout import (
 from optax_warmup._state.moments import Moments
 
 Sample = dict[str, jax.Array]
+_MOMENTS = ("mu", "nu", "nu_max")
 
 
 def before(blocks: Blocks, adam: Moments, updates: Any, params: Any) -> Sample:
@@ -36,6 +38,8 @@ def before(blocks: Blocks, adam: Moments, updates: Any, params: Any) -> Sample:
     }
     if _averaged(adam):
         drawn["mu"] = blocks.draw(_zeros_for_none(adam))
+    if _by_largest(adam):
+        drawn["nu_max"] = blocks.draw(_real(adam.nu_max))
     if params is not None:
         drawn["parameter"] = blocks.draw(jax.tree.leaves(params))
     return drawn
@@ -55,6 +59,8 @@ def after(
         new["mu"] = blocks.draw_complete(_zeros_for_none(adam))
     sums, largest = _whole_columns(layout, blocks, new, adam)
     of_sample = {name: x[: blocks.weights.size] for name, x in new.items()}
+    if _by_largest(adam):
+        of_sample["nu_max"] = blocks.draw(_real(adam.nu_max))
     columns = _sampled_columns(layout, _facts(layout, count, old, of_sample))
     ordered = [columns[name] for name in OF_A_SAMPLE]
     sampled = blocks.estimated(ordered, len(layout.groups))
@@ -70,6 +76,13 @@ def after(
 
 def _averaged(adam: Moments) -> bool:
     return any(mu is not None for mu in adam.mu)
+
+
+def _by_largest(adam: Moments) -> bool:
+    """Whether the optimizer divides by its largest nu, as amsgrad does."""
+    return all(
+        (v is None) == (m is None) for v, m in zip(adam.nu, adam.nu_max, strict=True)
+    )
 
 
 def _zeros_for_none(adam: Moments) -> list[Any]:
@@ -136,12 +149,12 @@ class _Facts(NamedTuple):
 def _facts(layout: Layout, count: jax.Array, old: Sample, new: Sample) -> _Facts:
     now = count.astype(jnp.float32)
     if layout.corrected:  # moments of before a reset are not those it began with
-        old = old | {n: jnp.where(now > 1, old[n], 0) for n in ("mu", "nu") if n in old}
+        old = old | {n: jnp.where(now > 1, old[n], 0) for n in _MOMENTS if n in old}
     eps, inside = (layout.eps, 0.0) if layout.averaged else (0.0, layout.eps)
     nu_hat = new["nu"] / _correction(layout, layout.b2, now)
-    denominator = jnp.sqrt(nu_hat + inside) + eps
+    denominator = jnp.sqrt(new.get("nu_max", nu_hat) + inside) + eps
     gradient = _gradient(layout, old, new)
-    first = new["mu"] / _correction(layout, layout.b1, now) if "mu" in new else gradient
+    first = _first(layout, now, gradient, new["mu"]) if "mu" in new else gradient
     return _Facts(
         nu=new["nu"],
         gradient=gradient,
@@ -153,6 +166,17 @@ def _facts(layout: Layout, count: jax.Array, old: Sample, new: Sample) -> _Facts
         update=old["update"],
         parameter=old.get("parameter", jnp.full_like(nu_hat, jnp.nan)),
     )
+
+
+def _first(
+    layout: Layout, now: jax.Array, gradient: jax.Array, mu: jax.Array
+) -> jax.Array:
+    """The first moment without its bias, and with nadam's look ahead."""
+    if layout.direction != NESTEROV:
+        return mu / _correction(layout, layout.b1, now)
+    ahead = mu / _correction(layout, layout.b1, now + 1)
+    latest = gradient / _correction(layout, layout.b1, now)
+    return layout.b1 * ahead + (1 - layout.b1) * latest
 
 
 def _gradient(layout: Layout, old: Sample, new: Sample) -> jax.Array:
@@ -170,7 +194,7 @@ def _previous(layout: Layout, now: jax.Array, old: Sample) -> jax.Array:
     if "mu" not in old:
         return jnp.zeros_like(old["nu"])
     earlier = jnp.maximum(now - 1, 1)
-    nu_hat = old["nu"] / _correction(layout, layout.b2, earlier)
+    nu_hat = old.get("nu_max", old["nu"] / _correction(layout, layout.b2, earlier))
     mu_hat = old["mu"] / _correction(layout, layout.b1, earlier)
     return jnp.where(now > 1, mu_hat / (jnp.sqrt(nu_hat) + (layout.eps + _TINY)), 0)
 

@@ -15,10 +15,11 @@ from optax_warmup._record.decays import Decays
 from optax_warmup._record.layout import BINS, Layout
 from optax_warmup._record.options import OWNER, Options
 from optax_warmup._state.declared import recorded_scalars
-from optax_warmup._state.find import bare, find
+from optax_warmup._state.find import bare, find, trained
+from optax_warmup._state.finite_start import require_finite_start
 from optax_warmup._state.moments import Moments, moments_of
-from optax_warmup._state.order import require_order
-from optax_warmup._state.rate import applied_rates
+from optax_warmup._state.order import require_one_clock, require_order
+from optax_warmup._state.rates_over_time import visible_rates
 from optax_warmup._transforms.arguments import require_optimizer
 
 
@@ -36,8 +37,13 @@ class RecordMomentsState(NamedTuple):
         steps: the step of each row, -1 where it is empty, int32, shape (rows + 1,).
         counts: Adam's own count after that step, int32, shape (rows + 1,). Where it is
             less than in the row before, the moments were reset in between.
-        learning_rate: the rate that the states tell, NaN where none does or several
-            do, float32, shape (rows + 1,).
+        rates: the rate of each group that the states show, by its name (see
+            `learning_rates`); where they show none, the factors on it. A dictionary of
+            float32 arrays, shape (rows + 1,).
+        schedule_counts: for those without a rate, the updates that its schedule had
+            counted, a dictionary of int32 arrays, shape (rows + 1,).
+        clock: the most that any schedule or factor had counted, int32, shape
+            (rows + 1,).
         scalars: what the states declare, such as the factor of a warmup: a dictionary
             of float32 arrays, shape (rows + 1,).
         sums: the sums over each group's coordinates, float32, shape
@@ -57,7 +63,9 @@ class RecordMomentsState(NamedTuple):
     updates: jax.Array
     steps: jax.Array
     counts: jax.Array
-    learning_rate: jax.Array
+    rates: dict[str, jax.Array]
+    schedule_counts: dict[str, jax.Array]
+    clock: jax.Array
     scalars: dict[str, jax.Array]
     sums: jax.Array
     histogram: jax.Array | None
@@ -158,12 +166,17 @@ def record_moments(
 
     def layout_of(tree: Any, adam: Moments) -> Layout:
         averaged = any(mu is not None for mu in adam.mu)
-        return Layout.of(options, decays.for_params(tree, averaged), tree, adam)
+        b1, b2 = decays.for_params(tree, averaged)
+        direction = decays.direction(b1, b2, options.eps)
+        return Layout.of(options, (b1, b2), direction, tree, adam)
 
     def init_fn(params: optax.Params) -> RecordMomentsState:
         inner_state = inner.init(params)
         require_order(OWNER, inner_state)
-        layout = layout_of(params, moments_of(inner_state, params, OWNER))
+        require_one_clock(OWNER, inner_state)
+        require_finite_start(OWNER, inner, inner_state, params)
+        fast = trained(params)
+        layout = layout_of(fast, moments_of(inner_state, fast, OWNER))
         return _empty(layout, inner_state)
 
     def update_fn(
@@ -178,12 +191,12 @@ def record_moments(
         done = _progress(state.inner_state, adam)
         clock = _clock(state, done)
         if record is False:
-            updates, inner_state = inner.update(
+            new_updates, inner_state = inner.update(
                 updates, state.inner_state, params, **extra
             )
             new = moments_of(inner_state, updates, OWNER)
             moved = _moved(done, _progress(inner_state, new))
-            return updates, state._replace(
+            return new_updates, state._replace(
                 inner_state=inner_state, updates=_next(clock, moved)
             )
         layout = layout_of(updates, adam)
@@ -196,7 +209,7 @@ def record_moments(
         ) -> moments.Sample:
             final, _ = inner.update(updates, inner_state, params, **extra)
             adam = moments_of(inner_state, updates, OWNER)
-            return moments.before(blocks, adam, final, params)
+            return moments.before(blocks, adam, trained(final), trained(params))
 
         # What this update overwrites is read first, and only then does it begin.
         operands = (updates, state.inner_state, params)
@@ -219,7 +232,7 @@ def record_moments(
         new_rows = {
             "steps": jnp.where(due, clock, -1),
             "counts": count,
-            "learning_rate": _rate(inner_state),
+            **visible_rates(inner_state)._asdict(),
             "scalars": recorded_scalars(inner_state),
             "sums": sums,
             "histogram": histogram,
@@ -239,17 +252,23 @@ def record_moments(
 def _empty(layout: Layout, inner_state: optax.OptState) -> RecordMomentsState:
     """A record without rows."""
     rows, size = layout.rows, len(layout.groups)
+    seen = visible_rates(inner_state)
+
+    def nothing() -> jax.Array:
+        return jnp.full(rows, jnp.nan, jnp.float32)
+
     return RecordMomentsState(
         inner_state,
         layout.encode(),
         updates=jnp.zeros((), jnp.int32),
         steps=jnp.full(rows, -1, jnp.int32),
         counts=jnp.zeros(rows, jnp.int32),
-        learning_rate=jnp.full(rows, jnp.nan, jnp.float32),
-        scalars={
-            name: jnp.full(rows, jnp.nan, jnp.float32)
-            for name in recorded_scalars(inner_state)
+        rates={name: nothing() for name in seen.rates},
+        schedule_counts={
+            name: jnp.zeros(rows, jnp.int32) for name in seen.schedule_counts
         },
+        clock=jnp.zeros(rows, jnp.int32),
+        scalars={name: nothing() for name in recorded_scalars(inner_state)},
         sums=jnp.zeros((rows, size, len(layout.columns)), jnp.float32),
         histogram=jnp.zeros((rows, BINS), jnp.float32) if layout.histogram else None,
     )
@@ -292,9 +311,3 @@ def _next(clock: jax.Array, moved: jax.Array) -> jax.Array:
 def _write(index: jax.Array, table: jax.Array, row: jax.Array) -> jax.Array:
     row = jnp.asarray(row, table.dtype)
     return jnp.asarray(jax.lax.dynamic_update_index_in_dim(table, row, index, 0))
-
-
-def _rate(inner_state: optax.OptState) -> jax.Array:
-    """The one rate the optimizer remembers, NaN where there is none or several."""
-    rates = list(applied_rates(inner_state).values())
-    return jnp.asarray(rates[0] if len(rates) == 1 else jnp.nan, jnp.float32)

@@ -116,6 +116,22 @@ def as_value(x: ArrayLike) -> jax.Array:
     return jnp.asarray(x).astype(jnp.result_type(float))
 
 
+def known(x: ArrayLike) -> float | None:
+    """A number that is a constant while tracing, so that it can shape a program."""
+    constant = isinstance(x, int | float | np.ndarray | np.generic) and np.ndim(x) == 0
+    return float(np.asarray(x)) if constant else None
+
+
+def is_zero(x: ArrayLike) -> bool:
+    """Whether a number is known to be 0."""
+    return known(x) == 0
+
+
+def is_above_zero(x: ArrayLike) -> bool:
+    """Whether a number is known to be above 0."""
+    return (known(x) or 0) > 0
+
+
 def on_numbers(operation: Callable[..., Any], *numbers: ArrayLike) -> Any:
     """Applies an operation to Python numbers if all are known, else to arrays.
 

@@ -12,7 +12,7 @@ from optax_warmup._numerics import plus_product, where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.shapes._powers import linear
-from optax_warmup.shapes._shape import ShapeLike, as_shape
+from optax_warmup.shapes._shape import Shape, ShapeLike, as_shape
 from optax_warmup.values._kinds import Length, Rate
 
 
@@ -29,9 +29,8 @@ def ramp(
     clock. So nothing cancels: the relative error is everywhere that of the shape.
     """
     elapsed = clocks.until(clock, steps)
-    return ramp_after(
-        init_value, end_value, elapsed, clocks.minus(steps, elapsed), shape
-    )
+    left = clocks.minus(steps, elapsed)
+    return ramp_after(init_value, end_value, elapsed, left, steps, shape)
 
 
 def ramp_after(
@@ -39,10 +38,15 @@ def ramp_after(
     end_value: ArrayLike,
     elapsed: jax.Array,
     left: jax.Array,
+    steps: ArrayLike,
     shape: ShapeLike,
 ) -> jax.Array:
-    """The ramp after `elapsed` of its steps, with `left` steps to go, both >= 0."""
+    """The ramp after `elapsed` of its `steps`, with `left` to go, both >= 0."""
     shape = as_shape(shape)
+    if shape._exact_ends and clocks.is_above_zero(steps):
+        short = _short_ramp(init_value, end_value, elapsed, left, steps, shape)
+        if short is not None:
+            return short
     init_value, end_value = clocks.as_value(init_value), clocks.as_value(end_value)
     rising = init_value <= end_value
     low, high = jnp.minimum(init_value, end_value), jnp.maximum(init_value, end_value)
@@ -59,6 +63,47 @@ def ramp_after(
     between = where(weight < 1, plus_product(low, high - low, weight), high)
     between = jnp.clip(between, low, high)
     return where(inside, between, where(left > 0, init_value, end_value))
+
+
+def _short_ramp(
+    init_value: ArrayLike,
+    end_value: ArrayLike,
+    elapsed: jax.Array,
+    left: jax.Array,
+    steps: ArrayLike,
+    shape: Shape,
+) -> jax.Array | None:
+    """The same in a third of the operations, if enough is known while tracing.
+
+    That is the length, and that one of the ends is 0, or else both. Most schedules of
+    an optimizer are such constants of its program.
+    """
+    # XLA would divide by a constant by multiplying, and n * (1 / n) may not be 1.
+    done, length = clocks.as_value(elapsed), clocks.as_value(steps)
+    length = where(left > 0, length, done)
+    progress, rest = done / length, clocks.as_value(left) / length
+    if clocks.is_zero(init_value):
+        weight = _pinned(shape.rise(progress, rest), left)
+        return clocks.as_value(end_value) * weight
+    if clocks.is_zero(end_value):
+        weight = _pinned(shape.fall(progress, rest), elapsed)
+        return clocks.as_value(init_value) * weight
+    first, last = clocks.known(init_value), clocks.known(end_value)
+    if first is None or last is None:
+        return None
+    low, high = clocks.as_value(init_value), clocks.as_value(end_value)
+    if first <= last:
+        weight = _pinned(shape.rise(progress, rest), left)
+    else:
+        low, high = high, low
+        weight = _pinned(shape.fall(progress, rest), elapsed)
+    between = jnp.minimum(plus_product(low, high - low, weight), high)
+    return where(weight < 1, between, high)
+
+
+def _pinned(weight: jax.Array, away: jax.Array) -> jax.Array:
+    """The weight; exactly 1 where no step is left to there, and nowhere above."""
+    return where(away > 0, jnp.minimum(weight, 1), 1)
 
 
 class transition(Schedule):

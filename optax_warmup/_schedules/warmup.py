@@ -73,15 +73,19 @@ class warmup(Schedule):
         return where(clocks.minus(clock, self.steps) < 0, self._rise(clock), rest)
 
     def start_value(self) -> jax.Array:
+        if clocks.is_above_zero(self.steps) and clocks.is_zero(self.offset):
+            return clocks.as_value(self.init_value)
         # Without a ramp, this is the start value of the schedule.
         return self._rise(0)
 
     def _rise(self, clock: ArrayLike) -> jax.Array:
+        top = as_schedule(self.schedule).start_value()
+        if clocks.is_zero(self.offset):
+            return ramp(self.init_value, top, clock, self.steps, self.shape)
         # Subtract the offset from the steps left: step + offset could overflow.
         left = clocks.since(clocks.minus(self.steps, clock), self.offset)
         elapsed = clocks.minus(self.steps, left)
-        top = as_schedule(self.schedule).start_value()
-        return ramp_after(self.init_value, top, elapsed, left, self.shape)
+        return ramp_after(self.init_value, top, elapsed, left, self.steps, self.shape)
 
 
 class cooldown(Schedule):
@@ -133,6 +137,8 @@ class cooldown(Schedule):
         value = as_schedule(self.schedule).value_at(clocks.until(clock, self.begin))
         elapsed = clocks.since(clock, self.begin)
         fall = ramp(value, self.end_value, elapsed, self.steps, self.shape)
+        if clocks.is_above_zero(self.steps):
+            return fall  # which begins at `value`
         return where(clocks.minus(clock, self.begin) < 0, value, fall)
 
     def start_value(self) -> jax.Array:

@@ -1,9 +1,11 @@
 """What states declare of themselves: what they scale, and what is to be recorded.
 
-A state, a NamedTuple, may have three properties:
+A state, a NamedTuple, may have five properties:
 
     update_scale: what the last update was multiplied by, an array;
     is_learning_rate: True where that is the learning rate itself, not a factor on one;
+    schedule_count: how many updates the schedule has counted that it comes from;
+    gates_updates: True where what it wraps does not see every update, or restarts;
     recorded: scalars worth a place in a diagnostic record, a dictionary of arrays.
 
 So neither the reader of rates nor the record knows a transform by name, and the states
@@ -19,7 +21,7 @@ import optax
 from optax_warmup._state.find import bare, children, find_if
 
 # Parts of a path that say nothing about which part of an optimizer it leads to.
-_WRAPPERS = {"inner_state", "inner_states", "inner_opt_state", "opt_state"}
+WRAPPERS = {"inner_state", "inner_states", "inner_opt_state", "opt_state"}
 
 
 def declares(node: Any, name: str) -> bool:
@@ -78,7 +80,7 @@ def _prefixes(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     if len(paths) == 1:
         return [()]
     labels = [
-        tuple(p for p in path if p not in _WRAPPERS and not p.isdigit())
+        tuple(p for p in path if p not in WRAPPERS and not p.isdigit())
         for path in paths
     ]
     return labels if len(set(labels)) == len(labels) else paths

@@ -35,6 +35,11 @@ def children(node: Any) -> dict[str, Any]:
     }
 
 
+def trained(tree: Any) -> Any:
+    """The parameters, or updates, that gradients are of: the fast ones of lookahead."""
+    return tree.fast if isinstance(tree, optax.LookaheadParams) else tree
+
+
 def bare(leaf: Any) -> Any:
     """An array without the wrapper that flax's nnx.Optimizer puts around it."""
     return jax.tree.leaves(leaf)[0]

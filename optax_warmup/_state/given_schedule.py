@@ -33,26 +33,38 @@ def _with_schedules(
     owner: str, groups: list[Group], schedules: Mapping[str, Any]
 ) -> list[Group]:
     """The groups, with the rates that were given by name."""
-    named = {group.name: group for group in groups}
     for name in schedules:
-        if name not in named:
-            raise ValueError(
-                f"{owner}: schedule has the key {name!r}, but the groups of parameters "
-                f"are {names(groups)}."
-            )
-        if named[name].rates:
-            _refuse_second(owner, named[name])
+        _require_fitting(owner, groups, name)
     return [
-        _with_rate(owner, group, schedules[group.name], group.name)
-        if group.name in schedules
+        _with_rate(owner, group, schedules[key], key)
+        if (key := _key_of(group, schedules)) is not None
         else group
         for group in groups
     ]
 
 
+def _key_of(group: Group, schedules: Mapping[str, Any]) -> str | None:
+    """The key under which a group's schedule is given: its name, or its label."""
+    if group.name in schedules:
+        return group.name
+    return group.label if group.label in schedules and group.lacks_rate else None
+
+
+def _require_fitting(owner: str, groups: list[Group], name: str) -> None:
+    """Refuses a key that names no group, or one whose rate is known."""
+    fitting = [group for group in groups if name in (group.name, group.label)]
+    if not fitting:
+        raise ValueError(
+            f"{owner}: schedule has the key {name!r}, but the groups of parameters "
+            f"are {names(groups)}."
+        )
+    if not any(group.lacks_rate for group in fitting):
+        _refuse_second(owner, fitting[0])
+
+
 def _with_schedule(owner: str, groups: list[Group], schedule: Any) -> list[Group]:
     """The groups, with the one rate that was given for all that lack one."""
-    lacking = [g for g in groups if g.counts or (not g.rates and g.may_train)]
+    lacking = [group for group in groups if group.lacks_rate]
     if not lacking:
         _refuse_second(owner, groups[0])
     # They share the schedule, and their counts advance together.

@@ -5,6 +5,9 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 import jax
+import jax.numpy as jnp
+
+from optax_warmup._state import masks
 
 
 @dataclass(frozen=True)
@@ -16,12 +19,15 @@ class Label:
         place: which one. Partitions with the same labels count as one and the same.
         name: of this side, for people.
         inside: False for the parameters that a mask leaves out.
+        paths: of the parameters on this side and on all others, None where no state
+            shows them.
     """
 
     kind: str
     place: Hashable
     name: str
     inside: bool = True
+    paths: masks.Sides | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +39,7 @@ class Group:
         rates: learning rates that states hold.
         counts: of optax's schedules, whose values no state holds.
         factors: what multiplies a learning rate.
+        clocks: how many updates each schedule or factor has counted.
         normalizers: transforms whose output does not depend on the scale of their
             input, as Adam's.
         undone: scales in front of one, which have no effect.
@@ -44,6 +51,7 @@ class Group:
     rates: dict[str, jax.Array] = field(default_factory=dict)
     counts: dict[str, jax.Array] = field(default_factory=dict)
     factors: dict[str, jax.Array] = field(default_factory=dict)
+    clocks: dict[str, jax.Array] = field(default_factory=dict)
     normalizers: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
     trains: bool = False
@@ -55,9 +63,44 @@ class Group:
 
     @property
     def name(self) -> str:
-        """The labels, without those of masks that leave the group out, if it can be."""
-        inside = [label.name for label in self.labels if label.inside]
-        return "/".join(inside or [label.name for label in self.labels]) or "all"
+        """The labels; for masks the paths of their parameters, where a state shows."""
+        hidden = [x for x in self.labels if not (x.kind == "mask" and x.paths)]
+        masked = len(hidden) < len(self.labels)
+        shown = masks.all_of([x.paths for x in self.labels]) if masked else None
+        # What masks leave out is named only where nothing else is known.
+        inside = [x.name for x in hidden if x.inside]
+        names = inside if inside or shown else [x.name for x in hidden]
+        return (
+            "/".join([*names, *([masks.described(*shown)] if shown else [])]) or "all"
+        )
+
+    @property
+    def label(self) -> str:
+        """The labels of partitions alone, by which schedules are given, too."""
+        return "/".join(x.name for x in self.labels if x.kind != "mask")
+
+    @property
+    def lacks_rate(self) -> bool:
+        """Whether a schedule must be given for its rate to be known."""
+        return bool(self.counts) or (not self.rates and self.may_train)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its rate is, and is not divided out again."""
+        return len(self.sources) == len(self.rates) == 1 and not self.undone
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no parameter has all the labels.
+
+        A part of a partition that stands for no parameters keeps its name.
+        """
+        shown = masks.all_of(
+            label.paths
+            for label in self.labels
+            if label.paths and (label.paths[0] or label.kind == "mask")
+        )
+        return shown is not None and not shown[0]
 
     @property
     def may_train(self) -> bool:
@@ -78,7 +121,18 @@ class Group:
             )
         else:
             below = self.labels
-        return replace(self, labels=(label, *below), trains=self.trains or trains)
+        # What a mask leaves out of an optimizer is not trained by it.
+        left_out = any(x.kind == "mask" and not x.inside for x in self.labels)
+        trains = self.trains or (trains and not left_out)
+        return replace(self, labels=(label, *below), trains=trains)
+
+
+def product_of(group: Group, *, factors: bool = True) -> jax.Array:
+    """The rate of a group times its factors; the factors alone where it has no rate."""
+    product = jnp.ones((), jnp.float32)
+    for scale in (*group.rates.values(), *(group.factors.values() if factors else ())):
+        product = product * jnp.asarray(scale)
+    return product
 
 
 def join(some: list[Group], others: list[Group]) -> list[Group]:
@@ -89,6 +143,7 @@ def join(some: list[Group], others: list[Group]) -> list[Group]:
             rates=one.rates | other.rates,
             counts=one.counts | other.counts,
             factors=one.factors | other.factors,
+            clocks=one.clocks | other.clocks,
             normalizers=one.normalizers + other.normalizers,
             undone=(*one.undone, *other.undone, *_undone(one, other)),
             trains=one.trains or other.trains,
@@ -132,16 +187,18 @@ def _without(place: Hashable, groups: list[Group]) -> list[Group]:
         # Nothing but this place tells them apart.
         if not alike and _overlap(one, other):
             return groups
-    return list({group.labels: group for group in reversed(kept)}.values())[::-1]
+    first = {group.labels: group for group in reversed(kept)}
+    trained = {group.labels for group in kept if group.trains}
+    return [replace(g, trains=g.labels in trained) for g in first.values()][::-1]
 
 
 def possible(groups: Iterable[Group]) -> list[Group]:
-    """The groups without those in which the rates of two masks meet.
+    """The groups without those that are empty, or in which the rates of two masks meet.
 
     Masks around two whole optimizers do not overlap, or these parameters would be
     trained by both, one on the other's updates.
     """
-    return [group for group in groups if not _two_masks(group)]
+    return [g for g in groups if not g.is_empty and not _two_masks(g)]
 
 
 def _two_masks(group: Group) -> bool:

@@ -35,12 +35,14 @@ class Moments(NamedTuple):
         count: updates done, int32; None where the state does not count (rmsprop).
         mu: first moments; None throughout for rmsprop.
         nu: second moments.
+        nu_max: amsgrad's largest, by which it divides; None throughout for others.
         corrected: whether the optimizer divides its moments by 1 - b**count.
     """
 
     count: jax.Array | None  # type: ignore[assignment]  # tuple.count
     mu: list[jax.Array | None]
     nu: list[jax.Array | None]
+    nu_max: list[jax.Array | None]
     corrected: bool
 
 
@@ -58,19 +60,26 @@ def moments_of(opt_state: optax.OptState, tree: Any, owner: str) -> Moments:
     _require_one_kind(nodes, owner)
     firsts = {path: node.mu for path, node in nodes.items() if hasattr(node, "mu")}
     seconds = {path: node.nu for path, node in nodes.items()}
+    largest = {p: node.nu_max for p, node in nodes.items() if hasattr(node, "nu_max")}
     one = next(iter(nodes.values()))
     corrected = isinstance(one, _corrected())
     return Moments(
         count=bare(one.count) if corrected else None,
         mu=by_leaf(tree, firsts, "moments", owner),
         nu=by_leaf(tree, seconds, "moments", owner),
+        nu_max=by_leaf(tree, largest, "moments", owner),
         corrected=corrected,
     )
 
 
 def moment_nodes(opt_state: optax.OptState) -> dict[str, Any]:
     """The states in an optimizer's state that hold second moments, by their path."""
-    return find(opt_state, (*_corrected(), *_UNCORRECTED))
+    return find(opt_state, moment_types())
+
+
+def moment_types() -> tuple[type, ...]:
+    """The types of the states that hold second moments, in their field nu."""
+    return (*_corrected(), *_UNCORRECTED)
 
 
 def bias_correction(decay: ArrayLike, count: jax.Array) -> jax.Array:

@@ -5,12 +5,16 @@ all of their states.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import optax
 
+from optax_warmup._state.declared import declares
+from optax_warmup._state.find import children
 from optax_warmup._state.groups import Group
+from optax_warmup._state.moments import moment_types
 from optax_warmup._state.scales import groups_of
 
 
@@ -41,6 +45,47 @@ def require_order(owner: str, opt_state: optax.OptState) -> None:
                 f"{_transform(opt_state, behind[0])}, "
                 f"{_transform(opt_state, undone[0])})."
             )
+
+
+def require_one_clock(owner: str, opt_state: optax.OptState) -> None:
+    """Refuses a guard around some of several parts with moments.
+
+    What one part skips, or starts again, the others do not, so that their moments are
+    means of different numbers of gradients.
+
+    Raises:
+        ValueError: in the owner's name, with the guard and the order that works.
+    """
+    gates = {frozenset(each) for each in _gates_of_moments(opt_state, "", ())}
+    differing = set().union(*gates) - frozenset.intersection(*gates) if gates else ()
+    if differing:
+        guard = min(differing)
+        raise ValueError(
+            f"{owner}: in inner {_named(opt_state, [guard])} is around one part of "
+            "several with moments, whose counts would part ways. Put "
+            f"{_transform(opt_state, guard)} around the whole optimizer, or {owner} "
+            "inside one part, around what it holds."
+        )
+
+
+def _gates_of_moments(
+    node: Any, path: str, gates: tuple[str, ...]
+) -> Iterator[tuple[str, ...]]:
+    """For each state with moments, the guards that it is in."""
+    if isinstance(node, moment_types()):
+        yield gates
+        return
+    if isinstance(node, _GATES) or declares(node, "gates_updates"):
+        gates = (*gates, path)
+    for name, child in children(node).items():
+        yield from _gates_of_moments(child, f"{path}/{name}" if path else name, gates)
+
+
+_GATES = (
+    optax.ApplyIfFiniteState,
+    optax.ConditionallyTransformState,
+    optax.MultiStepsState,
+)
 
 
 def _behind(group: Group, undone: list[str]) -> list[str]:

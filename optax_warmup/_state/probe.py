@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_warmup import _check
 from optax_warmup._state.find import find
 from optax_warmup._state.moments import moment_nodes, moments_of
 from optax_warmup._state.momentum import momentum_of
+from optax_warmup._state.trial import Step, tried
 
 
 class Decay(NamedTuple):
@@ -57,65 +57,37 @@ def probe(
     owner: str,
     patience: int = 1,
 ) -> Decays:
-    """Tries an optimizer on a small copy of the parameters, outside of any trace.
+    """Tries an optimizer on one number for each leaf of its parameters; see `tried`."""
+    few, steps = tried(inner, params, owner, patience)
+    return decays_of(few, steps, owner)
 
-    Every leaf is tried with one number in its place, as many dimensions as it has (Muon
-    asks for their count), in float32 where its own type has fewer digits. Each gradient
-    is given up to `patience` times, until a moment moves: `optax.MultiSteps` passes it
-    on once it has accumulated enough of them.
-    """
+
+def decays_of(few: Any, steps: list[Step], owner: str) -> Decays:
+    """The decays that the second update of a trial shows."""
     with jax.ensure_compile_time_eval():
-        few = jax.tree.map(_one_number, params)
-        state, states = inner.init(few), []
-        update = _updater(inner, state, few)
-        for gradient in (1, 0):
-            gradients = jax.tree.map(lambda p, g=gradient: jnp.full_like(p, g), few)
-            before = _moments(state, few, owner)
-            for _ in range(patience):
-                state = update(gradients, state, few)
-                moved = zip(before, _moments(state, few, owner), strict=True)
-                if not before or any(bool(jnp.any(x != y)) for x, y in moved):
-                    break
-            states.append(state)
-        first, second = (momentum_of(state, few, owner) for state in states)
+        one, other = steps[0].after, steps[1].after
+        first, second = (_momentum(state, few, owner) for state in (one, other))
         momentum = [_decay(*pair) for pair in zip(first, second, strict=True)]
-        if not moment_nodes(state):
+        if not moment_nodes(other):
             return Decays(momentum, [None] * len(momentum))
-        first, second = (moments_of(state, few, owner).nu for state in states)
+        first, second = (moments_of(state, few, owner).nu for state in (one, other))
         second_moment = [_decay(*pair) for pair in zip(first, second, strict=True)]
     # Yogi does not forget, and adabelief remembers the deviation instead.
-    forgets = not find(state, optax.ScaleByBeliefState)
+    forgets = not find(other, optax.ScaleByBeliefState)
     return Decays(
         momentum,
         [d if forgets and d and 0 < d.ratio < 1 else None for d in second_moment],
     )
 
 
-def _updater(
-    inner: optax.GradientTransformationExtraArgs, state: Any, params: Any
-) -> Callable[[Any, Any, Any], Any]:
-    """The optimizer's update of its state: compiled once, if it can be."""
-
-    def update(gradients: Any, state: Any, params: Any) -> Any:
-        # Some optimizers ask for the loss; what they make of it does not matter.
-        return inner.update(gradients, state, params, value=jnp.float32(1))[1]
-
-    compiled = jax.jit(update)
+def _momentum(state: Any, params: Any, owner: str) -> list[jax.Array | None]:
+    """The momentum of each leaf; Adam's, where a trace behind it has another."""
     try:
-        found = jax.tree.leaves(compiled(params, state, params))
-    except Exception:  # JAX has several for a number of an outer trace
-        return update
-    # A number of an outer trace, such as a learning rate in a sweep, would make all
-    # results traced; without a program the moments are known.
-    return update if any(map(_check.is_traced, found)) else compiled
-
-
-def _moments(state: optax.OptState, params: Any, owner: str) -> list[jax.Array]:
-    """Every first and second moment in a state."""
-    kept = momentum_of(state, params, owner)
-    if moment_nodes(state):
-        kept = kept + moments_of(state, params, owner).nu
-    return [moment for moment in kept if moment is not None]
+        return momentum_of(state, params, owner)
+    except ValueError:
+        if not moment_nodes(state):
+            raise
+        return moments_of(state, params, owner).mu
 
 
 def probe_or_none(
@@ -209,13 +181,6 @@ def _own_b2(
                 "optimizer was built with."
             )
     return [(d.exact or 0.0) if d else 0.0 for d in decays.second_moment]
-
-
-def _one_number(param: Any) -> jax.Array:
-    dtype = jnp.result_type(param)
-    if jnp.issubdtype(dtype, jnp.floating):
-        dtype = jnp.promote_types(dtype, jnp.float32)
-    return jnp.ones((1,) * jnp.ndim(param), dtype)
 
 
 def _decay(first: jax.Array | None, second: jax.Array | None) -> Decay | None:

@@ -1,12 +1,12 @@
 """Reading the learning rate that was applied, from optimizer state in any nesting."""
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
 from optax_warmup._state.given_schedule import ScheduleOrSchedules, with_given
-from optax_warmup._state.groups import Group, names, of
+from optax_warmup._state.groups import Group, names, of, product_of
+from optax_warmup._state.passed import require_state
 from optax_warmup._state.scales import groups_of
 
 
@@ -45,7 +45,8 @@ def learning_rate(
         device, which waits for the update.
 
     Raises:
-        TypeError: `schedule` is neither a number nor a schedule.
+        TypeError: `schedule` is neither a number nor a schedule, or `opt_state` is an
+            optimizer.
         ValueError: no rate is found in the state, or several groups of parameters have
             their own; two learning rates follow each other in a chain, or one stands in
             front of Adam, where it has no effect; `schedule` is given for what has a
@@ -84,7 +85,7 @@ def learning_rate(
             f"that of {names(known)}. Pass it, as in {example}, or use "
             "optax_warmup.learning_rates for those that are known."
         )
-    return _readable(_product(known[0], factors))
+    return _readable(product_of(known[0], factors=factors))
 
 
 def learning_rates(
@@ -97,16 +98,18 @@ def learning_rates(
 
     A group is what has the same rate and the same factors. Its name is its label in
     `optax.partition`; labels of nested partitions, or of several in a chain, are joined
-    by "/". Partitions of the same labels are taken to be the same, and masks around two
-    whole optimizers not to overlap. What an
-    `optax.masked` acts on is "masked_" and the place of its state, such as "masked_1"
-    for the second of a chain, and the rest "unmasked_1": a state does not tell which
-    parameters these are. Optimizers side by side in a dictionary go by its keys. A
-    single group of all parameters is "all".
+    by "/". Partitions of the same labels are taken to be the same. A group of an
+    `optax.masked` is named by the paths of its parameters, cut where they part from
+    the others: "encoder", "embed+head", "layers/*/kernel". Where the state inside the
+    mask is not like the parameters, as that of `scale_by_warmup`, no path shows: the
+    group is "masked_" and the place of its state, such as "masked_1" for the second of
+    a chain, and the rest is "unmasked_1". Optimizers side by side in a dictionary go by
+    its keys. A single group of all parameters is "all".
 
     Args:
         opt_state: as for `learning_rate`.
-        schedule: as for `learning_rate`.
+        schedule: as for `learning_rate`. A label of a partition stands for all groups
+            in it that lack a rate.
         factors: as for `learning_rate`.
 
     Returns:
@@ -116,7 +119,8 @@ def learning_rates(
         left out unless `schedule` names them; so are frozen ones.
 
     Raises:
-        TypeError: `schedule` is neither a number nor a schedule.
+        TypeError: `schedule` is neither a number nor a schedule, or `opt_state` is an
+            optimizer.
         ValueError: as for `learning_rate`, but for several groups.
 
     Example:
@@ -136,27 +140,9 @@ def learning_rates(
     _check.flag(owner, "factors", factors)
     groups = _rated(owner, opt_state, schedule)
     return {
-        group.name: _readable(_product(group, factors))
+        group.name: _readable(product_of(group, factors=factors))
         for group in groups
         if group.rates
-    }
-
-
-def applied_rates(
-    opt_state: optax.OptState, schedule: ScheduleOrSchedules | None = None
-) -> dict[str, jax.Array]:
-    """The rates of `learning_rates` as arrays, NaN where a group's is not known.
-
-    For a record, which must be able to wrap any optimizer: it does not raise unless the
-    schedule is at fault.
-    """
-    groups = with_given("learning_rates", groups_of(opt_state), schedule)
-    return {
-        group.name: _product(group, True)
-        if len(group.sources) == len(group.rates) == 1 and not group.undone
-        else jnp.float32(jnp.nan)
-        for group in groups
-        if group.sources or group.may_train
     }
 
 
@@ -164,10 +150,9 @@ def _rated(
     owner: str, opt_state: optax.OptState, schedule: ScheduleOrSchedules | None
 ) -> list[Group]:
     """The groups, each with its one rate where it is known; at least one is."""
+    require_state(owner, opt_state)
     groups = groups_of(opt_state)
-    for group in groups:
-        _require_one_source(owner, group)
-        _require_effect(owner, group)
+    require_sound(owner, groups)
     groups = with_given(owner, groups, schedule)
     uncomputed = [group for group in groups if group.counts]
     if uncomputed:
@@ -187,6 +172,13 @@ def _rated(
             "optax.inject_hyperparams."
         )
     return groups
+
+
+def require_sound(owner: str, groups: list[Group]) -> None:
+    """Refuses rates in a row, and rates without effect."""
+    for group in groups:
+        _require_one_source(owner, group)
+        _require_effect(owner, group)
 
 
 def _require_one_source(owner: str, group: Group) -> None:
@@ -211,15 +203,6 @@ def _require_effect(owner: str, group: Group) -> None:
             "updates do not depend on the size of gradients, so it has no effect. Put "
             "it behind the optimizer in the chain."
         )
-
-
-def _product(group: Group, factors: bool) -> jax.Array:
-    (rate,) = group.rates.values()
-    product = jnp.asarray(rate)
-    product = product.astype(jnp.promote_types(product.dtype, jnp.float32))
-    for factor in group.factors.values() if factors else ():
-        product = product * factor
-    return product
 
 
 def _readable(rate: jax.Array) -> jax.Array | float:

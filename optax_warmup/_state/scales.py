@@ -5,14 +5,16 @@ through.
 """
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import jax
 import optax
 
-from optax_warmup._state.declared import declared, declares
+from optax_warmup._state.declared import WRAPPERS, declared, declares
 from optax_warmup._state.find import bare, children
 from optax_warmup._state.groups import Group, Label, join, merged, possible
+from optax_warmup._state.masks import sides
 
 _INJECTED = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
 # States of optax's that hold what they multiply by, and in which field.
@@ -21,6 +23,15 @@ _FACTORS = {
     optax.ScaleByBacktrackingLinesearchState: "learning_rate",
     optax.ScaleByZoomLinesearchState: "learning_rate",
 }
+# States that count for the schedule of the optimizer.
+_COUNTED = (
+    optax.ScaleByScheduleState,
+    optax.contrib.DAdaptAdamWState,
+    optax.contrib.MadgradState,
+    optax.contrib.MomoState,
+    optax.contrib.MomoAdamState,
+    optax.contrib.ProdigyState,
+)
 # Optimizers that give the same direction for gradients of any size: what scales their
 # input has no effect.
 _NORMALIZERS = (
@@ -34,7 +45,7 @@ _NORMALIZERS = (
 _READ = (
     *_INJECTED,
     *_FACTORS,
-    optax.ScaleByScheduleState,
+    *_COUNTED,
     optax.PartitionState,
     optax.MaskedState,
     *_NORMALIZERS,
@@ -53,9 +64,12 @@ def _walk(node: Any, path: str) -> list[Group]:
         scale = {path: declared(node, "update_scale")}
         is_rate = getattr(node, "is_learning_rate", False)
         own = Group(rates=scale) if is_rate else Group(factors=scale)
+        if declares(node, "schedule_count"):
+            own = replace(own, clocks={path: declared(node, "schedule_count")})
         return join(_below(node, path), [own])
-    if isinstance(node, optax.ScaleByScheduleState):
-        return [Group(counts={path: bare(node.count)})]
+    if isinstance(node, _COUNTED):
+        count = {path: bare(node.count)}
+        return [Group(counts=count, clocks=count)]
     if type(node) in _FACTORS:
         return [Group(factors={path: bare(getattr(node, _FACTORS[type(node)]))})]
     if isinstance(node, _INJECTED):
@@ -115,21 +129,24 @@ def _partition(node: Any, path: str) -> list[Group]:
             under, inner = _under(under, "inner_state"), child.inner_state
         # A bare EmptyState is that of set_to_zero and of identity.
         trains = not isinstance(inner, optax.EmptyState)
+        paths = sides(inner)
         groups += [
-            group.under(Label("partition", place, name), trains=trains)
+            group.under(Label("partition", place, name, paths=paths), trains=trains)
             for group in _walk(inner, under)
         ]
     return groups
 
 
 def _masked(node: Any, path: str) -> list[Group]:
-    name = f"masked_{path}" if path else "masked"
+    # The same inside and outside of wrappers such as a record.
+    steps = [step for step in path.split("/") if step and step not in WRAPPERS]
+    name = "_".join(["masked", *(["/".join(steps)] if steps else [])])
+    paths = sides(node.inner_state)
+    within = Label("mask", path, name, paths=paths)
+    others = paths and (paths[1], paths[0])
+    beyond = Label("mask", path, f"un{name}", inside=False, paths=others)
     inside = _walk(node.inner_state, _under(path, "inner_state"))
-    outside = Label("mask", path, f"un{name}", inside=False)
-    return [
-        *(group.under(Label("mask", path, name)) for group in inside),
-        Group().under(outside),
-    ]
+    return [*(group.under(within) for group in inside), Group().under(beyond)]
 
 
 def _under(path: str, name: str) -> str:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from optax_warmup._state.finite_start import require_finite_start
 from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import (
     chosen,
@@ -39,6 +40,11 @@ class RestartIfState(NamedTuple):
     count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     restarts: jax.Array
     last_restart: jax.Array
+
+    @property
+    def gates_updates(self) -> bool:
+        """That what is wrapped does not see every update, or begins anew."""
+        return True
 
     @property
     def recorded(self) -> dict[str, jax.Array]:
@@ -105,6 +111,7 @@ def restart_if(
     def init_fn(params: optax.Params) -> RestartIfState:
         inner_state = inner.init(params)
         require_order(owner, inner_state)
+        require_finite_start(owner, inner, inner_state, params)
         return RestartIfState(inner_state, *zeros(3))
 
     def update_fn(

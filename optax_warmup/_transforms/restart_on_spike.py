@@ -9,6 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._state.finite_start import require_finite_start
 from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import (
     chosen,
@@ -46,6 +47,11 @@ class RestartOnSpikeState(NamedTuple):
     mean: jax.Array
     variance: jax.Array
     samples: jax.Array
+
+    @property
+    def gates_updates(self) -> bool:
+        """That what is wrapped does not see every update, or begins anew."""
+        return True
 
     @property
     def recorded(self) -> dict[str, jax.Array]:
@@ -103,6 +109,7 @@ def restart_on_spike(
         statistics = *zeros(2, jnp.float32), *zeros(1)
         inner_state = inner.init(params)
         require_order(owner, inner_state)
+        require_finite_start(owner, inner, inner_state, params)
         return RestartOnSpikeState(inner_state, *zeros(3), *statistics)
 
     def update_fn(

@@ -30,6 +30,11 @@ class ScaleByLearningRateState(NamedTuple):
     learning_rate: jax.Array
 
     @property
+    def schedule_count(self) -> jax.Array:
+        """How many updates the schedule has counted."""
+        return self.count
+
+    @property
     def update_scale(self) -> jax.Array:
         """What the last update was multiplied by, but for the sign."""
         return self.learning_rate

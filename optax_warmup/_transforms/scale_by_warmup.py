@@ -28,6 +28,11 @@ class ScaleByWarmupState(NamedTuple):
     factor: jax.Array
 
     @property
+    def schedule_count(self) -> jax.Array:
+        """How many updates the schedule has counted."""
+        return self.count
+
+    @property
     def update_scale(self) -> jax.Array:
         """What the last update was multiplied by."""
         return self.factor

@@ -1,14 +1,19 @@
 """A guard against gradients that are not finite."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
+from optax_warmup._state.finite_start import require_finite_start
 from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import require_optimizer, zeros
+
+_Step: TypeAlias = Callable[[Any, Any], Any]
 
 
 class SkipNonfiniteState(NamedTuple):
@@ -29,6 +34,11 @@ class SkipNonfiniteState(NamedTuple):
     inner_state: optax.OptState
     skipped: jax.Array
     skipped_in_a_row: jax.Array
+
+    @property
+    def gates_updates(self) -> bool:
+        """That what is wrapped does not see every update, or begins anew."""
+        return True
 
     @property
     def recorded(self) -> dict[str, jax.Array]:
@@ -80,6 +90,7 @@ def skip_nonfinite(
     def init_fn(params: optax.Params) -> SkipNonfiniteState:
         inner_state = inner.init(params)
         require_order("skip_nonfinite", inner_state)
+        require_finite_start("skip_nonfinite", inner, inner_state, params)
         return SkipNonfiniteState(inner_state, *zeros(2))
 
     def update_fn(
@@ -88,23 +99,31 @@ def skip_nonfinite(
         params: optax.Params | None = None,
         **extra: Any,
     ) -> tuple[optax.Updates, SkipNonfiniteState]:
-        def update() -> Any:
-            return inner.update(updates, state.inner_state, params, **extra)
+        def update(gradients: optax.Updates, inner_state: optax.OptState) -> Any:
+            return inner.update(gradients, inner_state, params, **extra)
 
-        def skip() -> Any:
-            new_updates, new_state = jax.eval_shape(update)
+        traced = jax.jit(update)  # once, for all its uses
+
+        def skip(gradients: optax.Updates, inner_state: optax.OptState) -> Any:
+            new_updates, new_state = jax.eval_shape(traced, gradients, inner_state)
             return (
                 jax.tree.map(jnp.zeros_like, new_updates),
-                jax.tree.map(_typed_as, state.inner_state, new_state),
+                jax.tree.map(_typed_as, inner_state, new_state),
             )
 
         leaves = jax.tree.leaves(updates)
-        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in leaves]))
+        finite = jnp.all(jnp.array([_is_finite(g) for g in leaves]))
         if _check.is_traced(finite):
-            # A choice without a branch would hold two more copies of the moments.
-            new_updates, inner_state = jax.lax.cond(finite, update, skip)
+            new_updates, inner_state = jax.lax.platform_dependent(
+                finite,
+                updates,
+                state.inner_state,
+                cpu=partial(_branched, traced, skip),
+                default=partial(_selected, traced, skip),
+            )
         else:  # outside of jit, where a conditional would be compiled at every call
-            new_updates, inner_state = update() if finite else skip()
+            run = update if finite else skip
+            new_updates, inner_state = run(updates, state.inner_state)
         more = optax.safe_increment
         return new_updates, SkipNonfiniteState(
             inner_state,
@@ -113,6 +132,40 @@ def skip_nonfinite(
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _is_finite(x: jax.Array) -> jax.Array:
+    """Whether all of an array is finite: 0 times a number is NaN if that is not.
+
+    XLA:CPU adds floats twice as fast as it combines booleans.
+    """
+    return jnp.isfinite(jnp.sum(x * 0))
+
+
+def _branched(
+    update: _Step, skip: _Step, finite: jax.Array, gradients: Any, inner_state: Any
+) -> Any:
+    """For CPUs, where a choice would compute a step that is skipped, and keep both."""
+    return jax.lax.cond(finite, update, skip, gradients, inner_state)
+
+
+def _selected(
+    update: _Step, skip: _Step, finite: jax.Array, gradients: Any, inner_state: Any
+) -> Any:
+    """For accelerators: XLA fuses the choice into the update.
+
+    A conditional would hold the gradients and both versions of the moments, and a GPU
+    would wait until the host knows which branch to launch.
+    """
+
+    def choose(new: Any, old: Any) -> Any:
+        return jax.lax.select(finite, new, old)
+
+    # The update that is not wanted is computed from zeros, to be finite: a derivative
+    # through the choice would turn NaN otherwise.
+    harmless = jax.tree.map(lambda g: choose(g, jnp.zeros_like(g)), gradients)
+    updated = update(harmless, inner_state)
+    return jax.tree.map(choose, updated, skip(gradients, inner_state))
 
 
 def _typed_as(old: Any, new: jax.ShapeDtypeStruct) -> Any:

@@ -6,6 +6,7 @@
 
 from optax_warmup.diagnostics._advice import Advice as Advice
 from optax_warmup.diagnostics._advise import advise as advise
+from optax_warmup.diagnostics._forecast import Forecast as Forecast
 from optax_warmup.diagnostics._history import (
     MomentHistory as MomentHistory,
     load_moments as load_moments,

@@ -7,9 +7,24 @@ from optax_warmup.diagnostics._advice import Advice
 from optax_warmup.diagnostics._arguments import LossesLike, as_losses
 from optax_warmup.diagnostics._evidence import Evidence
 from optax_warmup.diagnostics._history import MomentHistory
-from optax_warmup.diagnostics._rules import automatic, gradients, moments, peak, warmup
+from optax_warmup.diagnostics._rules import (
+    automatic,
+    gradients,
+    moments,
+    peak,
+    rate,
+    warmup,
+)
 from optax_warmup.diagnostics._rules.suggestion import suggestion
 
+RULES = (
+    *gradients.RULES,
+    *moments.RULES,
+    *rate.RULES,
+    *warmup.RULES,
+    *automatic.RULES,
+    *peak.RULES,
+)
 SEVERITIES = ("problem", "warning", "note")
 
 
@@ -74,8 +89,7 @@ def advise(
         )
     found: list[Advice] = []
     with np.errstate(invalid="ignore", over="ignore"):
-        kinds = gradients, moments, warmup, automatic, peak
-        for rule in (rule for kind in kinds for rule in kind.RULES):
+        for rule in RULES:
             found.extend(rule(evidence))
         faults = {advice.code for advice in found if advice.severity != "note"}
         found.extend(suggestion(evidence, faults))

@@ -11,6 +11,7 @@ from optax_warmup._drawing.numbers import number, percent
 from optax_warmup._drawing.panel import Chart, Line
 from optax_warmup.diagnostics._chart_spec import ChartSpec, Curve, build, updates
 from optax_warmup.diagnostics._evidence import Evidence
+from optax_warmup.diagnostics._forecast import Forecast
 from optax_warmup.diagnostics._history import MomentHistory
 from optax_warmup.diagnostics._rules.gradients import spike_threshold
 
@@ -18,13 +19,45 @@ _POINTS = 400  # of a loss curve; a panel has no more columns of pixels
 
 
 def charts(
-    runs: Mapping[str, MomentHistory], losses: Mapping[str, Mapping[int, float]]
+    runs: Mapping[str, MomentHistory],
+    losses: Mapping[str, Mapping[int, float]],
+    forecasts: Mapping[str, Forecast] | None = None,
 ) -> list[Chart]:
     """Returns the charts that have something to show, with a curve for each run."""
     evidence = [Evidence(h, losses.get(n, {}), None) for n, h in runs.items()]
     names = list(runs) if len(runs) > 1 else [""]
     built = [build(spec, names, evidence) for spec in CHARTS]
-    return [chart for chart in built if chart is not None]
+    found = [chart for chart in built if chart is not None]
+    if forecasts:
+        found.insert(1, _expected(evidence, list(runs), names, forecasts))
+    return found
+
+
+def _expected(
+    evidence: Sequence[Evidence],
+    runs: Sequence[str],
+    labels: Sequence[str],
+    forecasts: Mapping[str, Forecast],
+) -> Chart:
+    """The loss of some runs, and what their rest is expected to do."""
+    first = min(forecast.steps[0] for forecast in forecasts.values()) / 4
+    lines, edges = [], []
+    for name, (steps, loss, low, high) in forecasts.items():
+        run = runs.index(name)
+        x, y = _loss(evidence[run])
+        late = x >= first
+        lines.append(Line(x[late], y[late], run, labels[run]))
+        lines.append(Line(steps, loss, run, band=(low, high)))
+        edges += [low.min(), high.max()]
+    return Chart(
+        "expected",
+        "Loss, and the rest of the run",
+        "Dashed, in its band: what a loss law expects.",
+        lines,
+        log=False,
+        include=(float(min(edges)), float(max(edges))),
+        first=max(float(first), 1.0),
+    )
 
 
 # Where curves come from.

@@ -38,7 +38,14 @@ class MomentHistory:
         learning_rate: the rate that each update applied, over all groups. float64,
             shape (T,). It is what the optimizer's states tell where that is one number
             and agrees with the updates, else what was measured of these; NaN where
-            neither is known. Each group's own is `statistics["applied_rate"]`.
+            neither is known. Each group's own is `statistics["applied_rate"]`; what the
+            states tell of several groups is in `scalars`, as "learning_rate/body".
+        learning_rate_exact: whether the updates confirm that rate to about 1%, bool,
+            shape (T,). Elsewhere it is what the states tell and the updates cannot
+            show (as for radam, whose direction is not Adam's), or an estimate: the mean
+            of groups that have rates of their own, for example.
+        schedule_counts: the most updates that any schedule or factor in the optimizer
+            had counted, int64, shape (T,); 0 where none shows.
         warmup_factor, coherence: what `automatic_warmup` or another warmup in the
             optimizer multiplied each update by, and the cosine between a descent
             direction and the update before it, by which the automatic one goes; NaN
@@ -91,6 +98,8 @@ class MomentHistory:
     sampled: np.ndarray
     dtypes: tuple[str, ...]
     learning_rate: np.ndarray
+    learning_rate_exact: np.ndarray
+    schedule_counts: np.ndarray
     warmup_factor: np.ndarray
     coherence: np.ndarray
     effective_sample_size: np.ndarray
@@ -195,6 +204,7 @@ def _identity(schedule: object) -> dict[str, str]:
 
 
 _META = ("groups", "dtypes", "b1", "b2", "eps", "corrected")
+_COUNTED = ("counts", "learning_rate_exact", "schedule_counts")
 _BY_STEP = (
     "learning_rate",
     "warmup_factor",
@@ -205,7 +215,7 @@ _BY_STEP = (
     "noise_rms",
 )
 _ARRAYS = (
-    *("steps", "counts", "sizes", "sampled", "histogram", "histogram_edges"),
+    *("steps", "sizes", "sampled", "histogram", "histogram_edges", *_COUNTED),
     *("sharpness_steps", "sharpness", *_BY_STEP),
 )
 
@@ -263,7 +273,7 @@ def _require_one_length(history: MomentHistory) -> None:
     shapes |= {f"statistics/{name}": (rows, groups) for name in history.statistics}
     shapes |= {f"overall/{name}": (rows,) for name in history.overall}
     shapes |= {f"scalars/{name}": (rows,) for name in history.scalars}
-    shapes |= dict.fromkeys(("counts", *_BY_STEP), (rows,))
+    shapes |= dict.fromkeys((*_COUNTED, *_BY_STEP), (rows,))
     shapes["sharpness"] = history.sharpness_steps.shape
     for name, shape in shapes.items():
         where, _, key = name.partition("/")

@@ -78,6 +78,8 @@ svg .dots {
   fill: none; stroke: currentColor; stroke-width: 3.5; stroke-linecap: round;
   opacity: .45;
 }
+svg .line.expected { stroke-dasharray: 5 5; stroke-width: 1.6; }
+svg .band { fill: currentColor; opacity: .16; }
 svg .quantile { stroke: var(--ink); stroke-width: 1.2; opacity: .8; }
 svg circle { fill: currentColor; stroke: var(--paper); stroke-width: 1.5; }
 svg rect { fill: currentColor; shape-rendering: crispEdges; }

@@ -11,6 +11,9 @@ from optax_warmup import _check
 from optax_warmup._record.layout import LOWEST_EXPONENT, Layout
 from optax_warmup._record.record_moments import RecordMomentsState
 from optax_warmup._state.find import bare, find
+from optax_warmup._state.given_schedule import ScheduleOrSchedules
+from optax_warmup._state.passed import require_state
+from optax_warmup._state.rates_over_time import Visible, rates_over_time
 from optax_warmup.diagnostics import _history_file as _file
 from optax_warmup.diagnostics._history import MomentHistory, Statistics
 from optax_warmup.diagnostics._statistics import (
@@ -22,13 +25,19 @@ from optax_warmup.diagnostics._statistics import (
 
 
 def read_moments(
-    opt_state: optax.OptState, *, sharpness: Mapping[int, ArrayLike] | None = None
+    opt_state: optax.OptState,
+    *,
+    schedule: ScheduleOrSchedules | None = None,
+    sharpness: Mapping[int, ArrayLike] | None = None,
 ) -> MomentHistory:
     """Fetches the record that `record_moments` keeps in an optimizer's state.
 
     Args:
         opt_state: the state of an optimizer with `record_moments` in it, in any
             nesting, or a flax `nnx.Optimizer`.
+        schedule: the learning rate of an optimizer such as `optax.adamw(schedule)`,
+            whose state does not hold it, as for `learning_rate`. Without it the rate is
+            measured from the updates.
         sharpness: what `sharpness` found on the way, if you asked it: its value with
             the optimizer's state, by the number of updates done before. The history
             keeps it, and advice and pictures set it against the edge of stability.
@@ -37,8 +46,11 @@ def read_moments(
         A `MomentHistory`, with no rows before the first update.
 
     Raises:
+        TypeError: `schedule` is neither a number nor a schedule, or `opt_state` is an
+            optimizer.
         ValueError: there is no record in the state, or more than one, or the state is
-            that of many replicas (a vmap) at once.
+            that of many replicas (a vmap) at once; `schedule` does not fit, as for
+            `learning_rate`.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -46,6 +58,7 @@ def read_moments(
         >>> ow.read_moments(state).steps.shape
         (0,)
     """
+    require_state("read_moments", opt_state)
     found = find(opt_state, RecordMomentsState)
     if len(found) != 1:
         places = f", at {', '.join(found)}" if found else ""
@@ -57,8 +70,9 @@ def read_moments(
     (state,) = found.values()
     measured = _by_step({} if sharpness is None else sharpness)
     tables = {name: getattr(state, name) for name in _TABLES}
-    scalars = {f"{_SCALAR}{name}": x for name, x in state.scalars.items()}
-    tables = jax.device_get({n: bare(x) for n, x in (tables | scalars).items()})
+    for field in _BY_NAME:
+        tables |= {f"{field}/{n}": x for n, x in getattr(state, field).items()}
+    tables = jax.device_get({n: bare(x) for n, x in tables.items()})
     if state.histogram is not None:
         tables["histogram"] = jax.device_get(bare(state.histogram))
     steps = tables["steps"]
@@ -70,11 +84,25 @@ def read_moments(
     rows = np.flatnonzero(steps[:-1] >= 0)
     rows = rows[np.argsort(steps[rows])]
     layout = Layout.decode(jax.device_get(bare(state.layout)))
-    return _history(layout, {n: table[rows] for n, table in tables.items()}, *measured)
+    tables = {name: table[rows] for name, table in tables.items()}
+    seen = Visible(
+        _under(tables, "rates"), _under(tables, "schedule_counts"), tables["clock"]
+    )
+    rates = rates_over_time("read_moments", state.inner_state, seen, schedule)
+    return _history(layout, tables, rates, *measured)
 
 
-_TABLES = ("steps", "counts", "learning_rate", "sums")
-_SCALAR = "scalars/"
+_TABLES = ("steps", "counts", "clock", "sums")
+_BY_NAME = ("rates", "schedule_counts", "scalars")
+
+
+def _under(tables: dict[str, np.ndarray], field: str) -> dict[str, np.ndarray]:
+    """The tables of a field of the state that is a dictionary."""
+    return {
+        name.removeprefix(f"{field}/"): table
+        for name, table in tables.items()
+        if name.startswith(f"{field}/")
+    }
 
 
 def _by_step(values: Mapping[int, ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
@@ -94,6 +122,7 @@ def _by_step(values: Mapping[int, ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
 def _history(
     layout: Layout,
     tables: dict[str, np.ndarray],
+    rates: dict[str, np.ndarray],
     sharpness_steps: np.ndarray,
     sharpness: np.ndarray,
 ) -> MomentHistory:
@@ -107,10 +136,16 @@ def _history(
     totals = {name: _total(name, x, sizes) for name, x in columns.items()}
     overall = statistics(layout, steps, n, totals, sizes.sum())
     scalars = {
-        name.removeprefix(_SCALAR): table.astype(np.float64)
-        for name, table in tables.items()
-        if name.startswith(_SCALAR)
+        name: table.astype(np.float64)
+        for name, table in _under(tables, "scalars").items()
     }
+    if len(rates) > 1:
+        scalars |= {f"learning_rate/{name}": rate for name, rate in rates.items()}
+    told = _common(rates, len(steps))
+    rate, exact = learning_rate(layout.direction, told, overall)
+    # Of several rates no single one is exact, however well it explains the updates.
+    known = np.sum([np.isfinite(each) for each in rates.values()], axis=0)
+    exact &= ~(np.isnan(told) & (known > 1))
     samples = effective_sample_size(layout.b2, n)
     bias = 1 - layout.b2**n
     histogram = tables.get("histogram", np.zeros((len(steps), 0)))
@@ -122,9 +157,9 @@ def _history(
         sizes=sizes,
         sampled=np.array(layout.sampled, np.int64),
         dtypes=tuple(layout.dtypes),
-        learning_rate=learning_rate(
-            tables["learning_rate"].astype(np.float64), overall
-        ),
+        learning_rate=rate,
+        learning_rate_exact=exact,
+        schedule_counts=tables["clock"].astype(np.int64),
         warmup_factor=scalars.pop("warmup_factor", np.full(len(steps), np.nan)),
         coherence=scalars.pop("coherence", np.full(len(steps), np.nan)),
         scalars=scalars,
@@ -144,6 +179,13 @@ def _history(
         corrected=layout.corrected,
         meta=_file.versions(),
     )
+
+
+def _common(rates: dict[str, np.ndarray], rows: int) -> np.ndarray:
+    """The rate of all groups where it is one, NaN elsewhere."""
+    several = np.stack([*rates.values(), np.full(rows, np.nan)][: len(rates) or 1])
+    alike = np.abs(several - several[0]) <= 1e-6 * np.abs(several[0])
+    return np.where(alike.all(axis=0), several[0], np.nan)
 
 
 def _total(name: str, column: np.ndarray, sizes: np.ndarray) -> np.ndarray:

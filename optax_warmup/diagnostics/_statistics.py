@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from optax_warmup._record.direction import UNTRIED
 from optax_warmup._record.layout import Layout
 
 
@@ -90,9 +91,9 @@ def _of_gradients(
 # What a sum of products may be off by in float32, as a share of its greatest value.
 _ROUNDING = 1e-4
 # The share of an update's square that rate and decay must explain for the rate to mean
-# something, and to be trusted more than what the states tell.
+# something, and to be sure.
 _EXPLAINED = 0.5
-_CERTAIN = 0.99
+_CERTAIN = 0.9999  # all but 1% of its length
 
 
 def _of_updates(mean: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -129,20 +130,26 @@ def _of_updates(mean: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def learning_rate(told: np.ndarray, overall: dict[str, np.ndarray]) -> np.ndarray:
-    """The rate of each row: what the states tell unless something else was applied.
+def learning_rate(
+    direction: str | None, told: np.ndarray, overall: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rate of each row, and whether it is sure to about 1%.
 
-    Where both agree, what the states tell is exact. Where the updates are certainly a
-    multiple of Adam's direction and tell another rate, a part of the optimizer scales
-    them without saying so. They are no multiple of it where Adam looks ahead, as nadam
-    (whose first update alone is one), or where groups have rates of their own.
+    It is what the states tell unless something else was applied: where the updates are
+    certainly multiples of a known direction and tell another rate, a part of the
+    optimizer scales them without saying so.
     """
     applied, explained = overall["applied_rate"], overall["update_explained"]
     applied = np.where(np.abs(applied + 1) < 1e-3, np.nan, applied)  # a bare Adam
-    if not len(told):
-        return told
     with np.errstate(invalid="ignore"):
         agree = np.abs(applied - told) <= 0.01 * np.abs(told)
-        multiple = explained > _CERTAIN
-        certain = multiple & (multiple.mean() > 0.5) & ~np.isnan(applied)
-    return np.where(np.isnan(told) | (certain & ~agree), applied, told)
+        certain = (explained > _CERTAIN) & ~np.isnan(applied)
+        if direction == UNTRIED:
+            # Adam's updates are explained to the last digits, nadam's are not, but for
+            # those of single rows.
+            certain &= len(told) > 0 and np.median(explained) > _CERTAIN
+        elif direction is None:
+            certain &= False
+    rate = np.where(np.isnan(told) | (certain & ~agree), applied, told)
+    rate = rate + 0.0  # no -0
+    return rate, agree | certain

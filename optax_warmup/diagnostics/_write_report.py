@@ -12,6 +12,11 @@ from optax_warmup.diagnostics._advice import Advice
 from optax_warmup.diagnostics._advise import advise
 from optax_warmup.diagnostics._arguments import Losses, LossesLike, as_runs
 from optax_warmup.diagnostics._charts import charts
+from optax_warmup.diagnostics._forecast import (
+    Forecast,
+    ForecastsLike,
+    as_forecasts,
+)
 from optax_warmup.diagnostics._heat_maps import heat_maps
 from optax_warmup.diagnostics._history import MomentHistory
 from optax_warmup.diagnostics._page_style import STYLE
@@ -23,6 +28,7 @@ def write_report(
     runs: MomentHistory | Mapping[str, MomentHistory],
     *,
     losses: LossesLike | Mapping[str, LossesLike] | None = None,
+    forecasts: ForecastsLike = None,
 ) -> Path:
     """Writes one HTML file about the warmup of a run, or of several runs side by side.
 
@@ -35,14 +41,18 @@ def write_report(
         runs: the history of a run, or a mapping of names to histories.
         losses: the training losses: for one history as in `advise`, for several a
             mapping of their names to such. Runs without losses may be left out.
+        forecasts: what the rest of a run is expected to do, from `LossLaw.forecast`:
+            one for one history, or a mapping of names to them. The loss is drawn on as
+            a dashed line with a band. Give the kind of loss that the law was fitted to.
 
     Returns:
         The path of the file.
 
     Raises:
         TypeError: a run is not a `MomentHistory`, or a loss is not a number.
-        ValueError: there is no run, `losses` names one that does not exist, or `path`
-            ends in something else than .html or .htm.
+        ValueError: there is no run, `losses` or `forecasts` name one that does not
+            exist, a run with a forecast has no losses, or `path` ends in something else
+            than .html or .htm.
         OSError: the file cannot be written.
 
     Example:
@@ -57,19 +67,21 @@ def write_report(
     """
     file_path = as_path("write_report", path, (".html", ".htm"))
     named, known = as_runs("write_report", runs, losses)
+    expected = as_forecasts("write_report", list(named), forecasts, known)
     advice = {n: advise(h, losses=known.get(n)) for n, h in named.items()}
     with write_atomically(file_path) as file:
-        file.write(_page(named, known, advice).encode())
+        file.write(_page(named, known, expected, advice).encode())
     return file_path
 
 
 def _page(
     runs: dict[str, MomentHistory],
     losses: dict[str, Losses],
+    forecasts: dict[str, Forecast],
     advice: dict[str, tuple[Advice, ...]],
 ) -> str:
     title = f"Warmup report: {', '.join(runs)}"
-    figures = [_figure(p, svg.chart(p)) for p in charts(runs, losses)]
+    figures = [_figure(p, svg.chart(p)) for p in charts(runs, losses, forecasts)]
     figures += [_figure(p, svg.heat_map(p)) for p in heat_maps(runs)]
     return f"""<!DOCTYPE html>
 <html lang="en">

@@ -29,6 +29,7 @@ class _linear(Parameterless):
     """
 
     symmetric = True
+    _exact_ends = True
 
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         return progress
@@ -52,6 +53,7 @@ class _cosine(Parameterless):
     """
 
     symmetric = True
+    _exact_ends = True
 
     # The sine's square is accurate near 0, where 1 - cos would cancel.
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:

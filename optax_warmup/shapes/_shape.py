@@ -40,6 +40,8 @@ class Shape(Value, abc.ABC):
 
     _namespace = "shapes."
     symmetric = False  # whether fall(p, q) is rise(q, p), so that one is enough
+    # Whether both are exactly 0 and 1 at the ends, and have finite derivatives there.
+    _exact_ends = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -1,10 +1,11 @@
 """The states of the transforms, for type annotations and for `isinstance`.
 
-A state is a NamedTuple. A state of your own can take part in what is reported by two
+A state is a NamedTuple. A state of your own can take part in what is reported by
 properties: `update_scale`, an array, is what the last update was multiplied by, and
-`learning_rate` multiplies by it (or starts from it, where a third property,
-`is_learning_rate`, is True); `recorded` is a dictionary of scalars for a diagnostic
-record.
+`learning_rate` multiplies by it (or starts from it, where another property,
+`is_learning_rate`, is True); `schedule_count` is how many updates its schedule has
+counted; `gates_updates` is True where what it wraps does not see every update;
+`recorded` is a dictionary of scalars for a diagnostic record.
 """
 
 from optax_warmup._record.record_moments import RecordMomentsState as RecordMomentsState

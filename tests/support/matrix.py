@@ -116,6 +116,8 @@ def epsilon(case, what):
 def tolerance(case):
     """What the rounding of a few operations may amount to."""
     coarse = max(epsilon(case, "gradients"), epsilon(case, "parameters"), 1e-7)
+    if case.get("mu") == "bfloat16":
+        coarse = float(jnp.finfo(jnp.bfloat16).eps)
     return 1e-5 if coarse < 1e-5 else 6 * coarse
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from matrix_cases import REFUSED
+from matrix_cases import REFUSED, parameters
 from matrix_oracle import (
     B1,
     B2,
@@ -50,8 +50,11 @@ RATE, HEAD_RATE, FACTOR = ramp(0.1, 4), ramp(0.02, 2), ramp(1.0, 5)
 SHARE = 0.5
 
 
-def adam(**oracle):
-    return optax.chain(told(), optax.scale_by_adam(b1=B1, b2=B2, eps=EPS)), oracle
+def adam(case):
+    kept = {"own": None, "bfloat16": jnp.bfloat16}[case.get("mu", "own")]
+    return optax.chain(
+        told(), optax.scale_by_adam(b1=B1, b2=B2, eps=EPS, mu_dtype=kept)
+    )
 
 
 def chain(*both):
@@ -87,7 +90,7 @@ REFUSED_AROUND = [rule["transform"] for rule in REFUSED]
 def whole(case, schedule):
     """A complete optimizer with the transform in it, and its oracle."""
     name, accumulates = case["transform"], case["composition"] == "around MultiSteps"
-    bare = optax.chain(told(), optax.scale_by_adam(b1=B1, b2=B2, eps=EPS))
+    bare = adam(case)
     if name == "scale_by_learning_rate" and accumulates:
         return chain(multi(bare, Adam()), rate(case, schedule))
     if accumulates and name in REFUSED_AROUND:
@@ -191,8 +194,8 @@ def _composed(case):
         return optax.inject_hyperparams(make)(RATE[0]), whole(case, RATE)[1]
     optimizer, oracle = whole(case, RATE)
     if composition in ("masked", "partition"):
-        head = optax.chain(told(), optax.scale_by_adam(b1=B1, b2=B2, eps=EPS))
-        head, head_oracle = chain((head, Adam()), rate(case, HEAD_RATE))
+        head = (adam(case), Adam())
+        head, head_oracle = chain(head, rate(case, HEAD_RATE))
         both = Parted(oracle, head_oracle)
         if composition == "partition":
             parts = {"body": optimizer, "head": head}
@@ -217,15 +220,10 @@ def _composed(case):
 def schedules(case):
     """What `learning_rates` must be told, and how it names the groups."""
     composition = case["composition"]
+    others = sorted(name for name in parameters(case) if name != "w")
     names = {
         "partition": ["body", "head"],
-        "masked": [f"masked_{_place(case)}{part}" for part in (0, 1)],
+        "masked": ["w", "+".join(others)] if others else ["masked_0", "masked_1"],
     }.get(composition, ["all"])
     given = dict(zip(names, (RATE[0], HEAD_RATE[0]), strict=False))
     return names, given if case["rate"] == "optax's" else None
-
-
-def _place(case):
-    """Where the optimizer's state is in what holds it, for the names of masks."""
-    held = "opt_state/" if case["container"] in ("linen", "nnx") else ""
-    return held + ("inner_state/" if case["recorded"] == "yes" else "")

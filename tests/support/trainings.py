@@ -356,6 +356,46 @@ def partly_sgd():
     return train(half_sgd, ow.constant(3e-3), network(0), 200)
 
 
+@functools.cache
+def short(kind):
+    """A few updates of few numbers, by optimizers that are not what they seem."""
+    rising = ow.warmup(1e-2, 30, offset=1)
+    adam = optax.scale_by_adam(b2=0.95)
+    optimizer = {
+        "two signs": lambda: optax.chain(
+            optax.adamw(3e-4, b2=0.95), ow.scale_by_learning_rate(rising)
+        ),
+        "outside": lambda: optax.chain(
+            optax.MultiSteps(adam, 4).gradient_transformation(),
+            ow.scale_by_learning_rate(rising),
+        ),
+        "outside, constant": lambda: optax.chain(
+            optax.MultiSteps(adam, 4).gradient_transformation(),
+            ow.scale_by_learning_rate(1e-3),
+        ),
+        "inside": lambda: optax.MultiSteps(
+            optax.chain(adam, ow.scale_by_learning_rate(rising)), 4
+        ),
+        "groups": lambda: optax.partition(
+            {
+                "w": optax.chain(adam, ow.scale_by_learning_rate(rising)),
+                "b": optax.chain(adam, ow.scale_by_learning_rate(1e-3)),
+            },
+            {"w": "w", "b": "b"},
+        ),
+    }[kind]()
+    params = {"w": jnp.linspace(0.5, 2.0, 12).reshape(4, 3), "b": jnp.ones(4)}
+    optimizer = ow.record_moments(optimizer)
+    state, update = optimizer.init(params), quickly(optimizer.update)
+    for n in range(24):
+        grads = jax.tree.map(
+            lambda p, n=n: 1 + 0.5 * jnp.cos(jnp.arange(p.size) + n).reshape(p.shape),
+            params,
+        )
+        _, state = update(grads, state, params)
+    return ow.read_moments(state), None
+
+
 def empty():
     return ow.read_moments(adam()(ow.constant(1e-3)).init(network(0)))
 

@@ -82,22 +82,32 @@ def make_schedule(config: OptimizerConfig) -> ow.Schedule:
     )
 
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+def make_optimizer(
+    config: OptimizerConfig, rate: ow.ScheduleLike | None = None
+) -> optax.GradientTransformation:
     """AdamW with clipped gradients, and a record of Adam's moments.
 
-    The record is inside of the clipping: it must see the gradients that Adam sees.
+            The record is outermost, where it costs least. It shows the gradients that Adam
+        gets, after the clipping.
+    >>>>>>> i14
     """
+    schedule = make_schedule(config) if rate is None else rate
     adamw = optax.chain(
         optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
         optax.add_decayed_weights(config.weight_decay, mask=matrices),
-        ow.scale_by_learning_rate(make_schedule(config)),
+        ow.scale_by_learning_rate(schedule),
     )
     if config.automatic_warmup:
+<<<<<<< HEAD
         adamw = ow.automatic_warmup(adamw)
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         ow.record_moments(adamw, eps=config.eps),
     )
+=======
+        adamw = ow.automatic_warmup(adamw)
+    clipped = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    return ow.record_moments(clipped, eps=config.eps)
 
 
 def learning_rate(opt_state: optax.OptState) -> jax.Array | float:

@@ -25,6 +25,7 @@ from . import processes
 from .checkpoint import Checkpoints
 from .command_line import add_resume_options, config_from, make_parser
 from .config import Config
+from .find_rate import find_rate
 from .identity import differences
 from .outputs import Outputs, write_description, write_summary
 from .plan import Plan, check_space, make_plan, make_programs
@@ -174,6 +175,11 @@ def main(arguments: list[str] | None = None) -> int:
         "train", "Train a decoder-only transformer on text, byte by byte."
     )
     add_resume_options(parser)
+    parser.add_argument(
+        "--find-rate",
+        action="store_true",
+        help="run a learning-rate range test instead, and say which peak it suggests",
+    )
     options = parser.parse_args(arguments)
     if options.resume and options.overwrite:
         parser.error("--resume and --overwrite: keep the old run, or replace it?")
@@ -182,6 +188,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = config_from(options)
         processes.start(options)
+        if options.find_rate:
+            find_rate(config, console if processes.is_first() else Console(quiet=True))
+            return 0
         folder = run(
             config,
             overwrite=options.overwrite,

@@ -45,19 +45,6 @@ def first_update_zero(e: Evidence) -> Iterator[Advice]:
         )
 
 
-def rate_unknown(e: Evidence) -> Iterator[Advice]:
-    """rate-unknown."""
-    if np.isnan(e.peak):
-        yield Advice(
-            "rate-unknown",
-            "note",
-            "The optimizer's state stores no learning rate, or several: nothing can be "
-            "said about the length of the warmup or the peak rate.",
-            "Put optax_warmup.scale_by_learning_rate(schedule) last in the chain that "
-            "record_moments wraps.",
-        )
-
-
 def too_short(e: Evidence) -> Iterator[Advice]:
     """warmup-short."""
     row = e.peak_row
@@ -161,4 +148,4 @@ def rmsprop_start(e: Evidence) -> Iterator[Advice]:
     )
 
 
-RULES = (rate_unknown, first_update_zero, too_short, rmsprop_start, too_long)
+RULES = (first_update_zero, too_short, rmsprop_start, too_long)

@@ -1,0 +1,194 @@
+"""How costs grow: with depth, segments, parameter arrays and groups of parameters.
+
+    python -m benchmarks.growth [--write]
+
+What is counted repeats exactly: traced equations and compiled operations. The compile
+times beside them are CPU seconds. `--write` saves the table and its picture,
+growth.png, under results/.
+"""
+
+import argparse
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import optax_warmup as ow
+from benchmarks.schedule_speed import as_table, equations, operations
+from benchmarks.tables import RESULTS, save
+
+DEPTHS = range(1, 9)
+SEGMENTS = (10, 50, 100, 200, 300)
+ARRAYS = (25, 50, 100, 200)
+GROUPS = (10, 20, 40, 60)
+NESTED: dict[str, Callable[[Any, int], ow.Schedule]] = {
+    "cooldown": lambda inner, depth: ow.cooldown(inner, 1000 - depth, 5),
+    "warmup": lambda inner, depth: ow.warmup(inner, 5),
+    "rewarm": lambda inner, depth: ow.rewarm(inner, 100 + 10 * depth, 5),
+    "switch": lambda inner, depth: ow.switch(inner, 1.0, 500 - depth, allow_jump=True),
+    "retime": lambda inner, depth: ow.retime(inner, 900, 950, begin=800),
+}
+# What is drawn: what grows, along which numbers, and a count for each of them.
+Curves = dict[str, list[int]]
+
+
+def depth() -> Curves:
+    """Equations of a schedule around a schedule around ..."""
+    curves: Curves = {}
+    for name, wrap in NESTED.items():
+        schedule: ow.Schedule = ow.warmup_cosine(1.0, 10, 2000)
+        counts = []
+        for level in DEPTHS:
+            schedule = wrap(schedule, level)
+            counts.append(equations(schedule))
+        curves[name] = counts
+    return curves
+
+
+def segments() -> Curves:
+    """Operations of many segments."""
+    curves: Curves = {"piecewise": [], "optax.piecewise_interpolate_schedule": []}
+    for count in SEGMENTS:
+        ours = ow.piecewise(1.0, [(10, 1 / (i + 2)) for i in range(count)])
+        theirs = optax.piecewise_interpolate_schedule(
+            "linear", 1.0, {10 * (i + 1): 0.99 for i in range(count)}
+        )
+        for counts, schedule in zip(curves.values(), (ours, theirs), strict=True):
+            counts.append(operations(schedule))
+    return curves
+
+
+def compiled(optimizer: optax.GradientTransformation, count: int) -> list[int | float]:
+    """Operations of an update of many arrays; CPU seconds to trace, and to compile."""
+    shape = jax.ShapeDtypeStruct((256, 256), jnp.float32)
+    params = {f"w{i}": shape for i in range(count)}
+    state = jax.eval_shape(optimizer.init, params)
+
+    def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    began = time.process_time()
+    lowered = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params)
+    traced = time.process_time()
+    text = lowered.compile().as_text() or ""
+    ended = time.process_time()
+    lines = re.findall(r"^\s+(?:ROOT )?\S+ = ", text, re.MULTILINE)
+    return [len(lines), traced - began, ended - traced]
+
+
+def partitioned(count: int, schedule: Callable[[float], Any]) -> Any:
+    names = [f"w{i}" for i in range(count)]
+    parts = {n: optax.adamw(schedule(1e-3 * (i + 1))) for i, n in enumerate(names)}
+    return optax.partition(parts, {n: n for n in names})
+
+
+def arrays(count: int) -> dict[str, optax.GradientTransformation]:
+    return {
+        "optax.adamw": optax.adamw(1e-3),
+        "record_moments(adamw)": ow.record_moments(optax.adamw(1e-3)),
+        "skip_nonfinite(adamw)": ow.skip_nonfinite(optax.adamw(1e-3)),
+    }
+
+
+def groups(count: int) -> dict[str, optax.GradientTransformation]:
+    return {
+        "optax's schedules": partitioned(
+            count, lambda peak: optax.warmup_cosine_decay_schedule(0, peak, 100, 10_000)
+        ),
+        "ours": partitioned(count, lambda peak: ow.warmup_cosine(peak, 100, 10_000)),
+    }
+
+
+def measured(
+    numbers: tuple[int, ...], optimizers: Callable[[int], dict[str, Any]]
+) -> tuple[Curves, list[list[str]]]:
+    """Operations for each number; and a row for each: operations and seconds."""
+    curves: Curves = {}
+    rows = []
+    for count in numbers:
+        row = [f"{count}"]
+        for name, optimizer in optimizers(count).items():
+            found, tracing, compiling = compiled(optimizer, count)
+            curves.setdefault(name, []).append(int(found))
+            row += [f"{found:,}", f"{tracing:.2f} + {compiling:.2f}"]
+        rows.append(row)
+        print(" | ".join(row), flush=True)
+    return curves, rows
+
+
+def counted(head: str, numbers: Any, curves: Curves) -> list[str]:
+    rows = [[name, *(f"{c:,}" for c in counts)] for name, counts in curves.items()]
+    return as_table([head, *(f"{n}" for n in numbers)], rows)
+
+
+def draw(panels: dict[str, tuple[Any, Curves]], path: Any) -> None:
+    from matplotlib.figure import Figure  # beside the table only
+
+    figure = Figure(figsize=(10, 6.5), layout="constrained", dpi=100)
+    for axes, (title, (numbers, curves)) in zip(
+        figure.subplots(2, 2).flat, panels.items(), strict=True
+    ):
+        for name, counts in curves.items():
+            axes.plot(list(numbers), counts, marker=".", label=name)
+        axes.set(xlabel=title, ylim=(0, None), xlim=(0, None))
+        axes.set_ylabel("equations" if title == "depth" else "operations")
+        axes.legend(frameon=False, fontsize="small")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="keep table and picture")
+    write = parser.parse_args().write
+    jax.config.update("jax_enable_compilation_cache", False)  # compile times
+    deep, long = depth(), segments()
+    of_arrays, array_rows = measured(ARRAYS, arrays)
+    of_groups, group_rows = measured(GROUPS, groups)
+
+    def head(first: str, curves: Curves) -> list[str]:
+        return [first, *(x for name in curves for x in (name, "CPU s"))]
+
+    text = "\n".join(
+        [
+            "# How costs grow",
+            "",
+            f"Made by `python -m benchmarks.growth --write` with jax {jax.__version__} "
+            f"and optax {optax.__version__} on a CPU. Operations are those of compiled "
+            "programs; seconds are CPU time to trace + to compile.",
+            "",
+            "![Four plots of straight lines](growth.png)",
+            "",
+            "## A schedule around a schedule: traced equations by depth",
+            "",
+            *counted("", DEPTHS, deep),
+            "## Segments: operations",
+            "",
+            *counted("", SEGMENTS, long),
+            "## Parameter arrays: operations of a donated update",
+            "",
+            *as_table(head("arrays", of_arrays), array_rows),
+            "## Groups of `optax.partition`, an adamw with a schedule each: operations",
+            "",
+            *as_table(head("groups", of_groups), group_rows),
+        ]
+    )
+    print(text)
+    if write:
+        panels = {
+            "depth": (DEPTHS, deep),
+            "segments": (SEGMENTS, long),
+            "parameter arrays": (ARRAYS, of_arrays),
+            "groups of optax.partition": (GROUPS, of_groups),
+        }
+        draw(panels, RESULTS / "growth.png")
+        save("growth.md", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The loss law on public runs; see `__main__.py`."""

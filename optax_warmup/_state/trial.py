@@ -1,0 +1,103 @@
+"""Trying an optimizer on few numbers, for what its state does not tell."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optax_warmup import _check
+from optax_warmup._state.find import trained
+from optax_warmup._state.moments import moment_nodes, moments_of
+from optax_warmup._state.momentum import momentum_of
+
+
+class Step(NamedTuple):
+    """One update in a trial: what was given, what came out, the state on both sides."""
+
+    gradients: Any
+    updates: Any
+    before: Any
+    after: Any
+
+
+# The gradients of each step. The first coordinate shows the decays; the others differ
+# from it and from each other.
+# Where weight decay is a part of the gradient, a parameter of 0 has none.
+_PARAMETERS = (0, 2, -1, 0.5)
+_GRADIENTS = ((1, 1, 0.5, -0.25), (0, 1, -0.5, 0.125), (0.5, -0.75, 0.25, 1))
+
+
+def tried(
+    inner: optax.GradientTransformationExtraArgs,
+    params: Any,
+    owner: str,
+    patience: int = 1,
+    *,
+    coordinates: int = 1,
+    updates: int = 2,
+) -> tuple[Any, list[Step]]:
+    """Tries an optimizer on a small copy of the parameters, outside of any trace.
+
+    Every leaf is tried with few numbers in its place, as many dimensions as it has
+    (Muon asks for their count), in float32 where its own type has fewer digits. Each
+    gradient is given up to `patience` times, until a moment moves: `optax.MultiSteps`
+    passes it on once it has accumulated enough of them.
+
+    Returns:
+        The small copy, and the updates.
+    """
+    with jax.ensure_compile_time_eval():
+        few = jax.tree.map(lambda p: _few(p, _PARAMETERS[:coordinates]), params)
+        like = trained(few)
+        state, steps = inner.init(few), []
+        update = _updater(inner, state, few)
+        for numbers in _GRADIENTS[:updates]:
+            gradients = jax.tree.map(lambda p, n=numbers: _few(p, n[: p.size]), like)
+            before, moments = state, _moments(state, like, owner)
+            for _ in range(patience):
+                changes, state = update(gradients, state, few)
+                moved = zip(moments, _moments(state, like, owner), strict=True)
+                if not moments or any(bool(jnp.any(x != y)) for x, y in moved):
+                    break
+            steps.append(Step(gradients, changes, before, state))
+    return like, steps
+
+
+def _updater(
+    inner: optax.GradientTransformationExtraArgs, state: Any, params: Any
+) -> Callable[[Any, Any, Any], Any]:
+    """The optimizer's update: compiled once, if it can be."""
+
+    def update(gradients: Any, state: Any, params: Any) -> Any:
+        # Some optimizers ask for the loss; what they make of it does not matter.
+        return inner.update(gradients, state, params, value=jnp.float32(1))
+
+    compiled = jax.jit(update)
+    try:
+        found = jax.tree.leaves(compiled(trained(params), state, params))
+    except Exception:  # JAX has several for a number of an outer trace
+        return update
+    # A number of an outer trace, such as a learning rate in a sweep, would make all
+    # results traced; without a program the moments are known.
+    return update if any(map(_check.is_traced, found)) else compiled
+
+
+def _moments(state: optax.OptState, params: Any, owner: str) -> list[jax.Array]:
+    """Every first and second moment in a state."""
+    if moment_nodes(state):
+        adam = moments_of(state, params, owner)
+        kept = [*adam.mu, *adam.nu]
+    else:
+        kept = momentum_of(state, params, owner)
+    return [moment for moment in kept if moment is not None]
+
+
+def _few(param: Any, numbers: tuple[float, ...]) -> jax.Array:
+    """Some numbers in place of an array; one in place of a scalar."""
+    dtype = jnp.result_type(param)
+    if jnp.issubdtype(dtype, jnp.floating):
+        dtype = jnp.promote_types(dtype, jnp.float32)
+    shape = (len(numbers), *[1] * (jnp.ndim(param) - 1)) if jnp.ndim(param) else ()
+    return jnp.asarray(numbers if shape else numbers[0]).astype(dtype).reshape(shape)
