@@ -16,12 +16,80 @@ training_option = partial(option, "training")
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(Settings):
+    """AdamW with clipped gradients, and a schedule of warmup, plateau and decay."""
+
+    total_steps: int = training_option(1200, "number of updates", at_least=1)
+    peak_value: float = training_option(1e-2, "highest learning rate", above=0)
+    warmup_steps: int = training_option(
+        300, "updates in which the learning rate rises from 0 to its peak", at_least=0
+    )
+    automatic_warmup: bool = training_option(
+        False, "let the optimizer choose the warmup; warmup_steps is then unused"
+    )
+    decay_fraction: float = training_option(
+        0.5,
+        "share of the updates, at the end, in which the learning rate falls",
+        at_least=0,
+        at_most=1,
+    )
+    end_value: float = training_option(
+        0.0, "learning rate at the end of the decay", at_least=0
+    )
+    b1: float = training_option(
+        0.9, "decay rate of Adam's first moment", at_least=0, below=1
+    )
+    b2: float = training_option(
+        0.95, "decay rate of Adam's second moment", at_least=0, below=1
+    )
+    eps: float = training_option(
+        1e-8, "added to the square root of the second moment", at_least=0
+    )
+    weight_decay: float = training_option(
+        0.1, "weight decay of the matrices", at_least=0
+    )
+    clip_norm: float = training_option(
+        1.0, "largest global norm of the gradient", above=0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup_steps + self.decay_steps > self.total_steps:
+            raise InputError(
+                f"warmup_steps={self.warmup_steps} and a decay of {self.decay_steps} "
+                f"steps (decay_fraction={self.decay_fraction}) do not fit into "
+                f"total_steps={self.total_steps}. Shorten one of the two, or train "
+                f"longer."
+            )
+
+    @property
+    def decay_steps(self) -> int:
+        """Number of updates in which the learning rate falls."""
+        return round(self.decay_fraction * self.total_steps)
+
+
+def make_schedule(config: OptimizerConfig) -> ow.Schedule:
+    """Warmup, plateau, decay.
+
+    The decay starts at a fixed step. So two runs that differ only in `warmup_steps`
+    have the same learning rate after the longer warmup, and compare fairly.
+    """
+    return ow.wsd(
+        config.peak_value,
+        0 if config.automatic_warmup else config.warmup_steps,
+        config.total_steps,
+        config.decay_steps,
+        end_value=config.end_value,
+    )
+
+
+def make_optimizer(
+    config: OptimizerConfig, rate: ow.ScheduleLike | None = None
+) -> optax.GradientTransformation:
     """AdamW with clipped gradients, and a record of Adam's moments.
 
-    The record is outermost, where it costs least. It shows the gradients that Adam
-    gets, after the clipping.
+    With `rate`, that learning rate instead of the schedule's. The record is outermost,
+    where it costs least. It shows the gradients that Adam gets, after the clipping.
     """
-
     schedule = make_schedule(config) if rate is None else rate
     adamw = optax.chain(
         optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
