@@ -20,8 +20,8 @@ USUAL_MOMENTUM = 0.9
 REVERSAL, EXPLOSION = -0.5, 1.2
 # The factor never gets this small; only that it is not 0 matters.
 SMALLEST = 1e-30
-# A fall is this much smaller than a rise. With equal ones the factor would settle at the
-# rate that is best for the next update alone, which is too low for most runs.
+# A fall is this much smaller than a rise. With equal ones the factor would settle at
+# the rate that is best for the next update alone, which is too low for most runs.
 FALL = 0.95
 
 

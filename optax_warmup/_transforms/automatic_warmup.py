@@ -102,9 +102,10 @@ def automatic_warmup(
     sample of about 16,384 coordinates and a few of each array. Updates whose gradients
     are zero or not finite are passed over. Groups of parameters warm up on their own if
     each is wrapped on its own, inside `optax.partition`. Put `MultiSteps` outside, and
-    `skip_nonfinite` inside, which takes less memory than outside. Inside `shard_map` or `pmap` every device must hold all
-    parameters and the mean of the gradients. Layers that are stacked in one array, for
-    a scan, count as one: divide `start` by their number, for the same factor.
+    `skip_nonfinite` inside, which takes less memory than outside. In `shard_map` or
+    `pmap` every device must hold all parameters and the mean of the gradients. Layers
+    that are stacked in one array, for a scan, count as one: divide `start` by their
+    number, for the same factor.
 
     Args:
         inner: a complete optimizer, learning rate included.
