@@ -11,6 +11,8 @@ from selection import parametrize
 
 import optax_warmup as ow
 
+pytestmark = pytest.mark.train
+
 PARAMS = {"w": jnp.linspace(-1, 2, 40).reshape(8, 5), "b": jnp.zeros(3)}
 
 
@@ -324,8 +326,7 @@ def test_a_low_rate_is_not_held_back():
     np.testing.assert_array_equal(states.factor[0], 1)
 
 
-@pytest.mark.train
-@pytest.mark.parametrize("rate", [0.03, 0.3])
+@parametrize("rate", [0.03, 0.3], quick=1)
 def test_softmax_regression_from_zero(rate):
     """The first version ended at 2.17 of 2.30 nats."""
     key = jax.random.key(0)
