@@ -65,10 +65,19 @@ def test_the_law_is_its_formula(name):
     np.testing.assert_allclose(TRUE(schedule, [30, 50, 237, 400]), expected, rtol=5e-4)
 
 
-def test_a_group_of_changes_costs_little():
-    schedule = ow.warmup_cosine(3e-4, 500, 6000, end_value=3e-5)
+@pytest.mark.parametrize(
+    ("schedule", "error"),
+    [
+        (ow.warmup_cosine(3e-4, 500, 6000, end_value=3e-5), 1e-4),
+        (ow.triangular(1e-4, 1e-3, 100, 100), 6e-3),
+        (ow.wsd(3e-4, 1000, 6000, 1000), 1e-4),
+    ],
+    ids=["cosine", "triangular", "wsd"],
+)
+def test_adding_up_changes_costs_little(schedule, error):
     rates = np.asarray(schedule(np.arange(6000)), np.float64).tolist()
-    assert abs(TRUE(schedule, 6000) - oracle(TRUE, rates, 6000)) < 1e-4
+    for step in (2000, 6000):
+        assert abs(TRUE(schedule, [step, 6000])[0] - oracle(TRUE, rates, step)) < error
 
 
 def test_the_law_keeps_the_shape_of_steps():
