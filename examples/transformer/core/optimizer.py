@@ -87,8 +87,8 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """AdamW with clipped gradients, and a record of Adam's moments.
 
-    The record is outermost, where it costs least. It shows the gradients that Adam gets,
-    after the clipping. With `rate`, that learning rate instead of the schedule's.
+    The record is outermost, where it costs least. It shows the gradients that Adam
+    gets, after the clipping. With `rate`, that learning rate instead of the schedule's.
     """
     schedule = make_schedule(config) if rate is None else rate
     adamw = optax.chain(
