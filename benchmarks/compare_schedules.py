@@ -43,7 +43,7 @@ class Kind(NamedTuple):
         optimizer = task.optimizer(schedule)
         if not self.automatic:
             return optimizer
-        return ow.automatic_warmup(optimizer, task.total_steps)
+        return ow.automatic_warmup(optimizer)
 
 
 def wsd(peak_value: Any, warmup_steps: Any, total_steps: int) -> ow.Schedule:

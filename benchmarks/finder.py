@@ -2,14 +2,13 @@
 
     python -m benchmarks.finder [--write] [--tasks NAME ...]
 
-On tasks of `benchmarks.warmup_quality`. The sweep is the one that it keeps, with a
-linear warmup of 10 % and a cosine decay, and lower peaks trained here. What a
-suggestion loses is read off the sweep's losses, interpolated over log(peak). Trainings
-are kept in runs/finder.json, so an interrupted run goes on.
+On tasks of `benchmarks.warmup_quality`. The sweep has a linear warmup of 10 % and a
+cosine decay. What a suggestion loses is read off the sweep's losses, interpolated over
+log(peak). Trainings are kept in runs/finder.json, so an interrupted run goes on.
 """
 
 import argparse
-import itertools
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -20,28 +19,27 @@ import numpy as np
 import optax
 
 import optax_warmup as ow
-from benchmarks.warmup_quality import arms
-from benchmarks.warmup_quality.problems import problem
-from benchmarks.warmup_quality.tasks import TASKS, Task
-from benchmarks.warmup_quality.train import parameters, train
+from benchmarks.warmup_quality.arms import BY_NAME as ARMS
+from benchmarks.warmup_quality.optimizers import OPTIMIZERS
+from benchmarks.warmup_quality.plan import score
+from benchmarks.warmup_quality.tasks import BY_NAME as TASKS, Task
+from benchmarks.warmup_quality.train import prepared, train
 
 RESULT = Path(__file__).parent / "results" / "finder.md"
 FIGURE = RESULT.with_suffix(".png")
 KEPT = Path("runs") / "finder.json"
-SWEEPS = RESULT.parent / "warmup_quality" / "runs.jsonl"
-# Tasks, and the peaks below those of their sweeps.
+# Tasks, and the peaks below those that they have.
 LOWER: dict[str, tuple[float, ...]] = {
-    "base": (3e-4, 1e-3),
-    "digits": (3e-4,),
-    "sgd": (3e-3, 1e-2, 3e-2),
-    "batch": (3e-4, 1e-3),
-    "wide": (3e-4, 1e-3),
-    "deep": (3e-4, 1e-3),
+    "gru": (3.16e-4, 1e-3),
+    "linear-random": (3.16e-4, 1e-3),
+    "conv-m90": (1e-3, 3.16e-3),
+    "conv-adam": (1e-4, 3.16e-4),
+    "pre-norm": (3.16e-4, 1e-3),
+    "post-norm": (3.16e-4, 1e-3),
 }
 NAMES = tuple(LOWER)
 SEEDS = (0, 1)  # of the sweep
 TEST_SEEDS, TEST_STEPS = (10, 11, 12), 200
-WARMUP = 0.1
 RULES = ow.finder.Suggestions._fields
 
 
@@ -49,56 +47,35 @@ def peaks(task: Task) -> list[float]:
     return [*LOWER[task.name], *task.peaks]
 
 
-def sweep(task: Task, kept: dict[str, float]) -> np.ndarray:
+def sweep(task: Task, kept: dict[str, list[float]]) -> np.ndarray:
     """The mean score of each peak: the held-out loss, or that before training."""
-    known = {
-        (run["peak"], run["seed"]): score(run["loss"], run["initial"])
-        for run in map(json.loads, SWEEPS.read_text().splitlines())
-        if (run["task"], run["arm"], run["length"]) == (task.name, "linear", WARMUP)
-    }
-    factors = arms.BY_NAME["linear"].factors(task, round(WARMUP * task.steps))
-    scores = []
-    for peak, seed in itertools.product(peaks(task), SEEDS):
-        key = f"{task.name} {peak:g} {seed}"
-        if (peak, seed) in known:
-            scores.append(known[peak, seed])
-            continue
-        if key not in kept:
-            [outcome] = train(task, "linear", peak, [seed], factors)
-            kept[key] = score(outcome.loss, outcome.initial)
-            KEPT.parent.mkdir(exist_ok=True)
-            KEPT.write_text(json.dumps(kept))
-            print(f"{key}: {kept[key]:.3f}", flush=True)
-        scores.append(kept[key])
-    return np.array(scores).reshape(-1, len(SEEDS)).mean(axis=1)
-
-
-def score(loss: float | None, initial: float) -> float:
-    """The loss, or that before training if it is lower or training diverged."""
-    return initial if loss is None or np.isnan(loss) else min(loss, initial)
+    if task.name not in kept:
+        rates, arm = peaks(task), ARMS["10 %"]
+        wider = dataclasses.replace(task, peaks=tuple(rates))
+        made = train(wider, arm, rates, SEEDS, arm.lengths * len(rates))
+        kept[task.name] = score(made).mean(axis=1).tolist()
+        KEPT.parent.mkdir(exist_ok=True)
+        KEPT.write_text(json.dumps(kept))
+    return np.array(kept[task.name])
 
 
 def range_test(task: Task) -> ow.finder.RateCurve:
     """A range test of several seeds in one program."""
-    it = problem(task)
-
-    def optimizer(rate: Any) -> optax.GradientTransformation:
-        if task.optimizer == "sgd":
-            return optax.sgd(rate, momentum=task.b1)
-        return optax.adamw(rate, task.b1, task.b2, weight_decay=task.weight_decay)
+    it, optimizer = prepared(task.problem), OPTIMIZERS[task.optimizer]
 
     def step(state: Any, batch: Any, rate: jax.Array) -> tuple:
-        params, opt_state = state
-        loss, gradients = jax.value_and_grad(it.loss)(params, it.batch(*batch))
+        (params, opt_state), (seed, number) = state, batch
+        key = jax.random.fold_in(jax.random.key(seed), number + 1)
+        examples = it.batch(key, task.batch)
+        loss, gradients = jax.value_and_grad(it.loss)(params, examples)
         updates, opt_state = optimizer(rate).update(gradients, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 
-    several = [parameters(task, seed) for seed in TEST_SEEDS]
-    params = jax.tree.map(lambda *x: jnp.stack(x), *several)
-    states = params, jax.vmap(optimizer(0.0).init)(params)
     seeds = jnp.array(TEST_SEEDS)
+    params = jax.vmap(lambda seed: it.init(jax.random.key(seed)))(seeds)
+    states = params, jax.vmap(optimizer(0.0).init)(params)
     batches = [(seeds, jnp.full(len(seeds), step)) for step in range(TEST_STEPS)]
-    low, high = (1e-4, 100.0) if task.optimizer == "sgd" else (1e-6, 10.0)
+    low, high = (1e-4, 100.0) if "momentum" in task.optimizer else (1e-6, 10.0)
     return ow.finder.find_rate(
         step, states, batches, min_value=low, max_value=high, steps=TEST_STEPS,
         seeds=len(seeds),
@@ -128,17 +105,17 @@ def report(curves: dict, scores: dict) -> str:
     single: dict[str, list[float]] = {rule: [] for rule in RULES}
     mean: dict[str, list[float]] = {rule: [] for rule in RULES}
     for name, curve in curves.items():
-        task, score = TASKS[name], scores[name]
-        best = peaks(task)[score.argmin()]
-        cells = [name, f"{best:.2g}", f"{score.min():.3f}"]
+        task, found = TASKS[name], scores[name]
+        best = peaks(task)[found.argmin()]
+        cells = [name, f"{best:.2g}", f"{found.min():.3f}"]
         for rule in RULES:
             rate = getattr(ow.finder.suggest(curve), rule).rate
-            nats = lost(task, score, rate)
+            nats = lost(task, found, rate)
             mean[rule].append(nats)
             alone = [
                 getattr(ow.finder.suggest(one), rule).rate for one in singles(curve)
             ]
-            single[rule] += [lost(task, score, each) for each in alone]
+            single[rule] += [lost(task, found, each) for each in alone]
             cells.append(f"{rate:.2g}: {nats:.3f}")
         rows.append(cells)
     for text, values in (("three seeds: mean", mean), ("one seed: mean", single)):

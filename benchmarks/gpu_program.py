@@ -153,7 +153,7 @@ def optimizers() -> dict[str, optax.GradientTransformation]:
         ),
         "clip_update_rms(adamw)": ow.clip_update_rms(adamw),
         "clip_outliers(adamw)": ow.clip_outliers(adamw),
-        "automatic_warmup(adamw)": ow.automatic_warmup(optax.adamw(1e-3), 10_000),
+        "automatic_warmup(adamw)": ow.automatic_warmup(adamw),
         "optax.MultiSteps(adamw)": optax.MultiSteps(adamw, 4).gradient_transformation(),
         "record_moments(adamw)": ow.record_moments(adamw),
         "... of all coordinates": ow.record_moments(adamw, samples=None),

@@ -25,7 +25,7 @@ SCHEDULES = tuple(
     for name in ("_check.py", "_numerics.py", "values", "shapes", "_schedules")
 ) + ("optax_warmup/_presets",)
 OPTIMIZERS = (*SCHEDULES, *(f"optax_warmup/{x}" for x in ("_sample.py", "_state")))
-RECORD = (*OPTIMIZERS, "optax_warmup/_record")
+RECORD = (*OPTIMIZERS, "optax_warmup/_gate.py", "optax_warmup/_record")
 
 
 class Table(NamedTuple):

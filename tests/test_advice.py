@@ -430,6 +430,8 @@ ILL = {
     "rate-estimated": functools.partial(trainings.short, "groups"),
     "updates-climb": functools.partial(trainings.short, "two signs"),
     "schedule-ahead": functools.partial(trainings.short, "outside"),
+    "automatic-no-start": functools.partial(trainings.automatic, 0.0),
+    "automatic-limits": functools.partial(trainings.automatic, 1.0),
     "empty-record": lambda: (trainings.empty(), None),
 }
 

@@ -280,7 +280,7 @@ def test_under_accumulation_it_is_the_rate_of_the_last_update_made(accumulated):
 
 def test_an_automatic_warmup_around_adamw_with_a_schedule():
     """The factor is measured by the updates: they are the rate times the direction."""
-    optimizer = ow.automatic_warmup(optax.adamw(COSINE, weight_decay=0.0), 60)
+    optimizer = ow.automatic_warmup(optax.adamw(COSINE, weight_decay=0.0))
     params, state = PARAMS, optimizer.init(PARAMS)
     update, smaller = quickly(optimizer.update), 0
     for n in range(STEPS):

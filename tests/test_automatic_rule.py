@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from optax_warmup._transforms import automatic_rule as rule
+from optax_warmup._transforms.automatic_sample import BLOCK, draw, layout_of
 from optax_warmup._transforms.reduce_on_plateau import (
     Settings as PlateauSettings,
     judged,
@@ -13,90 +14,157 @@ from optax_warmup._transforms.reduce_on_plateau import (
     with_loss,
 )
 
-B = 0.9
-DECAY = jnp.array([B, jnp.nan])  # the second leaf has no momentum
-SETTINGS = rule.Settings(start=0.01, full_pace=0.1, power=1.5, threshold=0.65)
+TREE = [jnp.full((4, 3), 2.0), jnp.array([3.0, 0.0]), jnp.zeros((0, 2))]
 
 
-def powers(momentum, noise):
-    return rule.Powers(jnp.array([momentum, 0.0]), jnp.array([noise, 0.0]))
+def size_of(moved, params, moves=None):
+    layout = layout_of(params)
+    drawn = draw(moved, layout)
+    moves = drawn != 0 if moves is None else draw(moves, layout) != 0
+    return float(rule.relative_size(drawn, draw(params, layout), moves, layout))
+
+
+def test_the_relative_size_is_a_sum_over_leaves():
+    moved = [jnp.full((4, 3), 0.2), jnp.array([0.3, 0.0]), jnp.zeros((0, 2))]
+    # Of the vector only the 3 moves; a vector counts as at least 1.
+    assert size_of(moved, TREE) == pytest.approx(0.2 / 2 + 0.3 / 3)
+
+
+def test_zeros_count_as_what_a_usual_initialization_makes_them():
+    zeros = [jnp.zeros((4, 3)), jnp.zeros(2)]
+    moved = [jnp.full((4, 3), 0.2), jnp.full(2, 0.3)]
+    assert size_of(moved, zeros) == pytest.approx(0.2 / (1 / 2) + 0.3 / 1)
+    kernel = [jnp.zeros((3, 3, 4, 8))]  # fan-in 36
+    assert size_of([jnp.full((3, 3, 4, 8), 0.1)], kernel) == pytest.approx(0.6)
+    assert size_of([jnp.float32(0.1)], [jnp.float32(0)]) == pytest.approx(0.1)
+
+
+def test_what_does_not_move_does_not_count():
+    """Rows without a gradient, although weight decay moves them a little."""
+    params = [jnp.ones((100, 4)), jnp.full(5, 1e3)]
+    rows = (jnp.arange(100) % 25 == 0)[:, None] & jnp.ones((100, 4), bool)
+    moved = [jnp.where(rows, 0.5, 1e-6), jnp.zeros(5)]
+    moves = [rows.astype(float), jnp.zeros(5)]
+    assert size_of(moved, params, moves) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_sizes_whose_squares_are_no_numbers(scale):
+    assert size_of([jnp.full(4, scale)], [jnp.ones(4)]) == pytest.approx(scale)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_agreement_is_a_cosine(scale):
+    layout = layout_of(TREE)
+    moved = draw([jnp.ones((4, 3)), jnp.array([1.0, 0.0])], layout)
+    other = [jnp.arange(12.0).reshape(4, 3) - 2, jnp.array([1.0, 99.0])]
+    got = rule.agreement(draw(other, layout) * scale, moved, layout)
+    g = np.append(np.arange(12.0) - 2, 1)  # the 99 did not move
+    wanted = -g.sum() / np.sqrt(13 * (g @ g))
+    assert float(got) == pytest.approx(wanted, rel=1e-5)
+    assert rule.agreement(0 * moved, moved, layout) == 0
+    assert rule.agreement(moved, 0 * moved, layout) == 0
 
 
 @pytest.mark.parametrize(
-    ("following", "limit", "count", "wanted"),
+    ("cosine", "count", "exploding", "wanted"),
     [
-        (0.0, 0.2, 0, 0.2),  # the first update: as much as it may be
-        (0.0, 3.0, 0, 1.0),  # but no more than all
-        (0.0, np.inf, 0, 0.0),  # an update of zero
-        (0.0, np.nan, 0, 0.0),
-        (0.3, 0.2, 9, 0.2),  # the tenth is still limited
-        (0.3, 0.2, 10, 0.3),  # the eleventh is not
-        (0.3, np.nan, 5, 0.3),
-        (1.02, 5.0, 50, 1.0),
+        (0.01, 1, False, np.exp(0.1)),  # the sign matters, not the size
+        (0.9, 79, False, np.exp(0.1)),
+        (0.9, 159, False, np.exp(0.05)),  # like 8 / t later
+        (-0.01, 1, False, np.exp(-0.095)),
+        (-0.9, 159, False, np.exp(-0.0475)),
+        (0.0, 1, False, 1.0),
+        (-0.9, 159, True, 0.5),
     ],
 )
-def test_the_factor_of_an_update(following, limit, count, wanted):
-    got = rule.factor_now(jnp.float32(following), jnp.float32(limit), jnp.int32(count))
-    np.testing.assert_allclose(got, wanted, rtol=1e-6)
+def test_a_step_of_the_factor(cosine, count, exploding, wanted):
+    got = rule.stepped(
+        jnp.float32(0.5), jnp.float32(cosine), jnp.int32(count), jnp.bool_(exploding)
+    )
+    np.testing.assert_allclose(got, 0.5 * wanted, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("coherence", "momentum", "count", "wanted"),
+    ("gradient", "previous", "cosine", "wanted"),
     [
-        (0.65, 1.0, 0, 1.0),  # at the threshold it holds
-        (0.70, 1.0, 0, 1.05),  # halfway up
-        (1.00, 1.0, 0, 1.1),  # full pace
-        (1.00, 1.0, 29, 1.05),  # but like t**1.5 at most
-        (1.00, 11.0, 29, 1.1),  # unless gradients hold more signal than noise
-        (1.00, 9.9, 29, 1.05),  # which begins at 1 / (1 - b) = 10
-        (0.10, 1.0, 29, 1.0),
+        (1.3, 1.0, -0.6, True),
+        (1.1, 1.0, -0.6, False),
+        (9.0, 1.0, -0.4, False),  # an odd batch: its gradient points anywhere
+        (1.3, 0.0, -0.6, False),  # no gradient before
     ],
 )
-def test_the_growth_of_the_factor(coherence, momentum, count, wanted):
-    got = rule.growth(
-        SETTINGS,
-        jnp.float32(coherence),
-        powers(momentum, 1.0),
-        DECAY,
-        jnp.int32(count),
+def test_an_explosion(gradient, previous, cosine, wanted):
+    numbers = map(jnp.float32, (gradient, previous, cosine))
+    assert bool(rule.has_exploded(*numbers)) is wanted
+
+
+def test_the_limit_and_how_long_the_beginning_is():
+    np.testing.assert_allclose(rule.limit(jnp.float32(2), 0.05, 3), 0.05, rtol=1e-6)
+    for momentum, wanted in ((0.0, 20), (0.5, 20), (0.99, 200)):
+        got = rule.beginning(jnp.float32(momentum))
+        np.testing.assert_allclose(got, wanted, rtol=1e-3)
+
+
+def known(**fields):
+    start = {"count": 5, "factor": 0.1, "coherence": 0.2, "momentum": 0.0}
+    start |= {"size": 1.0, "gradient": 1.0, "params": jnp.ones((1, BLOCK))}
+    return rule.Known(**{k: jnp.asarray(v) for k, v in (start | fields).items()})
+
+
+@pytest.mark.parametrize("bad", [0.0, jnp.nan, jnp.inf])
+def test_a_gradient_that_tells_nothing_changes_nothing(bad):
+    layout = layout_of([jnp.ones(BLOCK)])
+    params = jnp.full((1, BLOCK), 1.5)
+    got = rule.after(known(), jnp.full((1, BLOCK), bad), params, layout, 0.05)
+    wanted = known()._replace(params=params)
+    for name, (one, two) in zip(
+        known()._fields, zip(got, wanted, strict=True), strict=True
+    ):
+        np.testing.assert_array_equal(one, two, err_msg=name)
+    still = rule.after(known(), jnp.ones((1, BLOCK)), known().params, layout, 0.05)
+    assert still.count == 5 and still.factor == np.float32(0.1)
+
+
+@pytest.mark.parametrize("size", [0.0, jnp.nan, jnp.inf])
+def test_there_is_no_start_without_an_update(size):
+    got = rule.started(known(count=0, factor=0.0), jnp.float32(size), 0.05)
+    assert got.count == 0 and got.factor == 0
+
+
+def test_a_start():
+    got = rule.started(known(count=0, factor=0.0), jnp.float32(2), 0.05)
+    assert (got.count, got.size) == (1, 2) and got.factor == np.float32(0.025)
+    low = rule.started(known(count=0), jnp.float32(0.01), 0.05)
+    assert low.factor == 1
+    sgd = rule.started(known(count=0, momentum=0.99), jnp.float32(2), 0.05)
+    np.testing.assert_allclose(sgd.factor, 0.00025, rtol=1e-4)
+    later = rule.started(known(), jnp.float32(9), 0.05)
+    assert (later.count, later.size) == (5, 1)
+
+
+def test_a_sample_stands_for_its_leaf():
+    shapes = {"large": (500, 400), "small": (7,), "none": (0, 3), "one": ()}
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    leaves = [
+        jax.random.normal(k, s) for k, s in zip(keys, shapes.values(), strict=True)
+    ]
+    leaves.append(jnp.array([1, 2]))  # whole numbers have no gradient
+    leaves.append(jnp.array([3 + 4j], jnp.complex64))
+    layout = layout_of(leaves)
+    drawn = draw(leaves, layout)
+    counts = layout.sums(jnp.ones_like(drawn))
+    assert counts[1] == 7 and counts[2] == 1 and counts[3] == 2
+    squares = layout.sums(drawn**2)
+    np.testing.assert_allclose(squares[1], jnp.sum(leaves[1] ** 2), rtol=1e-5)
+    np.testing.assert_allclose(squares[3], 25, rtol=1e-6)
+    np.testing.assert_allclose(squares[0] / counts[0], 1, rtol=0.05)
+    everything = 200_000 + 7 + 1 + 2
+    np.testing.assert_allclose(
+        layout.total(jnp.ones_like(drawn)), everything, rtol=1e-4
     )
-    np.testing.assert_allclose(got, wanted, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("momentum", "noise", "before", "count", "wanted"),
-    [
-        (1.0, 4.0, 1.0, 10, True),  # swing 2: the bound is 4 / 1.45
-        (2.7, 4.0, 1.0, 10, True),
-        (2.8, 4.0, 1.0, 10, False),  # m did not turn round
-        (1.0, 4.0, 1.0, 9, False),  # too early to tell
-        (0.1, 1.9, 1.0, 10, False),  # n did not double
-    ],
-)
-def test_an_explosion(momentum, noise, before, count, wanted):
-    got = rule.has_exploded(
-        powers(momentum, noise), jnp.array([before, 0.0]), DECAY, jnp.int32(count)
-    )
-    assert bool(got) is wanted
-
-
-def test_the_powers_of_a_momentum():
-    old, new = jnp.array([1.0, 2.0]), jnp.array([1.9, 0.8])
-    got = rule.powers_of(
-        [old, None], [new, None], DECAY, jnp.array([3.0, 0.0], jnp.float32)
-    )
-    np.testing.assert_allclose(got.momentum, [1.9**2 + 0.8**2, 0], rtol=1e-6)
-    news = (1.9 - 0.9) ** 2 + (0.8 - 1.8) ** 2
-    np.testing.assert_allclose(got.noise, [0.81 * 3 + news, 0], rtol=1e-6)
-
-
-def test_norms_are_those_of_all_leaves_and_of_samples():
-    tree = {"a": jnp.array([3.0]), "b": jnp.array([[4.0]]), "c": jnp.zeros((0, 2))}
-    np.testing.assert_allclose(rule.norm(tree), 5, rtol=1e-6)
-    assert rule.norm({"a": jnp.zeros(4)}) == 0
-    np.testing.assert_allclose(rule.norm({"a": jnp.zeros(4)}, 1e-3), 2e-3, rtol=1e-6)
-    large = jax.random.normal(jax.random.key(0), (300, 300))
-    np.testing.assert_allclose(rule.norm(large), 300, rtol=0.03)
+    nothing = draw([None, *leaves[1:]], layout)
+    assert layout.sums(nothing**2)[0] == 0
 
 
 PLATEAU = PlateauSettings(0.5, 2, 0.0, 0.1, 0, 3, 1, 0.3)

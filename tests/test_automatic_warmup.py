@@ -1,28 +1,41 @@
-"""The automatic warmup: against an oracle, against theory, where it must not break."""
+"""The automatic warmup: against an oracle, and where its first version went wrong."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import oracle_automatic
 import pytest
 from compiled import quickly
-from flax import nnx
-from matplotlib import pyplot
 from selection import parametrize
 
 import optax_warmup as ow
 
 pytestmark = pytest.mark.train
 
-B1, B2, EPS = 0.9, 0.95, 1e-8
-STEPS = 280  # at full pace the factor then grows by 2.5 % an update
+PARAMS = {"w": jnp.linspace(-1, 2, 40).reshape(8, 5), "b": jnp.zeros(3)}
 
 
-def run(optimizer, params, gradients, value=None):
-    """The states after each update, stacked, and the parameters in the end."""
+def gradients_of(params, steps, seed=0):
+    """Noise around a constant, for each step."""
+    keys = jax.random.split(jax.random.key(seed), steps)
+    leaves, structure = jax.tree.flatten(params)
+    return jax.vmap(
+        lambda key: jax.tree.unflatten(
+            structure,
+            [
+                0.5 + jax.random.normal(jax.random.fold_in(key, i), jnp.shape(x))
+                for i, x in enumerate(leaves)
+            ],
+        )
+    )(keys)
+
+
+def run(optimizer, params, gradients):
+    """The updates and states of each step, stacked, and the parameters in the end."""
 
     @quickly
-    def train(params, state):
+    def train(params, state, gradients):
         def step(carry, grads):
             params, state = carry
             updates, state = optimizer.update(grads, state, params)
@@ -30,120 +43,253 @@ def run(optimizer, params, gradients, value=None):
 
         return jax.lax.scan(step, (params, state), gradients)
 
-    (params, _), (updates, states) = train(params, optimizer.init(params))
+    (params, _), (updates, states) = train(params, optimizer.init(params), gradients)
     return params, updates, states
 
 
-def noise(steps, size, seed=0):
-    return jax.random.normal(jax.random.key(seed), (steps, size))
+def first_factor(inner, params, gradients, start=0.07):
+    optimizer = ow.automatic_warmup(inner, start=start)
+    state = optimizer.init(params)
+    return float(optimizer.update(gradients, state, params)[1].factor)
 
 
-def oracle(
-    gradients, params, rate, *, start=0.007, growth=7, power=1.5, threshold=0.65
-):
-    """float64, by the gradients themselves instead of the momentum's differences."""
-    m, v, expected, factor = 0.0, 0.0, 0.0, np.inf
-    params = np.asarray(params, np.float64)
-    for t, g in enumerate(np.asarray(gradients, np.float64), 1):
-        m, v = B1 * m + (1 - B1) * g, B2 * v + (1 - B2) * g * g
-        expected = B1**2 * expected + (1 - B1) ** 2 * np.sum(g * g)
-        update = -rate * m / (1 - B1**t) / (np.sqrt(v / (1 - B2**t)) + EPS)
-        coherence = np.sqrt(np.sum(m * m) / expected)
-        if t <= 10:
-            size = max(np.linalg.norm(params), 1e-3 * np.sqrt(params.size))
-            factor = min(factor, start * size / np.linalg.norm(update))
-        factor = min(1, factor)
-        params = params + factor * update
-        yield factor, coherence, params
-        strong = coherence**2 > 1 / (1 - B1)
-        pace = growth / STEPS if strong else min(growth / STEPS, power / t)
-        factor *= 1 + pace * np.clip((coherence - threshold) / 0.1, 0, 1)
+class Sgd:
+    """optax.sgd with momentum, in float64."""
+
+    def __init__(self, rate, momentum):
+        self.rate, self.momentum, self.trace = rate, momentum, [0.0, 0.0]
+
+    def __call__(self, gradients, params):
+        self.trace = [
+            self.momentum * m + g for m, g in zip(self.trace, gradients, strict=True)
+        ]
+        return [-self.rate * m for m in self.trace]
 
 
-@parametrize(
-    "settings",
-    [
-        {},
-        {"start": 0.3, "growth": 140, "power": 3, "threshold": 1},
-        {"start": 1e-3, "power": 0.1},  # slow but for the signal at first
-    ],
-    quick=3,
-)
-def test_it_does_what_the_formula_says(settings):
-    params = jnp.linspace(-1, 2, 40)
-    agreeing = jnp.where(jnp.arange(60) < 25, 3.0, 0.3)[:, None]
-    gradients = noise(60, 40) + agreeing  # more signal than noise at first
-    optimizer = ow.automatic_warmup(optax.adam(0.3, B1, B2, EPS), STEPS, **settings)
-    end, _, states = run(optimizer, params, gradients)
-    factors, coherences, ends = zip(
-        *oracle(gradients, params, 0.3, **settings), strict=1
+@parametrize("momentum", [0.9, 0.0, 0.95], quick=1)
+def test_it_does_what_the_formula_says(momentum):
+    """A steep quadratic with noise: the factor starts, rises, falls and is halved."""
+    steps, rate = 70, 3.0
+    curvature = [np.logspace(-1, 2.5, 40).reshape(8, 5), np.ones(3)]
+    noise = gradients_of(PARAMS, steps)
+    leaves = [np.asarray(noise[k], np.float64) for k in ("w", "b")]
+
+    def gradients_at(params, t):
+        return [
+            h * p + 3 * n[t] for h, p, n in zip(curvature, params, leaves, strict=True)
+        ]
+
+    params = [np.asarray(PARAMS[k], np.float64) for k in ("w", "b")]
+    wanted = list(
+        oracle_automatic.factors(
+            Sgd(rate, momentum), gradients_at, params, steps, momentum=momentum
+        )
     )
-    np.testing.assert_allclose(states.factor, factors, rtol=1e-5)
-    np.testing.assert_allclose(states.coherence, coherences, rtol=1e-5)
-    np.testing.assert_allclose(end, ends[-1], rtol=1e-4, atol=1e-5)
-
-
-def test_a_run_twice_as_long_grows_half_as_fast():
-    """One program for both: the length may be traced."""
+    optimizer = ow.automatic_warmup(optax.sgd(rate, momentum=momentum or None))
 
     @quickly
-    def growth(total_steps):
-        optimizer = ow.automatic_warmup(optax.adam(0.3), total_steps)
-        state = optimizer.init(jnp.ones(3))
-        for _ in range(2):
-            _, state = optimizer.update(jnp.ones(3), state, jnp.ones(3))
-        return state.following / state.factor - 1
+    def train(params, state, noise):
+        def step(carry, noise):
+            params, state = carry
+            grads = {
+                k: h * params[k] + 3 * noise[k]
+                for k, h in zip(("w", "b"), curvature, strict=True)
+            }
+            updates, state = optimizer.update(grads, state, params)
+            params = optax.apply_updates(params, updates)
+            return (params, state), (state.factor, state.coherence)
 
-    np.testing.assert_allclose(growth(100), 0.07, rtol=1e-4)
-    np.testing.assert_allclose(growth(200), 0.035, rtol=1e-4)
+        return jax.lax.scan(step, (params, state), noise)
 
-
-@parametrize("active", [1.0, 0.02], quick=2)
-@pytest.mark.parametrize("drift", [0.0, 6.0])
-def test_noise_has_coherence_one(active, drift):
-    """Whatever its size, however it changes, and if few coordinates have a gradient."""
-    size, steps = 20_000, 40
-    present = jax.random.bernoulli(jax.random.key(1), active, (steps, size))
-    scale = jnp.exp(jnp.linspace(0, drift, steps))[:, None]
-    gradients = noise(steps, size) * present * scale
-    optimizer = ow.automatic_warmup(optax.adam(1e-3, B1, B2), STEPS)
-    _, _, states = run(optimizer, jnp.ones(size), gradients)
-    error = 4 * np.sqrt(2 * (1 + B1) / (1 - B1) / (size * active))
-    np.testing.assert_allclose(states.coherence[0], 1, rtol=1e-5)
-    np.testing.assert_allclose(np.square(states.coherence), 1, atol=error)
+    (end, _), (factors, coherences) = train(PARAMS, optimizer.init(PARAMS), noise)
+    np.testing.assert_allclose(factors, [w[0] for w in wanted], rtol=2e-3)
+    np.testing.assert_allclose(coherences, [w[1] for w in wanted], atol=3e-3)
+    np.testing.assert_allclose(end["w"], wanted[-1][2][0], rtol=1e-2, atol=1e-3)
+    changes = np.diff(np.log([w[0] for w in wanted]))
+    assert changes.max() > 0 and changes.min() < 0  # both happen
 
 
-def test_equal_gradients_have_the_greatest_coherence():
-    _, _, states = run(
-        ow.automatic_warmup(optax.adam(1e-3, B1, B2), STEPS),
-        jnp.ones(3),
-        jnp.ones((80, 3)),
+def test_what_is_frozen_inside_does_not_count():
+    """The first version compared the head's update with all parameters."""
+    frozen = optax.partition(
+        {"head": optax.adam(0.1), "frozen": optax.set_to_zero()},
+        {"body": "frozen", "head": "head"},
     )
-    t = np.arange(1, 81)
-    greatest = np.sqrt((1 + B1) / (1 - B1) * (1 - B1**t) / (1 + B1**t))
-    np.testing.assert_allclose(states.coherence, greatest, rtol=1e-4)
+    head = jnp.linspace(-1, 1, 20).reshape(4, 5)
+    params = {"body": jnp.full((50, 50), 100.0), "head": head}
+    got = first_factor(frozen, params, jax.tree.map(jnp.ones_like, params))
+    alone = first_factor(optax.adam(0.1), head, jnp.ones_like(head))
+    assert got == pytest.approx(alone, rel=1e-5) and got < 0.5
 
 
-def test_opposite_gradients_hold_it():
-    signs = jnp.where(jnp.arange(40) % 2, -1.0, 1.0)[:, None] * jnp.ones(3)
-    _, _, states = run(
-        ow.automatic_warmup(optax.adam(0.1, B1), STEPS), jnp.ones(3), signs
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_rows_without_a_gradient_do_not_count(decay):
+    """Of a large embedding a batch touches a few rows, weight decay moves them all."""
+    rows = (jnp.arange(5_000) % 10 == 0)[:, None]
+    params = {"e": jnp.ones((5_000, 8)), "w": jnp.eye(6) * 6**0.5}
+    grads = {"e": jnp.where(rows, 1.0, jnp.zeros((5_000, 8))), "w": jnp.ones((6, 6))}
+    got = first_factor(optax.adamw(0.1, weight_decay=decay), params, grads)
+    assert got == pytest.approx(0.07 / (0.1 + 0.1), rel=0.03 + decay)
+
+
+def test_zeros_can_be_left():
+    """The first version moved them by less than 1e-5."""
+    params = {"w": jnp.zeros((64, 10)), "b": jnp.zeros(10)}
+    gradients = gradients_of(params, 3)
+    _, updates, _ = run(ow.automatic_warmup(optax.adam(0.1)), params, gradients)
+    rms = {k: float(jnp.sqrt(jnp.mean(u[0] ** 2))) for k, u in updates.items()}
+    assert rms["w"] / (1 / 8) + rms["b"] == pytest.approx(0.07, rel=1e-3)
+
+
+def test_a_momentum_that_adds_up_is_expected_to():
+    """With 0.99 the hundredth update is a hundred times the first."""
+    params, grads = jnp.eye(5), jnp.ones((5, 5))
+    plain = first_factor(optax.sgd(1.0), params, grads)
+    for momentum in (0.5, 0.99):
+        got = first_factor(optax.sgd(1.0, momentum=momentum), params, grads)
+        assert got == pytest.approx(plain * (1 - momentum), rel=1e-3)
+    nested = optax.chain(optax.clip(10.0), optax.trace(0.99), optax.scale(-1.0))
+    assert first_factor(nested, params, grads) == pytest.approx(plain / 100, rel=1e-3)
+    # Adam averages, and corrects the bias.
+    for b1 in (0.5, 0.99):
+        got = first_factor(optax.adam(1.0, b1=b1), params, grads)
+        assert got == pytest.approx(first_factor(optax.adam(1.0), params, grads), 1e-4)
+
+
+INNERS = {
+    "sgd": optax.sgd(1.0),
+    "rmsprop": optax.rmsprop(0.5),
+    "adafactor": optax.adafactor(0.5),
+    "lion": optax.lion(0.5),
+    "muon": optax.contrib.muon(0.5),
+    "adan": optax.adan(0.5),
+    "ademamix": optax.contrib.ademamix(0.5),
+    "schedule_free": optax.contrib.schedule_free_adamw(0.5),
+    "radam": optax.radam(0.5),
+    "lars": optax.lars(5.0),
+    "lamb": optax.lamb(5.0),
+    "sophia": optax.contrib.sophia(0.5),
+    "momo": optax.contrib.momo(0.5),
+    "injected": optax.inject_hyperparams(optax.adam)(0.5),
+    "masked": optax.masked(optax.adam(0.5), {"w": True, "b": False}),
+    "two momenta": optax.chain(optax.trace(0.9), optax.adam(0.5)),
+}
+
+
+@parametrize("name", INNERS, quick=["sgd", "adafactor"])
+def test_any_optimizer(name):
+    """Momentum or not: it reads gradients, and where the parameters went."""
+    optimizer = ow.automatic_warmup(INNERS[name])
+    gradients = gradients_of(PARAMS, 6)
+    params, state, factors = PARAMS, optimizer.init(PARAMS), []
+    if name == "sophia":
+        more = {"obj_fn": lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p))}
+    else:
+        more = {"value": jnp.float32(1.0)}
+    for step in range(6):
+        grads = jax.tree.map(lambda g, step=step: g[step], gradients)
+        updates, state = optimizer.update(grads, state, params, **more)
+        params = optax.apply_updates(params, updates)
+        factors.append(float(state.factor))
+    assert all(0 < f <= 1 for f in factors)
+    assert state.count == 6
+    assert factors[0] < 0.6 or name == "momo"  # which chooses its own rate
+
+
+def test_a_rate_of_zero_is_waited_for():
+    """A schedule with a warmup of its own begins with an update of zero."""
+    schedule = ow.warmup_constant(1.0, 4)
+    ones = jax.tree.map(lambda x: jnp.ones((6, *x.shape)), PARAMS)
+    _, updates, states = run(ow.automatic_warmup(optax.adam(schedule)), PARAMS, ones)
+    np.testing.assert_array_equal(states.count[:3], [0, 1, 2])
+    assert states.factor[0] == 0 < states.factor[1] < 1
+    np.testing.assert_array_equal(updates["w"][0], 0)
+    size = 0.25 * (1 + 1 / float(jnp.sqrt(jnp.mean(PARAMS["w"] ** 2))))
+    assert states.factor[1] == pytest.approx(0.07 / size, rel=1e-2)
+
+
+@pytest.mark.parametrize("pause", [0.0, jnp.nan, jnp.inf])
+def test_it_stands_still_while_gradients_are_zero_or_not_finite(pause):
+    gradients = gradients_of(PARAMS, 12)
+    paused = jax.tree.map(lambda g: g.at[4:9].set(pause), gradients)
+    inner = ow.skip_nonfinite(optax.adam(0.5))
+    _, updates, states = run(ow.automatic_warmup(inner), PARAMS, paused)
+    np.testing.assert_array_equal(states.factor[4:9], states.factor[3])
+    np.testing.assert_array_equal(states.count[4:9], states.count[3])
+    assert np.all(states.factor[10:] != states.factor[3])
+    for leaf in jax.tree.leaves((updates, states)):
+        assert np.all(np.isfinite(leaf))
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e8])
+def test_the_scale_of_the_loss_does_not_matter(scale):
+    inner = optax.adam(0.5, eps=0)
+    gradients = gradients_of(PARAMS, 8)
+    _, _, plain = run(ow.automatic_warmup(inner), PARAMS, gradients)
+    scaled = jax.tree.map(lambda g: g * jnp.float32(min(scale, 1e8)), gradients)
+    if scale < 1e-20:  # Adam's own squares would be zero
+        inner = optax.sign_sgd(0.5)
+        _, _, plain = run(ow.automatic_warmup(inner), PARAMS, gradients)
+    _, _, other = run(ow.automatic_warmup(inner), PARAMS, scaled)
+    np.testing.assert_allclose(other.factor, plain.factor, rtol=1e-4)
+
+
+@parametrize("dtype", [jnp.float16, jnp.bfloat16], quick=1)
+def test_coarse_parameters_move(dtype):
+    """The factor would be zero in float16, and the first version left them at 0."""
+    params = {"w": jnp.zeros((8, 5), dtype), "b": jnp.zeros(3, dtype)}
+    gradients = jax.tree.map(lambda g: g.astype(dtype), gradients_of(params, 5))
+    end, updates, states = run(
+        ow.automatic_warmup(optax.sgd(3e4, momentum=0.99)), params, gradients
     )
-    least = np.sqrt((1 - B1) / (1 + B1))
-    np.testing.assert_allclose(states.coherence[-1], least, rtol=0.02)
-    assert np.ptp(states.factor[2:]) == 0
+    assert states.factor[0] < 6e-8
+    assert updates["w"].dtype == dtype
+    assert np.all(np.asarray(end["w"], np.float32) != 0)
 
 
-def test_a_low_rate_is_not_held_back():
-    _, updates, states = run(
-        ow.automatic_warmup(optax.adam(0.005), STEPS), jnp.ones(3), noise(5, 3)
+def test_groups_warm_up_on_their_own():
+    """And what is frozen at first is warmed up when its turn comes."""
+    optimizer = optax.partition(
+        {name: ow.automatic_warmup(optax.adam(0.5)) for name in ("body", "head")},
+        {"w": "body", "b": "head"},
     )
-    np.testing.assert_array_equal(states.factor, 1)
-    assert np.all(updates[0] != 0)
+    gradients = gradients_of(PARAMS, 8)
+    gradients["b"] = gradients["b"].at[:5].set(0.0)
+    _, updates, states = run(optimizer, PARAMS, gradients)
+    body, head = (states.inner_states[n].inner_state for n in ("body", "head"))
+    np.testing.assert_array_equal(head.factor[:5], 0)
+    np.testing.assert_array_equal(updates["b"][:5], 0)
+    assert head.factor[5] == pytest.approx(
+        0.07 / (0.5 * first_size_of_adam(gradients["b"], 5)), rel=1e-2
+    )
+    assert 0 < body.factor[0] < 1
 
 
-def quadratic(optimizer, steps=400):
-    """The loss of a quadratic, curvatures 0.01 to 100, that an optimizer reaches."""
+def first_size_of_adam(gradients, zeros):
+    """RMS of Adam's direction at the first gradient after some of zero."""
+    one = 1 - 0.9 ** (zeros + 1), 1 - 0.999 ** (zeros + 1)
+    return 0.1 / one[0] / np.sqrt(0.001 / one[1])
+
+
+def test_accumulated_gradients_count_once():
+    gradients = gradients_of(PARAMS, 5)
+    _, _, once = run(ow.automatic_warmup(optax.adam(0.5)), PARAMS, gradients)
+    repeated = jax.tree.map(lambda g: jnp.repeat(g, 3, 0), gradients)
+    outside = optax.MultiSteps(ow.automatic_warmup(optax.adam(0.5)), 3)
+    outside = optax.GradientTransformation(outside.init, outside.update)
+    _, _, states = run(outside, PARAMS, repeated)
+    np.testing.assert_allclose(
+        states.inner_opt_state.factor[2::3], once.factor, rtol=1e-5
+    )
+    inside = ow.automatic_warmup(optax.MultiSteps(optax.adam(0.5), 3))
+    _, _, states = run(inside, PARAMS, repeated)
+    # The gradient that follows a move is the first of three; here they are equal.
+    np.testing.assert_allclose(states.factor[2::3], once.factor, rtol=1e-4)
+    np.testing.assert_array_equal(states.count[2::3], once.count)
+
+
+def quadratic(optimizer, steps=300):
+    """The losses on a quadratic, curvatures 0.01 to 100."""
     curvature = jnp.logspace(-2, 2, 30)
 
     def loss(x):
@@ -159,194 +305,83 @@ def quadratic(optimizer, steps=400):
         return jax.lax.scan(step, (x, optimizer.init(x)), length=steps)
 
     (x, state), losses = train(jnp.ones(30))
-    return losses, state
+    return np.append(losses, loss(x)), state
 
 
-@pytest.mark.parametrize("rate", [0.3, 30.0])
-def test_a_rate_that_diverges_is_borne(rate):
-    """Heavy-ball momentum diverges above 2 * (1 + b) / 100 = 0.038."""
-    bare, _ = quadratic(optax.sgd(rate, momentum=0.9))
+@parametrize("rate", [1.0, 100.0], quick=1)
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_a_rate_that_diverges_is_borne(rate, momentum):
+    bare, _ = quadratic(optax.sgd(rate, momentum=momentum))
     assert not bare[-1] < 1e6
-    losses, state = quadratic(ow.automatic_warmup(optax.sgd(rate, momentum=0.9), STEPS))
-    assert losses[-1] < 0.02 * losses[0]
-    assert 1e-3 < state.factor * rate < 0.1
-    assert np.all(np.isfinite(losses))
+    losses, state = quadratic(ow.automatic_warmup(optax.sgd(rate, momentum=momentum)))
+    assert losses[-1] < 0.01 * losses[0]
+    assert losses.max() < 1e3 * losses[0]
+    assert 1e-4 < state.factor * rate < 0.1
 
 
-def test_the_peak_hardly_matters_when_it_is_too_high():
-    rates = [
-        float(rate * quadratic(ow.automatic_warmup(optax.adam(rate), STEPS))[1].factor)
-        for rate in (1e2, 1e4)
-    ]
-    np.testing.assert_allclose(rates[0], rates[1], rtol=0.05)
-
-
-INNERS = {
-    "adam": optax.adam(0.1, 0.8),
-    "adamw, clipped": optax.chain(
-        optax.clip_by_global_norm(1e-3), optax.adamw(optax.constant_schedule(0.1), 0.8)
-    ),
-    "amsgrad": optax.amsgrad(0.1, 0.8),
-    "lion": optax.lion(0.1, b2=0.8),
-    "sgd": optax.sgd(0.1, momentum=0.8),
-    "nesterov": optax.sgd(0.1, momentum=0.8, nesterov=True),
-    "muon": optax.contrib.muon(0.1, beta=0.8, adam_b1=0.8),
-    "injected": optax.inject_hyperparams(optax.adam)(0.1, b1=0.8),
-    "skipping": ow.skip_nonfinite(optax.adam(0.1, 0.8)),
-    "masked": optax.masked(optax.adam(0.1, 0.8), {"w": True, "b": False}),
-}
-
-
-@parametrize("name", INNERS, quick=4)
-def test_any_optimizer_with_momentum(name):
-    """Coherence is the gradients', whatever becomes of them before the momentum."""
-    params = {"w": jnp.ones((30, 20)), "b": jnp.zeros(4)}
-    keys = jax.random.split(jax.random.key(0), 12)
-    gradients = {
-        "w": jax.vmap(lambda key: jax.random.normal(key, (30, 20)))(keys),
-        "b": jnp.zeros((12, 4)),
-    }
-    _, _, states = run(ow.automatic_warmup(INNERS[name], STEPS), params, gradients)
-    np.testing.assert_allclose(states.decay[0, 1], 0.8, rtol=1e-5)
-    flat = np.asarray(gradients["w"], np.float64).reshape(12, -1)
-    if name == "adamw, clipped":
-        flat *= 1e-3 / np.linalg.norm(flat, axis=1, keepdims=True)
-    m, expected = 0.0, 0.0
-    for g in flat:
-        m, expected = 0.8 * m + g, 0.64 * expected + g @ g
-    np.testing.assert_allclose(
-        states.coherence[-1], np.sqrt(m @ m / expected), rtol=1e-4
+def test_a_low_rate_is_not_held_back():
+    _, _, states = run(
+        ow.automatic_warmup(optax.adam(0.005)), PARAMS, gradients_of(PARAMS, 5)
     )
-    assert 0 < states.factor[-1] <= 1
+    np.testing.assert_array_equal(states.factor[0], 1)
 
 
-def test_groups_warm_up_on_their_own():
-    """And what is frozen at first is warmed up when its turn comes."""
-    optimizer = optax.partition(
-        {
-            name: ow.automatic_warmup(optax.adam(0.5), STEPS)
-            for name in ("body", "head")
-        },
-        {"w": "body", "b": "head"},
-    )
-    params = {"w": jnp.ones(50), "b": jnp.full(50, 10.0)}
-    head = jnp.where(jnp.arange(20)[:, None] < 5, 0.0, noise(20, 50))
-    _, updates, states = run(optimizer, params, {"w": noise(20, 50, 1), "b": head})
-    body, head = (states.inner_states[n].inner_state for n in ("body", "head"))
-    np.testing.assert_array_equal(head.factor[:5], 0)
-    np.testing.assert_allclose(body.factor[0], 0.007 / 0.5, rtol=1e-4)
-    sizes = np.linalg.norm(updates["b"], axis=1) / np.linalg.norm(params["b"])
-    np.testing.assert_array_equal(sizes[:5], 0)
-    np.testing.assert_allclose(sizes[5], 0.007, rtol=1e-3)
+@parametrize("rate", [0.03, 0.3], quick=1)
+def test_softmax_regression_from_zero(rate):
+    """The first version ended at 2.17 of 2.30 nats."""
+    key = jax.random.key(0)
+    x = jax.random.normal(key, (512, 64))
+    labels = jnp.argmax(x @ jax.random.normal(jax.random.key(1), (64, 10)), axis=1)
 
+    def loss(params):
+        logits = x @ params["w"] + params["b"]
+        each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return each.mean()
 
-def test_nothing_stays_of_a_gradient_that_is_not_finite():
-    optimizer = ow.automatic_warmup(ow.skip_nonfinite(optax.adam(0.5)), STEPS)
-    gradients = noise(30, 50).at[0].set(jnp.nan).at[10, 3].set(jnp.inf)
-    _, updates, states = run(optimizer, jnp.ones(50), gradients)
-    assert states.factor[0] == 0 and states.factor[1] > 0
-    assert np.all(np.isfinite(updates[1:]))
-    for leaf in (states.factor, states.coherence, states.noise):
-        assert np.all(np.isfinite(leaf))
-    bare, _, states = run(
-        ow.automatic_warmup(optax.adam(0.5), STEPS), jnp.ones(50), gradients
-    )
-    assert np.isnan(bare).all()  # Adam's own moments are: the guard belongs there
-    for leaf in (states.factor, states.coherence, states.noise):
-        assert np.all(np.isfinite(leaf))
+    params = {"w": jnp.zeros((64, 10)), "b": jnp.zeros(10)}
+    schedule = ow.transition(rate, 0.0, 300, ow.shapes.cosine)
+    optimizer = ow.automatic_warmup(optax.adam(schedule))
 
+    @jax.jit
+    def train(carry):
+        def step(carry, _):
+            params, state = carry
+            updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+            return (optax.apply_updates(params, updates), state), None
 
-def test_zeros_are_passed_over():
-    gradients = noise(12, 50).at[:4].set(0.0)
-    _, updates, states = run(
-        ow.automatic_warmup(optax.adam(0.5), STEPS), jnp.ones(50), gradients
-    )
-    np.testing.assert_array_equal(updates[:4], 0)
-    np.testing.assert_array_equal(states.coherence[:4], 1)
-    np.testing.assert_allclose(
-        np.linalg.norm(updates[4]) / np.sqrt(50), 0.007, rtol=1e-3
-    )
-    start = jnp.zeros(50)  # a model that starts at zero moves all the same
-    _, updates, _ = run(ow.automatic_warmup(optax.adam(0.5), STEPS), start, gradients)
-    np.testing.assert_allclose(np.sqrt(np.mean(updates[4] ** 2)), 7e-6, rtol=1e-3)
+        return jax.lax.scan(step, carry, length=300)[0]
 
-
-def test_a_parameter_without_numbers_changes_nothing():
-    gradients = noise(5, 20)
-    _, _, alone = run(
-        ow.automatic_warmup(optax.adam(0.5), STEPS), jnp.ones(20), gradients
-    )
-    empty = {"w": gradients, "none": jnp.zeros((5, 0))}
-    params = {"w": jnp.ones(20), "none": jnp.zeros(0)}
-    _, _, beside = run(ow.automatic_warmup(optax.adam(0.5), STEPS), params, empty)
-    assert np.all(alone.factor > 0)
-    np.testing.assert_allclose(beside.factor, alone.factor, rtol=1e-6)
-    np.testing.assert_allclose(beside.coherence, alone.coherence, rtol=1e-6)
-
-
-def test_accumulated_gradients_count_once():
-    optimizer = optax.MultiSteps(ow.automatic_warmup(optax.adam(0.5), STEPS), 4)
-    wrapped = optax.GradientTransformation(optimizer.init, optimizer.update)
-    gradients = noise(6, 50)
-    _, _, states = run(wrapped, jnp.ones(50), jnp.repeat(gradients, 4, 0))
-    _, _, once = run(
-        ow.automatic_warmup(optax.adam(0.5), STEPS), jnp.ones(50), gradients
-    )
-    np.testing.assert_allclose(
-        states.inner_opt_state.coherence[3::4], once.coherence, rtol=1e-5
-    )
-
-
-def test_it_serves_flax_and_its_decisions_are_recorded():
-    warm = ow.automatic_warmup(
-        optax.chain(optax.scale_by_adam(), ow.scale_by_learning_rate(0.5)), STEPS
-    )
-    model = nnx.Linear(8, 4, rngs=nnx.Rngs(0))
-    holder = nnx.Optimizer(model, ow.record_moments(warm), wrt=nnx.Param)
-    factors, signs = [], []
-    for step in range(3):
-        x = jax.random.normal(jax.random.key(step), (16, 8))
-        grads = nnx.grad(lambda m, x=x: jnp.mean(jnp.square(m(x) - 1)))(model)
-        holder.update(model, grads)
-        state = nnx.as_pure(holder.opt_state).inner_state
-        factors.append(state.factor)
-        signs.append(state.coherence)
-    history = ow.read_moments(holder.opt_state)
-    np.testing.assert_array_equal(history.warmup_factor, factors)
-    np.testing.assert_array_equal(history.coherence, signs)
-    np.testing.assert_allclose(history.learning_rate, 0.5 * np.array(factors))
-    figure, axes = ow.diagnostics.plot_moments(history)
-    pyplot.close(figure)
-    assert {"warmup_factor", "coherence"} <= set(axes)
-    assert ow.diagnostics.to_scalars(history)["moments/warmup_factor"] == factors[-1]
+    params, _ = train((params, optimizer.init(params)))
+    assert loss(params) < 0.1
 
 
 @pytest.mark.parametrize(
-    ("inner", "settings", "message"),
+    ("arguments", "settings", "message"),
     [
-        (optax.rmsprop(0.1), {}, "keeps no momentum"),
-        (optax.sgd(0.1), {}, "optax.sgd\\(0.1, momentum=0.9\\)"),
-        (optax.MultiSteps(optax.adam(0.1), 4), {}, "inside of optax.MultiSteps"),
-        (optax.chain(optax.trace(0.9), optax.adam(0.1)), {}, "two parts"),
-        (optax.adam(0.1), {"start": 0}, "start must be .* got 0"),
-        (optax.adam(0.1), {"growth": -1}, "growth must be .* got -1"),
-        (optax.adam(0.1), {"power": 0}, "power must be .* got 0"),
-        (optax.adam(0.1), {"threshold": float("nan")}, "threshold must be"),
-        (optax.adam(0.1), {"total_steps": 0}, "total_steps must be .* got 0"),
-        (optax.adam(0.1), {"total_steps": 0.5}, "total_steps must be .* got 0.5"),
-        (optax.adam(0.1), {"total_steps": None}, "total_steps must be .* got None"),
-        (optax.adam, {}, "inner must be an optax optimizer"),
-        (0.1, {}, "inner must be an optax optimizer"),
+        ((optax.adam(0.1), 1000), {}, "length of the run is not needed any more"),
+        ((optax.adam(0.1),), {"total_steps": 9}, "automatic_warmup\\(optimizer\\)"),
+        ((optax.adam(0.1),), {"growth": 7}, "unexpected keyword"),
+        ((optax.adam(0.1),), {"start": 0}, "start must be .* got 0"),
+        ((optax.adam(0.1),), {"start": float("nan")}, "start must be"),
+        ((optax.adam,), {}, "inner must be an optax optimizer"),
     ],
 )
-def test_bad_input(inner, settings, message):
+def test_bad_input(arguments, settings, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        ow.automatic_warmup(inner, **{"total_steps": STEPS} | settings).init(
-            jnp.ones(3)
-        )
+        ow.automatic_warmup(*arguments, **settings)
 
 
 def test_update_needs_parameters():
-    optimizer = ow.automatic_warmup(optax.adam(0.1), STEPS)
+    optimizer = ow.automatic_warmup(optax.adam(0.1))
     with pytest.raises(ValueError, match="needs params"):
-        optimizer.update(jnp.ones(3), optimizer.init(jnp.ones(3)))
+        optimizer.update(PARAMS, optimizer.init(PARAMS))
+
+
+def test_nothing_on_its_way_is_nan():
+    """Whoever looks for NaN with jax.debug_nans must not find them here."""
+    with jax.debug_nans(True):
+        assert 0 < first_factor(optax.adam(0.5), PARAMS, PARAMS) < 1
+        assert (
+            first_factor(optax.sgd(0.5), PARAMS, jax.tree.map(jnp.zeros_like, PARAMS))
+            == 0
+        )

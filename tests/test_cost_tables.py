@@ -22,7 +22,7 @@ def test_a_table_is_stale_once_a_source_changes(tmp_path):
         stamp = f"Commit `abc`, sources `{table.fingerprint(tmp_path)}`."
         path.write_text(tables.STAMP.sub(stamp, path.read_text("utf-8")), "utf-8")
     assert tables.stale(tmp_path) == []
-    gate = tmp_path / "optax_warmup/_record/gate.py"
+    gate = tmp_path / "optax_warmup/_gate.py"
     gate.write_text(gate.read_text("utf-8") + "\n", "utf-8")
     assert tables.stale(tmp_path) == [
         "growth.md",

@@ -36,7 +36,7 @@ def test_each_transform_declares_its_scalars():
     assert scalars(optimizer, value=jnp.float32(1)) == wanted
     spike = ow.restart_on_spike(ow.scale_by_warmup(0.5))
     assert scalars(spike, value=1.0) == {"restarts": 0, "warmup_factor": 0.5}
-    automatic = scalars(ow.automatic_warmup(optax.adam(0.1), 100))
+    automatic = scalars(ow.automatic_warmup(optax.adam(0.1)))
     assert set(automatic) == {"warmup_factor", "coherence"}
     assert 0 < automatic["warmup_factor"] < 1
     assert scalars(optax.adam(0.1)) == {}
@@ -63,7 +63,7 @@ def test_flax_and_states_of_other_packages():
 
     assert recorded_scalars((Doubled(jnp.float32(3)),)) == {"doubled": 6}
     model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
-    warm = ow.automatic_warmup(optax.adam(0.1), 100)
+    warm = ow.automatic_warmup(optax.adam(0.1))
     holder = nnx.Optimizer(model, warm, wrt=nnx.Param)
     got = recorded_scalars(holder)
     assert all(isinstance(value, jax.Array) for value in got.values())

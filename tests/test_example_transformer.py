@@ -385,4 +385,4 @@ def test_the_optimizer_can_choose_the_warmup():
     params = {"kernel": jnp.ones((3, 4))}
     state = optimizer.init(params)
     _, state = optimizer.update(params, state, params)
-    np.testing.assert_allclose(ow.learning_rate(state), 0.007, rtol=1e-4)
+    np.testing.assert_allclose(ow.learning_rate(state), 0.07, rtol=1e-4)

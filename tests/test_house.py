@@ -24,6 +24,7 @@ FLOORS = (
     "_numerics",
     "_files",
     "_sample",
+    "_gate",
     "shapes",
     "_schedules",
     "_presets",

@@ -24,7 +24,7 @@ WRAPPERS = {
     "restart_if": lambda adam: ow.restart_if(adam, lambda state, **extra: False),
     "restart_on_spike": ow.restart_on_spike,
     "reduce_on_plateau": lambda adam: optax.chain(adam, ow.reduce_on_plateau()),
-    "automatic_warmup": lambda adam: ow.automatic_warmup(adam, 100, start=1e9),
+    "automatic_warmup": lambda adam: ow.automatic_warmup(adam, start=1e9),
 }
 # These multiply by a number of their own; of the others the updates are Adam's.
 OWN_UPDATES = {"init_second_moment_from_gradient", "clip_update_rms"}

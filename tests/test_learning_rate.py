@@ -171,10 +171,10 @@ def test_bad_rates_are_refused_when_the_transform_is_built(bad):
 
 def test_an_automatic_warmup_leaves_a_part_of_the_rate():
     inner = optax.chain(optax.scale_by_adam(), ow.scale_by_learning_rate(0.5))
-    optimizer = ow.automatic_warmup(inner, 100)
+    optimizer = ow.automatic_warmup(inner)
     params = jnp.ones(3)
     state = optimizer.init(params)
     assert ow.learning_rate(state) == 0.5  # of the first update no more is known
     updates, state = optimizer.update(params, state, params)
-    np.testing.assert_allclose(ow.learning_rate(state), 0.007, rtol=1e-5)
-    np.testing.assert_allclose(-updates, 0.007, rtol=1e-5)
+    np.testing.assert_allclose(ow.learning_rate(state), 0.07, rtol=1e-5)
+    np.testing.assert_allclose(-updates, 0.07, rtol=1e-5)

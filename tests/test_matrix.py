@@ -157,7 +157,7 @@ def test_what_cannot_stand_around_accumulation_is_refused(rule):
 
 WRAPPERS = {
     "record_moments": ow.record_moments,
-    "automatic_warmup": lambda inner: ow.automatic_warmup(inner, 100),
+    "automatic_warmup": ow.automatic_warmup,
     "skip_nonfinite": ow.skip_nonfinite,
     "restart_if": lambda inner: ow.restart_if(inner, lambda state, **extra: False),
     "restart_on_spike": ow.restart_on_spike,
@@ -207,8 +207,6 @@ def test_what_may_be_meant_is_not_refused():
         optax.chain(ow.clip_outliers(A()), optax.add_decayed_weights(0.1), R(0.1)),
     ):
         for wrap in WRAPPERS.values():
-            if inner is split and wrap is WRAPPERS["automatic_warmup"]:
-                continue  # half of it has no momentum
             wrap(inner).init(PARAMS)
 
 

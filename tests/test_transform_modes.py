@@ -43,7 +43,7 @@ TRANSFORMS = {
     ),
     "plateau": lambda: optax.chain(adam(), ow.reduce_on_plateau(0.5, 2)),
     "automatic": lambda: ow.automatic_warmup(
-        optax.chain(adam(), ow.scale_by_learning_rate(0.5)), 100, threshold=0.5
+        optax.chain(adam(), ow.scale_by_learning_rate(0.5))
     ),
     "everything": lambda: ow.skip_nonfinite(
         optax.chain(

@@ -1,161 +1,119 @@
-"""The methods that are compared: each makes an optimizer from a task and a peak rate.
+"""The methods that are compared. Each builds an optimizer for a task and a peak rate.
 
-All share the same decay, a cosine from the peak to 0 over the whole run, which the
-warmup multiplies. So at a given peak only the warmup differs.
+At a given peak all share the optimizer and the decay: only the warmup differs. The
+exceptions are methods that replace the learning rate.
 """
 
-import ast
-import functools
-import hashlib
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 import optax_warmup as ow
 
+from . import first_version
+from .open_loop import open_loop
+from .optimizers import DECAYS, MOMENTUM, OPTIMIZERS
 from .tasks import Task
 
-# Lengths of linear warmups, as fractions of the run; above 1 they never reach the peak.
-LENGTHS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 2.0, 5.0)
+# Lengths of the tuned linear warmup, as fractions of the run; above 1 it never ends.
+LENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0)
 
 Optimizer: TypeAlias = optax.GradientTransformation
-Wrapper = Callable[[optax.GradientTransformation], optax.GradientTransformation]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A way to warm up: a factor known before the run, or an optimizer of its own.
+    """A method.
 
-    `factor(task, length)` is a schedule; `length` is that of a linear warmup, and other
-    arms ignore it. All arms with a factor run the same program, whose argument it is.
-    `build(task, peak)` is an optimizer; the peak may be traced. An arm with neither
-    gets its factors from the plan.
+    `build(task, peak, length)` makes the optimizer; peak and length, in updates, may be
+    traced. `lengths` are those to choose from, as fractions of the run; most methods
+    have one, which they do not read. `one_peak`: the rate is the method's own affair.
+    `final(state, params)` are the parameters to evaluate. `uses`: functions of the
+    library; when their modules change, old runs are stale.
     """
 
     name: str
-    factor: Callable[[Task, Any], optax.Schedule] | None = None
-    build: Callable[[Task, Any], optax.GradientTransformation] | None = None
-    # Functions of the library; if their code changes, old runs are stale.
-    uses: tuple[Callable, ...] = ()
+    build: Callable[[Task, Any, Any], Optimizer]
+    lengths: tuple[float, ...] = (0.0,)
+    one_peak: bool = False
     only_adam: bool = False
+    final: Callable[[Any, Any], Any] = lambda state, params: params
+    uses: tuple[Callable[..., Any], ...] = ()
 
     def suits(self, task: Task) -> bool:
-        return task.optimizer == "adamw" or not self.only_adam
-
-    def factors(self, task: Task, length: int | None = None) -> np.ndarray | None:
-        """The factor of each update, float32 [steps], or None if it is not known."""
-        if self.factor is None:
-            return None
-        factors = self.factor(task, length)(np.arange(task.steps))
-        return np.broadcast_to(np.asarray(factors, np.float32), (task.steps,))
-
-    def optimizer(
-        self, task: Task, peak: Any, factors: Any = None
-    ) -> optax.GradientTransformationExtraArgs:
-        if self.build is not None:
-            return optax.with_extra_args_support(self.build(task, peak))
-        factors = jnp.asarray(factors)
-        scale = ow.scale_by_warmup(lambda step: factors[step])
-        return optax.with_extra_args_support(optax.chain(complete(task, peak), scale))
+        return task.optimizer == "adam" or not self.only_adam
 
 
-def complete(task: Task, peak: Any, wrap: Wrapper = lambda adam: adam) -> Optimizer:
-    """The optimizer without warmup: at its peak rate from the first update, then decay.
-
-    `wrap` goes around Adam alone, inside of weight decay and learning rate.
-    """
-    rate = ow.scale_by_learning_rate(
-        ow.transition(peak, 0.0, task.steps, ow.shapes.cosine)
-    )
-    if task.optimizer == "sgd":
-        return optax.chain(optax.trace(task.b1), rate)
-    adam = wrap(optax.scale_by_adam(task.b1, task.b2))
-    return optax.chain(adam, optax.add_decayed_weights(task.weight_decay), rate)
+def decayed(task: Task, peak: Any) -> optax.Schedule:
+    return lambda step: peak * DECAYS[task.decay](jnp.asarray(step / task.steps))
 
 
-def stable(task: Task, peak: Any) -> Optimizer:
-    clip = functools.partial(ow.clip_update_rms, b2=task.b2)
-    return complete(task, peak, clip)
+def complete(task: Task, peak: Any) -> Optimizer:
+    return OPTIMIZERS[task.optimizer](decayed(task, peak))
 
 
-def automatic(task: Task, peak: Any, told: float = 1.0) -> Optimizer:
-    return ow.automatic_warmup(complete(task, peak), round(told * task.steps))
+def linear(task: Task, peak: Any, length: Any) -> Optimizer:
+    factor = ow.scale_by_warmup(lambda step: jnp.minimum(1, (step + 1) / length))
+    return optax.chain(complete(task, peak), factor)
+
+
+def automatic(task: Task, peak: Any, length: Any) -> Optimizer:
+    return ow.automatic_warmup(complete(task, peak))
+
+
+def control(task: Task, peak: Any, length: Any) -> Optimizer:
+    adds_up = MOMENTUM.get(task.optimizer, 0.9) if "momentum" in task.optimizer else 0.0
+    return open_loop(complete(task, peak), adds_up)
+
+
+def first(task: Task, peak: Any, length: Any) -> Optimizer:
+    momentum = MOMENTUM.get(task.optimizer, 0.9)
+    return first_version.automatic_warmup(complete(task, peak), task.steps, momentum)
+
+
+def prodigy(task: Task, peak: Any, length: Any) -> Optimizer:
+    return optax.contrib.prodigy(decayed(task, 1.0), betas=(0.9, 0.99))
+
+
+def d_adaptation(task: Task, peak: Any, length: Any) -> Optimizer:
+    return optax.contrib.dadapt_adamw(decayed(task, 1.0), betas=(0.9, 0.99))
+
+
+def schedule_free(task: Task, peak: Any, length: Any) -> Optimizer:
+    warmup = ow.warmup(peak, max(1, task.steps // 20), offset=1)
+    return optax.contrib.schedule_free(optax.rmsprop(warmup, 0.99, eps=1e-8), peak, 0.9)
 
 
 ARMS = (
-    Arm("none", lambda task, _: ow.constant(1.0)),
-    Arm("linear", lambda task, length: ow.warmup(1.0, length, offset=1)),
+    Arm("linear", linear, LENGTHS),
+    Arm("automatic", automatic, uses=(ow.automatic_warmup,)),
+    Arm("open loop", control, uses=(open_loop,)),
+    Arm("none", linear, (0.0,)),
+    Arm("5 %", linear, (0.05,)),
+    Arm("10 %", linear, (0.1,)),
+    Arm("first version", first),
+    Arm("prodigy", prodigy, one_peak=True, only_adam=True),
+    Arm("D-Adaptation", d_adaptation, one_peak=True, only_adam=True),
     Arm(
-        "untuned_linear",
-        lambda task, _: ow.factors.untuned_linear(task.b2),
+        "schedule-free",
+        schedule_free,
         only_adam=True,
+        final=optax.contrib.schedule_free_eval_params,
     ),
-    Arm(
-        "untuned_exponential",
-        lambda task, _: ow.factors.untuned_exponential(task.b2),
-        only_adam=True,
-    ),
-    Arm("radam", lambda task, _: ow.factors.radam(task.b2), only_adam=True),
-    Arm(
-        "gi_adam",
-        build=lambda task, peak: complete(
-            task, peak, ow.init_second_moment_from_gradient
-        ),
-        uses=(ow.init_second_moment_from_gradient,),
-        only_adam=True,
-    ),
-    Arm(
-        "stable_adamw",
-        build=stable,
-        uses=(ow.clip_update_rms,),
-        only_adam=True,
-    ),
-    Arm("automatic", build=automatic, uses=(ow.automatic_warmup,)),
-    # Does it matter if the length of the run is known only roughly?
-    Arm(
-        "told_half",
-        build=functools.partial(automatic, told=0.5),
-        uses=(ow.automatic_warmup,),
-    ),
-    Arm(
-        "told_twice",
-        build=functools.partial(automatic, told=2.0),
-        uses=(ow.automatic_warmup,),
-    ),
-    Arm("replay"),  # the mean factor of automatic: does it matter that it adapts?
-    Arm("shuffled"),  # its growth in another order: does it matter when it grows?
 )
 BY_NAME = {arm.name: arm for arm in ARMS}
 
 
 def realised(state: optax.OptState) -> jax.Array:
-    """The factor of the last update; 1 if the warmup is inside of Adam's state."""
-    kinds = (ow.states.AutomaticWarmupState, ow.states.ScaleByWarmupState)
-    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds))
-    found = [node.factor for node in nodes if isinstance(node, kinds)]
+    """The factor of the last update; 1 where the method has none."""
+
+    def has_factor(node: Any) -> bool:
+        return hasattr(node, "factor")
+
+    nodes = jax.tree.leaves(state, is_leaf=has_factor)
+    found = [node.factor for node in nodes if has_factor(node)]
     return found[0] if found else jnp.float32(1)
-
-
-def code_version(arm: Arm) -> str:
-    """A hash of the method's code, without its comments and docstrings."""
-    paths = sorted({inspect.getfile(function) for function in arm.uses})
-    text = ""
-    for path in paths:
-        tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and is_text(body[0]):
-                body.pop(0)
-        text += ast.dump(tree)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

@@ -1,135 +1,117 @@
-"""The runs of a task, in the order of their worth.
+"""Which runs a comparison needs, and making those that are missing."""
 
-Some depend on the results of others: the length of linear warmup that is scored, and
-the factors of the replays. `jobs` lists those that can run now.
-"""
-
+import ast
 import dataclasses
+import functools
 import hashlib
+import inspect
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from . import arms, train
-from .arms import BY_NAME, LENGTHS
-from .protocol import best_length
-from .store import Job, Run, Store
+from .arms import BY_NAME, Arm
+from .store import Key, Store
 from .tasks import Task
+from .train import Outcome, train
+
+# Lengths are chosen on some seeds, and everything is scored on others.
+SELECTION, SCORING = (0, 1), (2, 3, 4)
+MORE = (2, 3, 4, 5, 6)
 
 
-@dataclass(frozen=True)
-class Seeds:
-    """Lengths are selected on some seeds, and everything is scored on others."""
-
-    selection: tuple[int, ...] = (0, 1, 2)
-    scoring: tuple[int, ...] = (3, 4, 5, 6, 7)
+def score(outcome: Outcome) -> np.ndarray:
+    """min(loss, loss before training); after NaN the loss before training."""
+    scores: np.ndarray = np.fmin(outcome.loss, outcome.initial)
+    return scores
 
 
-QUICK = Seeds((0, 1), (3, 4, 5))
-REPLAYS = ("replay", "shuffled")
+class Comparison:
+    """The runs of one task. What is not in the store is made when it is asked for."""
 
+    def __init__(self, task: Task, store: Store, seeds: Sequence[int] = SCORING):
+        self.task, self.store, self.seeds = task, store, tuple(seeds)
 
-def fingerprint(task: Task, arm: str, seeds: Seeds) -> str:
-    """A hash of the task's constants and data, and of the arm's code."""
-    fields = dataclasses.asdict(task)
-    del fields["name"], fields["peaks"]  # another grid does not change a run
-    whole = json.dumps([fields, train.prepared(task).data], sort_keys=True)
-    constants = hashlib.sha256(whole.encode()).hexdigest()[:12]
-    code = arms.code_version(BY_NAME["automatic" if arm in REPLAYS else arm])
-    # A replay depends on the recorded runs.
-    recorded = "-".join(map(str, seeds.selection)) if arm in REPLAYS else ""
-    return f"{constants}-{code}" + (f"-of-{recorded}" if recorded else "")
+    def outcome(
+        self, arm: Arm, seeds: Sequence[int], lengths: Sequence[float]
+    ) -> Outcome:
+        key = self.key(arm, seeds, lengths)
+        if key not in self.store.kept:
+            peaks = (1.0,) if arm.one_peak else self.task.peaks
+            self.store.add(key, train(self.task, arm, peaks, seeds, lengths))
+        return self.store.kept[key]
 
+    def key(self, arm: Arm, seeds: Sequence[int], lengths: Sequence[float]) -> Key:
+        mark = fingerprint(self.task, arm)
+        return self.task.name, arm.name, tuple(lengths), tuple(seeds), mark
 
-class Plan:
-    def __init__(self, task: Task, names: tuple[str, ...], seeds: Seeds, store: Store):
-        suitable = [name for name in names if BY_NAME[name].suits(task)]
-        self.task, self.seeds, self.store = task, seeds, store
-        self.arms = tuple(suitable)
-        needed = {*suitable, *(("automatic",) if {*suitable} & {*REPLAYS} else ())}
-        self.prints = {name: fingerprint(task, name, seeds) for name in needed}
+    def scored(self, arm: Arm) -> Outcome:
+        """A method with its best length at each peak, on the seeds for scoring."""
+        return self.outcome(arm, self.seeds, self.chosen(arm))
 
-    def job(self, arm: str, peak: float, seed: int, length: float | None = None) -> Job:
-        return Job(self.task.name, arm, peak, seed, length, self.prints[arm])
-
-    def jobs(self) -> list[Job]:
-        """The jobs that can run now and are not done: selection first, by seed."""
-        order = [
-            *(("selection", seed) for seed in self.seeds.selection),
-            *(("scoring", seed) for seed in self.seeds.scoring),
+    def chosen(self, arm: Arm) -> tuple[float, ...]:
+        rows = 1 if arm.one_peak else len(self.task.peaks)
+        if len(arm.lengths) == 1:
+            return arm.lengths * rows
+        losses = [
+            score(self.outcome(arm, SELECTION, [length] * rows)).mean(axis=1)
+            for length in arm.lengths
         ]
-        found = [job for kind, seed in order for job in self._of_seed(kind, seed)]
-        return [job for job in dict.fromkeys(found) if job not in self.store]
-
-    def _of_seed(self, kind: str, seed: int) -> list[Job]:
-        jobs = []
-        for name in self.prints:
-            for peak in self.task.peaks:
-                if name == "linear":
-                    lengths = LENGTHS if kind == "selection" else self.chosen(peak)
-                    jobs += [self.job(name, peak, seed, x) for x in lengths]
-                elif self.runs_now(name, peak, kind):
-                    jobs.append(self.job(name, peak, seed))
-        return jobs
-
-    def runs_now(self, arm: str, peak: float, kind: str) -> bool:
-        if arm in REPLAYS and not self.recorded(peak):
-            return False
-        return arm == "automatic" or kind == "scoring"
-
-    def chosen(self, peak: float) -> tuple[float, ...]:
-        """The best linear length, and the best of those that end within the run."""
-        table = {}
-        for length in LENGTHS:
-            wanted = [self.job("linear", peak, s, length) for s in self.seeds.selection]
-            runs = self.store.found(wanted)
-            if runs is None:
-                return ()
-            table[length] = [run.score for run in runs]
-        return best_length(table), best_length(table, at_most=1)
-
-    def recorded(self, peak: float) -> list[Run] | None:
-        wanted = [self.job("automatic", peak, seed) for seed in self.seeds.selection]
-        return self.store.found(wanted)
-
-    def remaining(self) -> int:
-        """The number of missing runs, including those that depend on others."""
-        scored = len(self.seeds.scoring) * len(self.task.peaks)
-        wait = 0
-        for peak in self.task.peaks:
-            if "linear" in self.arms and not self.chosen(peak):
-                wait += 2 * scored // len(self.task.peaks)
-            replays = len({*self.arms} & {*REPLAYS})
-            if replays and not self.recorded(peak):
-                wait += replays * scored // len(self.task.peaks)
-        return len(self.jobs()) + wait
-
-    def factors(self, job: Job) -> np.ndarray | None:
-        """The factor of each update of a job, or None if it is not known before."""
-        if job.arm not in REPLAYS:
-            length = None
-            if job.length:
-                length = max(1, round(job.length * self.task.steps))
-            return BY_NAME[job.arm].factors(self.task, length)
-        records = self.recorded(job.peak) or []
-        curves = np.array([run.factors for run in records])
-        curves = np.nan_to_num(curves, nan=0.0)
-        if job.arm == "replay":
-            return spread(curves.mean(axis=0), self.task.steps)
-        curve = curves[job.seed % len(curves)]
-        return spread(shuffled(curve, job.seed), self.task.steps)
+        return tuple(arm.lengths[k] for k in np.argmin(losses, axis=0))
 
 
-def spread(curve: np.ndarray, steps: int) -> np.ndarray:
-    """Interpolates kept points to all updates, linearly in the logarithm."""
-    at = train.kept_steps(steps)
-    logs = np.log(np.maximum(curve, 1e-30))
-    return np.exp(np.interp(np.arange(steps), at, logs)).astype(np.float32)
+def missing(task: Task, arm: Arm, store: Store, seeds: Sequence[int]) -> bool:
+    """Whether a method's runs on a task are not all in the store."""
+
+    class Unmade(Exception):
+        pass
+
+    class Kept(Comparison):
+        def outcome(self, *arguments: Any) -> Outcome:
+            if self.key(*arguments) not in self.store.kept:
+                raise Unmade
+            return super().outcome(*arguments)
+
+    try:
+        Kept(task, store, seeds).scored(arm)
+    except Unmade:
+        return True
+    return False
 
 
-def shuffled(curve: np.ndarray, seed: int) -> np.ndarray:
-    """The same start and steps of growth in another order, and so the same end."""
-    logs = np.log(np.maximum(curve, 1e-30))
-    growth = np.random.default_rng(seed).permutation(np.diff(logs))
-    return np.exp(np.concatenate([logs[:1], logs[0] + np.cumsum(growth)]))
+def fingerprint(task: Task, arm: Arm) -> str:
+    """A hash of the task's constants, and of the code that the method uses."""
+    constants = json.dumps(dataclasses.asdict(task), sort_keys=True)
+    return f"{digest(constants)}-{digest(*map(code, arm.uses))}"
+
+
+def digest(*texts: str) -> str:
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:8]
+
+
+@functools.cache
+def code(function: Callable[..., Any]) -> str:
+    """The code of a function's module and of those that its name's first word begins,
+    without comments and docstrings."""
+    path = Path(inspect.getfile(function))
+    parts = path.parent.glob(f"{path.stem.split('_')[0]}*.py")
+    return "".join(bare(part.read_text("utf-8")) for part in sorted(parts))
+
+
+def bare(text: str) -> str:
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and is_text(body[0]):
+            body.pop(0)
+    return ast.dump(tree)
+
+
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def arms_for(task: Task, names: Sequence[str]) -> list[Arm]:
+    return [BY_NAME[name] for name in names if BY_NAME[name].suits(task)]

@@ -1,168 +1,166 @@
-"""Models, data and losses of the tasks.
+"""Problems of the tasks: parameters, a batch for a key, and a loss, in plain JAX.
 
-The data are on the device, and a batch is a pure function of (seed, step). So a whole
-run is one program, and all arms see the same batches.
+The data are on the device, and a batch is a pure function of a key. So a whole run is
+one program, and all arms see the same batches.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from flax import nnx
 
-from examples.transformer.core.config import ModelConfig
-from examples.transformer.core.data import Corpus, load_corpus
-from examples.transformer.core.model import (
-    MLP,
-    Transformer,
-    linear,
-    next_token_loss,
-    norm,
-    residual_gain,
-)
-
-from .tasks import Task
-
-HELD_OUT_SEQUENCES = 192
-TRAINING_DIGITS = 1400  # of 1797
+from . import data, models
+from .models import LENGTH, Params
 
 
 @dataclass(frozen=True)
 class Problem:
-    init: Callable[[int], Any]  # seed -> parameters
-    batch: Callable[[jax.Array, jax.Array], Any]  # seed, step -> batch
-    loss: Callable[[Any, Any], jax.Array]  # parameters, batch -> nats, shape ()
-    evaluate: Callable[[Any], jax.Array]  # parameters -> nats on held-out data
-    data: str  # identifies the data
+    init: Callable[[jax.Array], Params]  # key -> parameters
+    batch: Callable[[jax.Array, int], Any]  # key, size -> batch
+    loss: Callable[[Params, Any], jax.Array]  # parameters, batch -> nats, shape ()
+    held_out: Any  # a batch
 
 
-def problem(task: Task) -> Problem:
-    return {"text": text, "digits": digits}[task.data](task)
+def cross_entropy(apply: Callable[[Params, Any], jax.Array]) -> Callable[..., Any]:
+    def loss(params: Params, batch: tuple[jax.Array, jax.Array]) -> jax.Array:
+        logits = apply(params, batch[0])
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch[1]).mean()
+
+    return loss
 
 
-def config(task: Task) -> ModelConfig:
-    return ModelConfig(
-        width=task.width,
-        layers=task.layers,
-        heads=task.heads,
-        mlp_width=4 * task.width,
-        length=task.length,
+def digits(
+    init: Callable[[jax.Array], Params], apply: Any, noise: float = 0.0
+) -> Problem:
+    """Handwritten digits, 64 pixels; with `noise`, a share of the labels is random."""
+    (pixels, labels), held_out = data.digits()
+
+    def batch(key: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+        which, wrong, label = jax.random.split(key, 3)
+        chosen = jax.random.randint(which, (size,), 0, len(labels))
+        other = jax.random.randint(label, (size,), 0, 10)
+        noisy = jax.random.bernoulli(wrong, noise, (size,))
+        return pixels[chosen], jnp.where(noisy, other, labels[chosen])
+
+    return Problem(init, batch, cross_entropy(apply), held_out)
+
+
+def text(
+    init: Callable[[jax.Array], Params], apply: Any, length: int, *, prose: bool = False
+) -> Problem:
+    """Next byte in the standard library's source code, or in its manual."""
+    tokens, held_out = data.text(length, prose=prose)
+    window = jnp.arange(length + 1)
+
+    def batch(key: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+        begin = jax.random.randint(key, (size,), 0, len(tokens) - length)
+        chosen = tokens[begin[:, None] + window].astype(jnp.int32)
+        return chosen[:, :-1], chosen[:, 1:]
+
+    return Problem(init, batch, cross_entropy(apply), held_out)
+
+
+def softmax_zero() -> Problem:
+    return digits(partial(models.softmax, gain=0.0), models.apply_softmax)
+
+
+def softmax_random() -> Problem:
+    return digits(partial(models.softmax, gain=1.0), models.apply_softmax)
+
+
+def mlp() -> Problem:
+    return digits(partial(models.mlp, widths=(64, 64, 64, 10)), models.apply_mlp)
+
+
+def noisy_digits() -> Problem:
+    return digits(partial(models.mlp, widths=(64, 32, 10)), models.apply_mlp, noise=0.2)
+
+
+def zero_head() -> Problem:
+    return digits(
+        partial(models.mlp, widths=(64, 64, 64, 10), head=0.0), models.apply_mlp
     )
 
 
-def split(build: Callable[[int], nnx.Module]) -> tuple[Any, Callable[[int], Any]]:
-    """The graph of a model, and a function from a seed to its parameters."""
-    return nnx.graphdef(build(0)), lambda seed: nnx.state(build(seed), nnx.Param)
+def frozen() -> Problem:
+    """A linear probe on a wide random trunk that the optimizer does not move."""
+    return digits(
+        partial(models.mlp, widths=(64, 512, 128, 10), head=0.0), models.apply_mlp
+    )
 
 
-@functools.cache
-def corpus() -> Corpus:
-    return load_corpus()
+def deep_plain() -> Problem:
+    """Twelve layers without normalization or skip connections."""
+    return digits(partial(models.mlp, widths=(64, *[48] * 11, 10)), models.apply_mlp)
 
 
-def text(task: Task) -> Problem:
-    """The example's byte-level transformer, on the standard library's source code."""
-    window = jnp.arange(task.length + 1)
-    train, heldout = jnp.asarray(corpus().train), corpus().heldout
-    graph, init = split(lambda seed: Transformer(config(task), rngs=nnx.Rngs(seed)))
-    last = len(heldout) - task.length - 1
-    starts = np.linspace(0, last, HELD_OUT_SEQUENCES).astype(int)
-    held = jnp.asarray(heldout[starts[:, None] + np.arange(task.length + 1)], jnp.int32)
-
-    def batch(seed: jax.Array, step: jax.Array) -> jax.Array:
-        key = jax.random.fold_in(jax.random.key(seed), step)
-        begin = jax.random.randint(key, (task.batch,), 0, len(train) - task.length)
-        return train[begin[:, None] + window].astype(jnp.int32)
-
-    def loss(params: Any, tokens: jax.Array) -> jax.Array:
-        return next_token_loss(nnx.merge(graph, params), tokens)
-
-    def evaluate(params: Any) -> jax.Array:
-        parts = held.reshape(4, -1, held.shape[1])
-        return jnp.mean(jax.lax.map(lambda part: loss(params, part), parts))
-
-    return Problem(init, batch, loss, evaluate, corpus().sha256)
+def conv() -> Problem:
+    return digits(models.conv, models.apply_conv)
 
 
-class Attention(nnx.Module):
-    """Multi-head self-attention between all patches."""
-
-    def __init__(self, task: Task, *, rngs: nnx.Rngs):
-        settings, width = config(task), task.width
-        self.heads = task.heads
-        self.qkv = linear(width, 3 * width, settings, rngs)
-        self.out = linear(width, width, settings, rngs, residual_gain(settings))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.heads, -1)
-        q, k, v = jnp.unstack(qkv, axis=2)
-        return self.out(jax.nn.dot_product_attention(q, k, v).reshape(x.shape))
+def gru() -> Problem:
+    return text(models.gru, models.apply_gru, LENGTH)
 
 
-class VisionTransformer(nnx.Module):
-    """Maps 8 x 8 pixels, as 16 patches of 2 x 2, to the logits of the ten digits."""
-
-    def __init__(self, task: Task, *, rngs: nnx.Rngs):
-        settings, blocks = config(task), range(task.layers)
-        small = nnx.initializers.normal(0.02)
-        self.patch = linear(4, task.width, settings, rngs)
-        self.position = nnx.Param(small(rngs.params(), (16, task.width)))
-        self.attention_norms = nnx.List(norm(settings, rngs) for _ in blocks)
-        self.attentions = nnx.List(Attention(task, rngs=rngs) for _ in blocks)
-        self.mlp_norms = nnx.List(norm(settings, rngs) for _ in blocks)
-        self.mlps = nnx.List(MLP(settings, rngs=rngs) for _ in blocks)
-        self.final_norm = norm(settings, rngs)
-        self.output = linear(task.width, 10, settings, rngs)
-
-    def __call__(self, pixels: jax.Array) -> jax.Array:
-        count = len(pixels)
-        patches = pixels.reshape(count, 4, 2, 4, 2).transpose(0, 1, 3, 2, 4)
-        x = self.patch(patches.reshape(count, 16, 4)) + self.position[...]
-        for norm1, attention, norm2, mlp in zip(
-            self.attention_norms, self.attentions, self.mlp_norms, self.mlps,
-            strict=True,
-        ):  # fmt: skip
-            x = x + attention(norm1(x))
-            x = x + mlp(norm2(x))
-        return self.output(self.final_norm(x).mean(axis=1))
+def gru_tuned() -> Problem:
+    """The recurrent net of `gru`, trained on code, now on prose."""
+    target = text(models.gru, models.apply_gru, LENGTH, prose=True)
+    params = pretrained(gru())
+    return Problem(lambda key: params, target.batch, target.loss, target.held_out)
 
 
-def digits(task: Task) -> Problem:
-    """A small vision transformer on scikit-learn's handwritten digits."""
-    pixels, labels = load_digits()
-    train = jnp.asarray(pixels[:TRAINING_DIGITS]), jnp.asarray(labels[:TRAINING_DIGITS])
-    held = jnp.asarray(pixels[TRAINING_DIGITS:]), jnp.asarray(labels[TRAINING_DIGITS:])
-    graph, init = split(lambda seed: VisionTransformer(task, rngs=nnx.Rngs(seed)))
+def pretrained(source: Problem, steps: int = 1500) -> Params:
+    optimizer = optax.adam(optax.cosine_decay_schedule(1e-2, steps))
 
-    def batch(seed: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-        key = jax.random.fold_in(jax.random.key(seed), step)
-        chosen = jax.random.randint(key, (task.batch,), 0, TRAINING_DIGITS)
-        return train[0][chosen], train[1][chosen]
+    def update(carry: Any, step: jax.Array) -> tuple[Any, None]:
+        params, state = carry
+        batch = source.batch(jax.random.fold_in(jax.random.key(99), step), 16)
+        updates, state = optimizer.update(jax.grad(source.loss)(params, batch), state)
+        return (optax.apply_updates(params, updates), state), None
 
-    def loss(params: Any, batch: tuple[jax.Array, jax.Array]) -> jax.Array:
-        logits = nnx.merge(graph, params)(batch[0])
-        return optax.softmax_cross_entropy_with_integer_labels(logits, batch[1]).mean()
-
-    return Problem(init, batch, loss, lambda params: loss(params, held), "digits")
+    params = source.init(jax.random.key(99))
+    begin = params, optimizer.init(params)
+    (params, _), _ = jax.jit(
+        lambda begin: jax.lax.scan(update, begin, jnp.arange(steps))
+    )(begin)
+    return params
 
 
-@functools.cache
-def load_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Pixels in [-1, 1] and labels, in one shuffled order."""
-    try:
-        from sklearn import datasets
-    except ImportError:
-        raise SystemExit(
-            "The task digits needs scikit-learn for its data. Install it with "
-            "pip install 'optax_warmup[examples]', or leave the task out with "
-            "--tasks."
-        ) from None
-    pixels, labels = datasets.load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(labels))
-    pixels = (pixels / 8 - 1).astype(np.float32).reshape(-1, 8, 8)
-    return pixels[order], labels[order].astype(np.int32)
+def post_norm() -> Problem:
+    return text(
+        models.transformer, partial(models.apply_transformer, pre=False), LENGTH
+    )
+
+
+def pre_norm() -> Problem:
+    return text(models.transformer, partial(models.apply_transformer, pre=True), LENGTH)
+
+
+def sparse_embedding() -> Problem:
+    """A post-norm transformer on pairs of bytes: most rows are never touched."""
+    init = partial(models.transformer, vocabulary=data.PAIRS)
+    apply = partial(models.apply_transformer, pre=False, pairs=True)
+    return text(init, apply, LENGTH)
+
+
+def regression() -> Problem:
+    """Linear regression with eigenvalues from 1 down to 0.01, and noise."""
+    scales = jnp.logspace(0, -1, 32)
+    truth = jax.random.normal(jax.random.key(7), (32,))
+
+    def batch(key: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+        inputs, noise = jax.random.split(key)
+        x = scales * jax.random.normal(inputs, (size, 32))
+        return x, x @ truth + 0.5 * jax.random.normal(noise, (size,))
+
+    def loss(params: Params, batch: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return jnp.mean(jnp.square(batch[0] @ params["w"] + params["b"] - batch[1]))
+
+    def init(key: jax.Array) -> Params:
+        return {"w": jax.random.normal(key, (32,)), "b": jnp.zeros(())}
+
+    return Problem(init, batch, loss, batch(jax.random.key(8), 2000))

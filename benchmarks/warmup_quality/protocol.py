@@ -1,84 +1,61 @@
-"""The statistics: scores in, regrets and sensitivities out.
+"""The statistics: scores in, regrets out.
 
-A score is min(loss, loss before training), in nats; after NaN it is the loss before
-training. Arrays of scores have a row for each peak rate and a column for each seed;
-peaks are half a decade apart.
+Arrays of scores have a row for each peak rate and a column for each seed; peaks are
+half a decade apart. A score is min(loss, loss before training), in nats.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-DECADE = 2  # rows of the table
+DECADE = 2  # rows
 
 
-def best_length(
-    table: Mapping[float, Sequence[float]], at_most: float = np.inf
-) -> float:
-    """The length with the lowest mean score on the seeds for selection."""
-    lengths = [length for length in table if length <= at_most]
-    return min(lengths, key=lambda length: float(np.mean(table[length])))
+@dataclass(frozen=True)
+class Number:
+    """A mean over seeds and its standard error."""
+
+    mean: float
+    error: float
 
 
-def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Over the seeds, the last axis; the standard error of one seed is NaN."""
-    values = np.asarray(values, float)
+def over_seeds(values: np.ndarray) -> Number:
     count = values.shape[-1]
-    if count < 2:
-        return values.mean(axis=-1), np.full(values.shape[:-1], np.nan)
-    return values.mean(axis=-1), values.std(axis=-1, ddof=1) / np.sqrt(count)
+    error = values.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
+    return Number(float(values.mean()), float(error))
 
 
 @dataclass(frozen=True)
 class Regret:
-    """Scores of an arm minus those of tuned linear warmup, paired by seed."""
+    """Scores of a method minus those of tuned linear warmup, paired by seed.
 
-    means: np.ndarray  # one for each peak
-    errors: np.ndarray
-    mean: float  # over the peaks
-    mean_error: float  # over the seeds' means over peaks
-    largest: float
-    largest_error: float  # of the peak with the largest mean
+    Attributes:
+        best: at the peak that is best for each.
+        usable: the mean over peaks up to three times the best one of linear warmup.
+        all: the mean over all peaks.
+        largest: of all peaks; its error is that of this peak.
+        tenfold: the score at ten times linear warmup's best peak, or at the highest
+            peak if that is lower, minus linear warmup's best score.
+    """
+
+    best: Number
+    usable: Number
+    all: Number
+    largest: Number
+    tenfold: Number
 
 
-def regret(scores: np.ndarray, baseline: np.ndarray) -> Regret:
-    difference = np.asarray(scores, float) - np.asarray(baseline, float)
-    means, errors = mean_and_error(difference)
-    mean, mean_error = mean_and_error(difference.mean(axis=0))
-    worst = int(np.argmax(means))
+def regret(scores: np.ndarray, linear: np.ndarray) -> Regret:
+    """`scores` may have one row, of a method that takes no peak."""
+    best = int(linear.mean(axis=1).argmin())
+    scores = np.broadcast_to(scores, linear.shape)
+    difference = scores - linear
+    tenfold = min(best + DECADE, len(linear) - 1)
+    own_best = scores[int(scores.mean(axis=1).argmin())]
     return Regret(
-        means,
-        errors,
-        float(mean),
-        float(mean_error),
-        float(means[worst]),
-        float(errors[worst]),
+        over_seeds(own_best - linear[best]),
+        over_seeds(difference[: best + 2].mean(axis=0)),
+        over_seeds(difference.mean(axis=0)),
+        over_seeds(difference[int(difference.mean(axis=1).argmax())]),
+        over_seeds(scores[tenfold] - linear[best]),
     )
-
-
-def sensitivity(scores: np.ndarray, best: float | None = None) -> float:
-    """Learning-rate sensitivity: the mean over peaks of score - best, in nats.
-
-    `best` is the arm's own best mean score unless another one is given.
-
-    Source: M. Wortsman et al., "Small-scale proxies for large-scale Transformer
-    training instabilities", 2023, arXiv:2309.14322, section 2.
-    """
-    means = np.asarray(scores, float).mean(axis=-1)
-    return float(np.mean(means - (means.min() if best is None else best)))
-
-
-def cost_of_ten_times(
-    scores: np.ndarray, best: int | None = None
-) -> tuple[float, float]:
-    """The cost of a peak ten times the best one, paired by seed; and its error.
-
-    `best` is the row of the best peak, by default the arm's own. NaN beyond the grid.
-    """
-    scores = np.asarray(scores, float)
-    row = int(np.argmin(scores.mean(axis=-1))) if best is None else best
-    if row + DECADE >= len(scores):
-        return np.nan, np.nan
-    mean, error = mean_and_error(scores[row + DECADE] - scores[row])
-    return float(mean), float(error)

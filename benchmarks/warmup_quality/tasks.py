@@ -1,76 +1,56 @@
-"""The tasks: model, optimizer, run length and peak rates of each."""
+"""The tasks: model, data, optimizer, decay, run length and peak rates of each.
 
-from dataclasses import dataclass, replace
+Constants of a rule are chosen on the half named "choosing". The half "held out" is run
+once, with the constants that came out.
+"""
+
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Task:
-    """A training run without its warmup; every field enters the run's fingerprint."""
+    """A training without its warmup; every field enters the fingerprint of a run."""
 
     name: str
-    peaks: tuple[float, ...]  # half decades, from a third of the best one upwards
-    data: str = "text"  # or "digits"
-    width: int = 48
-    layers: int = 2
-    heads: int = 4
-    length: int = 48  # sequence length in bytes; unused for digits
-    batch: int = 12
+    half: str  # "choosing" or "held out"
+    problem: str  # a function in problems.py
+    peaks: tuple[float, ...]  # half a decade apart
+    optimizer: str = "adam"  # a function in optimizers.py
+    decay: str = "cosine"  # likewise
     steps: int = 400
-    optimizer: str = "adamw"  # or "sgd", with momentum b1
-    b1: float = 0.9
-    b2: float = 0.95
-    weight_decay: float = 0.0
-
-    @property
-    def cost(self) -> float:
-        """Floating-point operations of a run, roughly: to estimate its time."""
-        tokens = self.batch * (self.length if self.data == "text" else 16)
-        params = 12 * self.layers * self.width**2 + 256 * self.width
-        return 6.0 * params * tokens * self.steps
+    batch: int = 16
 
 
-BASE = Task("base", peaks=(3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0))
-DIGITS = Task(
-    "digits",
-    peaks=(1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
-    data="digits",
-    width=32,
-    batch=32,
-    b2=0.999,
-    weight_decay=1e-2,
+def half_decades(first: int, count: int) -> tuple[float, ...]:
+    """Peaks from 10**(first / 2) upwards, half a decade apart."""
+    return tuple(float(f"{10 ** (k / 2):.3g}") for k in range(first, first + count))
+
+
+CHOOSING, HELD_OUT = "choosing", "held out"
+ADAM, LOW, SGD = half_decades(-5, 5), half_decades(-6, 5), half_decades(-4, 5)
+
+TASKS = (
+    Task("linear-zero", CHOOSING, "softmax_zero", ADAM, batch=64),
+    Task("gru", CHOOSING, "gru", ADAM),
+    Task("gru-constant", CHOOSING, "gru", ADAM, decay="constant"),
+    Task("post-norm", CHOOSING, "post_norm", ADAM, steps=300, batch=8),
+    Task("deep-plain", CHOOSING, "deep_plain", LOW, batch=64),
+    Task("conv-m99", CHOOSING, "conv", LOW, "momentum99", steps=300, batch=32),
+    Task("fine-tuning", CHOOSING, "gru_tuned", LOW, steps=200),
+    Task("noisy-batch2", CHOOSING, "noisy_digits", LOW, steps=1500, batch=2),
+    Task("embedding", CHOOSING, "sparse_embedding", ADAM, steps=300, batch=8),
+    Task("long-6000", CHOOSING, "mlp", LOW, steps=6000),
+    Task("linear-random", HELD_OUT, "softmax_random", ADAM, batch=64),
+    Task("zero-head", HELD_OUT, "zero_head", LOW, batch=64),
+    Task("frozen", HELD_OUT, "frozen", LOW, "frozen_trunk", batch=64),
+    Task("gru-wsd", HELD_OUT, "gru", ADAM, decay="wsd"),
+    Task("gru-linear", HELD_OUT, "gru", ADAM, decay="linear"),
+    Task("gru-inverse-sqrt", HELD_OUT, "gru", ADAM, decay="inverse_sqrt"),
+    Task("pre-norm", HELD_OUT, "pre_norm", ADAM, "adamw", steps=300, batch=8),
+    Task("lion", HELD_OUT, "gru", half_decades(-7, 5), "lion"),
+    Task("muon", HELD_OUT, "pre_norm", ADAM, "muon", steps=300, batch=8),
+    Task("conv-m90", HELD_OUT, "conv", SGD, "momentum90", steps=300, batch=32),
+    Task("conv-adam", HELD_OUT, "conv", LOW, steps=300, batch=32),
+    Task("regression", HELD_OUT, "regression", SGD, "momentum90", steps=300, batch=32),
 )
-CPU = (
-    BASE,
-    DIGITS,
-    replace(BASE, name="sgd", optimizer="sgd", peaks=(0.1, 0.3, 1.0, 3.0, 10.0)),
-    replace(BASE, name="batch", batch=48),
-    replace(BASE, name="wide", width=96, peaks=BASE.peaks[:-1]),
-    replace(BASE, name="long", steps=1600, peaks=BASE.peaks[:-1]),
-    # Added after the constants of automatic warmup were frozen, and never tuned on.
-    replace(
-        BASE,
-        name="deep",
-        layers=4,
-        b2=0.99,
-        weight_decay=0.1,
-        peaks=BASE.peaks[:-1],
-    ),
-)
-# Larger: 130 times the parameters, 28 times the tokens in an update.
-_LARGE = replace(
-    BASE,
-    width=256,
-    layers=6,
-    length=256,
-    batch=64,
-    steps=2000,
-    peaks=(3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
-)
-GPU = (
-    replace(_LARGE, name="gpu-base"),
-    replace(_LARGE, name="gpu-batch", batch=256),
-    replace(_LARGE, name="gpu-wide", width=512),
-    replace(_LARGE, name="gpu-long", steps=8000),
-)
-SCALES = {"cpu": CPU, "gpu": GPU}
-TASKS = {task.name: task for tasks in SCALES.values() for task in tasks}
+BY_NAME = {task.name: task for task in TASKS}

@@ -1,7 +1,7 @@
-"""A training run as one compiled program, with peak, seed and warmup as arguments."""
+"""All runs of a method on a task as one compiled program."""
 
 import functools
-import time
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,104 +11,80 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import arms
-from .problems import Problem, problem
+from . import problems
+from .arms import Arm, realised
+from .problems import Problem
 from .tasks import Task
 
-POINTS = 100  # to keep of each curve
+POINTS = 60  # to keep of the curve of factors
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a run. Curves are thinned to `POINTS`, see `kept_steps`."""
+    """Results with a row for each peak and a column for each seed.
 
-    loss: float  # on held-out data, after the last update
-    initial: float  # before the first one
-    losses: list[float]  # of the batches, before each kept update
-    factors: list[float]  # of each kept update
-    seconds: float  # of a run, without compilation
+    Losses are held-out ones, in nats, before the first and after the last update.
+    """
+
+    initial: np.ndarray
+    loss: np.ndarray
+    factors: np.ndarray  # of each kept update, the mean over seeds; [peaks, points]
 
 
 def kept_steps(steps: int) -> np.ndarray:
-    return np.unique(np.linspace(0, steps - 1, POINTS).round().astype(int))
+    return np.unique(np.geomspace(1, steps, POINTS).round().astype(int)) - 1
 
 
 @functools.cache
-def prepared(task: Task) -> Problem:
-    return problem(task)
+def prepared(name: str) -> Problem:
+    problem: Problem = getattr(problems, name)()
+    return problem
 
 
 @functools.cache
-def parameters(task: Task, seed: int) -> Any:
-    return prepared(task).init(seed)
+def program(task: Task, arm: Arm) -> Any:
+    """(seeds, peaks, lengths) -> losses before and after, and factors; a row a run."""
+    it = prepared(task.problem)
 
+    def run(seed: jax.Array, peak: jax.Array, length: jax.Array) -> tuple[Any, ...]:
+        optimizer = optax.with_extra_args_support(arm.build(task, peak, length))
+        key = jax.random.key(seed)
 
-@functools.cache
-def program(task: Task, name: str, many: bool) -> jax.stages.Wrapped:
-    """(params, seed, peak, factors) -> held-out losses before and after, and curves.
-
-    With `many`, params and seed have a leading axis of runs.
-    """
-    it, arm = prepared(task), arms.BY_NAME[name]
-    kept = jnp.asarray(kept_steps(task.steps))
-
-    def run(params: Any, seed: Any, peak: Any, factors: Any) -> tuple:
-        optimizer = arm.optimizer(task, peak, factors)
-
-        def update(carry: tuple, step: jax.Array) -> tuple[tuple, tuple]:
+        def update(carry: Any, step: jax.Array) -> tuple[Any, jax.Array]:
             params, state = carry
-            loss, gradients = jax.value_and_grad(it.loss)(params, it.batch(seed, step))
+            batch = it.batch(jax.random.fold_in(key, step + 1), task.batch)
+            loss, gradients = jax.value_and_grad(it.loss)(params, batch)
             updates, state = optimizer.update(gradients, state, params, value=loss)
-            params = optax.apply_updates(params, updates)
-            return (params, state), (loss, arms.realised(state))
+            return (optax.apply_updates(params, updates), state), realised(state)
 
+        params = it.init(jax.random.fold_in(key, 0))
         begin = params, optimizer.init(params)
-        (end, _), curves = jax.lax.scan(update, begin, jnp.arange(task.steps))
-        losses, realised = (curve[kept] for curve in curves)
-        return it.evaluate(params), it.evaluate(end), losses, realised
+        (end, state), factors = jax.lax.scan(update, begin, jnp.arange(task.steps))
+        end = arm.final(state, end)
+        return it.loss(params, it.held_out), it.loss(end, it.held_out), factors
 
-    return jax.jit(jax.vmap(run, (0, 0, None, None)) if many else run)
+    return jax.jit(jax.vmap(run))
 
 
 def train(
-    task: Task, arm: str, peak: float, seeds: Sequence[int], factors: Any = None
-) -> list[Outcome]:
-    """One outcome for each seed. Several seeds run in one program, for accelerators.
-
-    `factors` holds the factor of each update, for arms that know it before the run.
-    """
-    many = len(seeds) > 1
-    started = [parameters(task, seed) for seed in seeds]
-    params = jax.tree.map(lambda *x: jnp.stack(x), *started) if many else started[0]
-    seed = jnp.asarray(seeds if many else seeds[0], jnp.int32)
-    if factors is not None:
-        arm, factors = "replay", jnp.asarray(factors, jnp.float32)
-    arguments = params, seed, jnp.float32(peak), factors
-    compiled = executable(task, arm, many, *arguments)
-    begin = time.perf_counter()
-    results = jax.block_until_ready(compiled(*arguments))
-    seconds = (time.perf_counter() - begin) / len(seeds)
-    results = [np.asarray(result, np.float64) for result in results]
-    rows = zip(*results, strict=True) if many else [results]
-    return [
-        Outcome(
-            initial=float(initial),
-            loss=float(loss),
-            losses=losses.tolist(),
-            factors=factors.tolist(),
-            seconds=seconds,
-        )
-        for initial, loss, losses, factors in rows
-    ]
-
-
-_EXECUTABLES: dict[tuple, Any] = {}
-
-
-def executable(task: Task, arm: str, many: bool, *arguments: Any) -> Any:
-    """Compiles ahead of time, so that the time of a run is without compilation."""
-    shapes = tuple(np.shape(x) for x in jax.tree.leaves(arguments))
-    key = task, arm, many, shapes
-    if key not in _EXECUTABLES:
-        _EXECUTABLES[key] = program(task, arm, many).lower(*arguments).compile()
-    return _EXECUTABLES[key]
+    task: Task,
+    arm: Arm,
+    peaks: Sequence[float],
+    seeds: Sequence[int],
+    lengths: Sequence[float],
+) -> Outcome:
+    """Runs every peak with every seed; each peak has a length, a share of the run."""
+    pairs = list(itertools.product(peaks, seeds))
+    updates = [max(1, round(length * task.steps)) for length in lengths]
+    initial, loss, factors = program(task, arm)(
+        jnp.array([seed for _, seed in pairs]),
+        jnp.array([peak for peak, _ in pairs], jnp.float32),
+        jnp.repeat(jnp.array(updates, jnp.float32), len(seeds)),
+    )
+    shape = len(peaks), len(seeds)
+    curves = np.asarray(factors)[:, kept_steps(task.steps)]
+    return Outcome(
+        np.asarray(initial, float).reshape(shape),
+        np.asarray(loss, float).reshape(shape),
+        curves.reshape(*shape, -1).mean(axis=1),
+    )

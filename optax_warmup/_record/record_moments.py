@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optax_warmup._gate import after, measured_if
 from optax_warmup._record import moments, slots
 from optax_warmup._record.blocks import Blocks
 from optax_warmup._record.decays import Decays
-from optax_warmup._record.gate import after, measured_if
 from optax_warmup._record.layout import BINS, Layout
 from optax_warmup._record.options import OWNER, Options
 from optax_warmup._state.declared import recorded_scalars

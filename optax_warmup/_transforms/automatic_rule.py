@@ -1,154 +1,167 @@
 """The rule of `automatic_warmup` as functions of numbers.
 
-The docstring of the transform has the formula. Here too, m is the momentum, b its
-decay, and n what |m|**2 would be if gradients were uncorrelated.
+The docstring of the transform has the formula. Here too, g is the gradient, u the
+update of the wrapped optimizer, p the parameters.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from optax_warmup import _sample as sample
+from optax_warmup._transforms.automatic_sample import Layout
 
-# Coherence above the threshold at which the factor grows at full pace.
-_WIDTH = 0.1
-# Gradients explode where n grows by more than this in one update while they cancel each
-# other. Where curvature is fixed, as in regression, nothing else would stop them.
-_EXPLOSION = 2.0
-# Updates after which n tells something about the one before, and a momentum without
-# bias correction has come to most of its size.
-SETTLED = 10
-# Coordinates of a large leaf from which its norms are estimated, the same for m and n.
-# Drawing one costs what reading sixteen in a row does, hence the size of a large leaf.
-_SAMPLES = 2**12
-_LARGE = 2**16
-# Root mean square below which weights count as this large (Adafactor's lower bound): a
-# model that starts at zero could never take a step of one per cent of itself.
-SMALLEST_RMS = 1e-3
+# Of the logarithm of the factor, in an update; and in all updates up to t = e.
+LARGEST_GAIN = 0.1
+GAIN = 8.0
+USUAL_MOMENTUM = 0.9
+# Gradients explode where they point back and have grown by more than this.
+REVERSAL, EXPLOSION = -0.5, 1.2
+# The factor never gets this small; only that it is not 0 matters.
+SMALLEST = 1e-30
+# A fall is this much smaller than a rise. With equal ones the factor would settle at
+# the rate that is best for the next update alone, which is too low for most runs.
+FALL = 0.95
 
 
-class Settings(NamedTuple):
-    """The checked arguments of `automatic_warmup`.
+class Known(NamedTuple):
+    """What is remembered; `AutomaticWarmupState` says what each is."""
 
-    Attributes:
-        start: the largest of the first updates, relative to the norm of the parameters.
-        full_pace: the growth of the factor in an update at full pace.
-        power: of the number of updates, as which the factor grows at most.
-        threshold: coherence up to which the factor holds.
-    """
-
-    start: float
-    full_pace: Any
-    power: float
-    threshold: float
-
-
-class Powers(NamedTuple):
-    """Squared norms of the leaves' momentum, float32, shape (leaves,).
-
-    Attributes:
-        momentum: |m|**2.
-        noise: n, what it would be for uncorrelated gradients.
-    """
-
+    count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
+    factor: jax.Array
+    coherence: jax.Array
     momentum: jax.Array
-    noise: jax.Array
+    size: jax.Array
+    gradient: jax.Array
+    params: jax.Array
 
 
-def factor_now(following: jax.Array, limit: jax.Array, count: jax.Array) -> jax.Array:
-    """The factor of this update, 0 as long as there has been nothing to scale.
+def after(
+    known: Known, gradients: jax.Array, params: jax.Array, layout: Layout, start: float
+) -> Known:
+    """What is known from a gradient at parameters that an update has moved.
 
-    Args:
-        following: the factor planned in the last update, 0 before there was one.
-        limit: the largest factor with which an early update is not too large; not
-            finite where the update or the parameters are not, or the update is zero.
-        count: updates since the first that was not zero.
+    It tells nothing if nothing moved, if no gradient came, or if one is not finite.
     """
-    factor = jnp.where(following > 0, following, limit)
-    early = (count < SETTLED) & jnp.isfinite(limit)
-    factor = jnp.where(early, jnp.minimum(factor, limit), factor)
-    return jnp.minimum(1, jnp.where(jnp.isfinite(factor), factor, 0))
-
-
-def growth(
-    settings: Settings,
-    coherence: jax.Array,
-    powers: Powers,
-    decay: jax.Array,
-    count: jax.Array,
-) -> jax.Array:
-    """What the factor is multiplied by for the next update."""
-    agreement = jnp.clip((coherence - settings.threshold) / _WIDTH, 0, 1)
-    has_signal = jnp.sum(powers.momentum) > _total(powers.noise / (1 - decay))
-    slow = jnp.minimum(settings.full_pace, settings.power / (count + 1))
-    pace = jnp.where(has_signal, settings.full_pace, slow)
-    grown: jax.Array = 1 + pace * agreement
-    return grown
-
-
-def has_exploded(
-    powers: Powers, previous_noise: jax.Array, decay: jax.Array, count: jax.Array
-) -> jax.Array:
-    """Whether n more than doubled in one update while m turned round.
-
-    Where m turns round and grows by `swing` each time, |m|**2 / n is
-    (1 - b / swing) / (1 + b / swing); after one odd gradient of that size it is 1. The
-    bound lies halfway.
-    """
-    swing = jnp.sqrt(jnp.sum(powers.noise) / jnp.sum(previous_noise))
-    return (
-        (count >= SETTLED)
-        & (swing**2 > _EXPLOSION)
-        & (jnp.sum(powers.momentum) < _total(powers.noise / (1 + decay / swing)))
+    moved = jnp.where(known.count > 0, params - known.params, 0)
+    cosine = agreement(gradients, moved, layout)
+    size = relative_size(moved, params, moved != 0, layout)
+    size = size / jnp.maximum(known.factor, SMALLEST)
+    size = size / (1 - known.momentum ** jnp.maximum(known.count, 1))
+    tells = jnp.isfinite(cosine) & (cosine != 0) & jnp.isfinite(size)
+    early = tells & (known.count < beginning(known.momentum))
+    largest = jnp.where(early, jnp.maximum(known.size, size), known.size)
+    norm = norm_of(gradients, layout)
+    exploding = has_exploded(norm, known.gradient, cosine)
+    factor = stepped(known.factor, cosine, known.count, exploding)
+    factor = jnp.minimum(factor, limit(largest, start, known.count))
+    return known._replace(
+        count=jnp.where(tells, known.count + 1, known.count),
+        factor=jnp.where(tells, jnp.clip(factor, SMALLEST, 1), known.factor),
+        coherence=jnp.where(tells, cosine, known.coherence),
+        size=largest,
+        gradient=jnp.where(tells, norm, known.gradient),
+        params=jnp.where(jnp.isfinite(params), params, known.params),
     )
 
 
-def powers_of(
-    before: list[jax.Array | None],
-    after: list[jax.Array | None],
-    decay: jax.Array,
-    noise: jax.Array,
-) -> Powers:
-    """|m|**2 of each leaf and its n, from the momentum before and after an update."""
-    momentum, news = [], []
-    for leaf, (old, new) in enumerate(zip(before, after, strict=True)):
-        if old is None or new is None or not new.size:
-            momentum.append(jnp.zeros((), jnp.float32))
-            news.append(jnp.zeros((), jnp.float32))
-            continue
-        size, old, new = new.size, _drawn(old), _drawn(new)
-        momentum.append(size * jnp.mean(_squares(new)))
-        news.append(size * jnp.mean(_squares(new - decay[leaf] * old)))
-    if not momentum:  # no parameters at all
-        return Powers(noise, noise)
-    remembered = jnp.nan_to_num(jnp.square(decay)) * noise
-    return Powers(jnp.stack(momentum), remembered + jnp.stack(news))
+def started(known: Known, size: jax.Array, start: float) -> Known:
+    """What is known with the relative size S of the first update, if it has one."""
+    size = size / (1 - known.momentum)
+    begins = (known.count == 0) & jnp.isfinite(size) & (size > 0)
+    return known._replace(
+        count=jnp.where(begins, 1, known.count),
+        factor=jnp.where(
+            begins,
+            jnp.clip(start / jnp.maximum(size, SMALLEST), SMALLEST, 1),
+            known.factor,
+        ),
+        size=jnp.where(begins, size, known.size),
+    )
 
 
-def norm(tree: Any, smallest_rms: float = 0.0) -> jax.Array:
-    """About the norm of all leaves together, at least that of a smallest RMS."""
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.size(leaf)]
-    squares = sum(jnp.size(x) * jnp.mean(_squares(_drawn(x))) for x in leaves)
-    smallest = sum(jnp.size(x) for x in leaves) * smallest_rms**2
-    return jnp.sqrt(jnp.maximum(jnp.float32(squares), smallest))
+def beginning(momentum: jax.Array) -> jax.Array:
+    """The number of updates among which the largest is looked for.
+
+    A momentum that adds gradients up takes so many to come to its full size.
+    """
+    return 2 / (1 - jnp.maximum(momentum, USUAL_MOMENTUM))
 
 
-def _total(of_leaves: jax.Array) -> jax.Array:
-    """The sum over the leaves that have a momentum."""
-    return jnp.sum(jnp.nan_to_num(of_leaves))
+def relative_size(
+    moved: jax.Array, params: jax.Array, moves: jax.Array, layout: Layout
+) -> jax.Array:
+    """S, the sum over leaves of RMS(moved) / RMS(params), of the coordinates that move.
+
+    The RMS of parameters is at least that of a usual initialization, 1 / sqrt(fan-in)
+    of a matrix and 1 of a vector, so that zeros can be left.
+    """
+    count = jnp.maximum(layout.sums(jnp.float32(moves)), 1)
+    unit = largest_of(moved)
+    size = layout.sums(jnp.where(moves, jnp.square(moved / unit), 0))
+    own = layout.sums(jnp.where(moves, jnp.square(params), 0))
+    floor = np.array([leaf.fan_in**-0.5 for leaf in layout.leaves], np.float32)
+    relative = jnp.sqrt(size / count) / jnp.maximum(jnp.sqrt(own / count), floor)
+    return unit * jnp.sum(relative)
 
 
-def _drawn(x: Any) -> jax.Array:
-    """A leaf in single precision, or a sample of it if it is large."""
-    x = jnp.asarray(x)
-    samples = _SAMPLES if x.size > _LARGE else None
-    dtype = jnp.complex64 if jnp.iscomplexobj(x) else jnp.float32
-    return sample.draw(x, samples).astype(dtype)
+def agreement(gradients: jax.Array, moved: jax.Array, layout: Layout) -> jax.Array:
+    """The cosine between the descent -g and the last move; 0 if one of them is zero.
+
+    Each is divided by its largest number first: squares of small ones are zero.
+    """
+    gradients = jnp.where(moved != 0, gradients, 0)
+    gradients = gradients / largest_of(gradients)
+    moved = moved / largest_of(moved)
+    squares = layout.total(jnp.square(gradients)) * layout.total(jnp.square(moved))
+    norms = jnp.sqrt(jnp.maximum(squares, SMALLEST))
+    cosine: jax.Array = -layout.total(gradients * moved) / norms
+    return cosine
 
 
-def _squares(x: jax.Array) -> jax.Array:
-    """|x|**2 of each coordinate."""
-    if jnp.iscomplexobj(x):
-        return jnp.square(jnp.real(x)) + jnp.square(jnp.imag(x))
-    return jnp.square(x)
+def gain(count: jax.Array) -> jax.Array:
+    """How far the logarithm of the factor moves after `count` updates.
+
+    It falls as 1 / t: what was learned in t updates is worth changing by so much in the
+    next t, however long the run.
+    """
+    return jnp.minimum(LARGEST_GAIN, GAIN / (count + 1))
+
+
+def stepped(
+    factor: jax.Array, cosine: jax.Array, count: jax.Array, exploding: jax.Array
+) -> jax.Array:
+    """The factor after a gradient that agrees with the last move or does not."""
+    rise = gain(count)
+    change = jnp.where(cosine > 0, rise, jnp.where(cosine < 0, -FALL * rise, 0))
+    return factor * jnp.where(exploding, 0.5, jnp.exp(change))
+
+
+def has_exploded(
+    gradient: jax.Array, previous: jax.Array, cosine: jax.Array
+) -> jax.Array:
+    """Whether the last move went so far past a minimum that the gradient grew.
+
+    Neural networks turn into flatter regions before that; a quadratic does not, and
+    without momentum its gradients grow faster than the factor falls.
+    """
+    return (cosine < REVERSAL) & (gradient > EXPLOSION * previous) & (previous > 0)
+
+
+def largest_of(values: jax.Array) -> jax.Array:
+    """The largest of some numbers without their signs, above 0."""
+    return jnp.maximum(jnp.max(jnp.abs(values), initial=0), SMALLEST)
+
+
+def norm_of(values: jax.Array, layout: Layout) -> jax.Array:
+    """About the norm of all leaves together."""
+    unit = largest_of(values)
+    norm: jax.Array = unit * jnp.sqrt(layout.total(jnp.square(values / unit)))
+    return norm
+
+
+def limit(size: jax.Array, start: float, count: jax.Array) -> jax.Array:
+    """The largest factor after `count` updates, the first of relative size S."""
+    largest: jax.Array = start * jnp.sqrt(count + 1.0) / jnp.maximum(size, SMALLEST)
+    return largest

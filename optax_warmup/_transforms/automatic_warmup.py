@@ -1,18 +1,19 @@
-"""A warmup without a length: it grows while gradients agree, and holds otherwise."""
+"""A warmup without a length: each gradient says if the last update went too far."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._state.momentum import momentum_of
+from optax_warmup._gate import after, measured_if
+from optax_warmup._state.find import find
 from optax_warmup._state.order import require_order
-from optax_warmup._state.probe import probe
+from optax_warmup._state.probe import probe_or_none
 from optax_warmup._transforms import automatic_rule as rule
 from optax_warmup._transforms.arguments import require_optimizer, require_params
+from optax_warmup._transforms.automatic_sample import BLOCK, draw, layout_of
 from optax_warmup._transforms.scale_by_learning_rate import scaled
 
 _OWNER = "automatic_warmup"
@@ -23,30 +24,35 @@ class AutomaticWarmupState(NamedTuple):
 
     Attributes:
         inner_state: the state of the wrapped optimizer.
-        count: updates since the first that was not zero, int32, shape ().
-        factor: what the last update was multiplied by, in (0, 1], float32, shape ();
+        count: updates with a gradient and an update that are finite and not zero,
+            int32, shape (). As long as it is 0 no start was found.
+        factor: what the last update was multiplied by, in [0, 1], float32, shape ();
             0 before the first update.
-        following: the factor of the next update; one of the first ten may be smaller.
-        coherence: of the last gradients, float32, shape (): above 1 they agree, 1 is
-            noise, below 1 each undoes the one before. The factor grows while it is
-            above the threshold.
-        decay: of each leaf's momentum, float32, shape (leaves,), NaN without one.
-        noise: what the squared norm of each leaf's momentum would be if its gradients
-            were uncorrelated, float32, shape (leaves,).
+        coherence: the cosine between the last descent direction, -gradient, and the
+            update before it, float32, shape (). The factor rises where it is above 0
+            and falls where it is below.
+        momentum: the decay of a momentum that adds gradients up, as SGD's does; 0 for
+            one that averages them. float32, shape ().
+        size: the relative size S of the largest of the first updates before they were
+            scaled, float32, shape ().
+        gradient: about the norm of the last gradient, float32, shape ().
+        params: a sample of the parameters before the last update, float32, shape
+            (blocks, 64).
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> ow.automatic_warmup(optax.adam(1e-3), 100).init(jnp.ones(3)).factor.item()
+        >>> ow.automatic_warmup(optax.adam(1e-3)).init(jnp.ones(3)).factor.item()
         0.0
     """
 
     inner_state: optax.OptState
     count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it
     factor: jax.Array
-    following: jax.Array
     coherence: jax.Array
-    decay: jax.Array
-    noise: jax.Array
+    momentum: jax.Array
+    size: jax.Array
+    gradient: jax.Array
+    params: jax.Array
 
     @property
     def update_scale(self) -> jax.Array:
@@ -61,106 +67,89 @@ class AutomaticWarmupState(NamedTuple):
 
 def automatic_warmup(
     inner: optax.GradientTransformation,
-    total_steps: ArrayLike,
+    total_steps: None = None,
     *,
-    start: float = 0.007,
-    growth: float = 7.0,
-    power: float = 1.5,
-    threshold: float = 0.65,
+    start: float = 0.07,
 ) -> optax.GradientTransformationExtraArgs:
-    """Warms up any momentum optimizer automatically.
+    """Warms up any optimizer without being told a length or anything else.
 
     updates = factor * inner's updates
-    factor(0) = min(1, start * |params| / |inner's updates|)
-    factor(t) = min(1, factor(t-1) * (1 + pace(t) * agreement(t-1)))
-    pace(t) = growth / total_steps, but power / t at most unless c(t-1)**2 > 1 / (1 - b)
-    agreement(t) = clip((c(t) - threshold) / 0.1, 0, 1)
+    factor(0) = min(1, start / S)
+    factor(t) = min(1, factor(t-1) * change(t), start * sqrt(t + 1) / S)
+    change(t) = exp(gain(t)) if c(t) > 0, or else exp(-0.95 * gain(t))
+    gain(t) = min(0.1, 8 / (t + 1))
 
-    None of the first ten updates moves the parameters by more than `start` of their
-    norm; the factor is lowered where that takes it. From the first update on it grows
-    while successive gradients agree, and holds while they do not. The sign of that is
-    the coherence c of the gradients that the momentum m averages:
+    S is the relative size of an update before it is scaled: the sum over parameter
+    arrays of RMS(update) / RMS(parameters), of the coordinates that move; the largest
+    of the first 20 updates. So a first update moves a network of many layers less than
+    one of few. Parameters count as at least as large as a usual initialization makes
+    them, 1 / sqrt(fan-in) in matrices and 1 in vectors. A momentum that adds gradients
+    up, as SGD's does, is expected to come to its full size: S is divided by 1 - b**t,
+    and the largest of 2 / (1 - b) updates.
 
-    c(t)**2 = |m(t)|**2 / n(t)
-    n(t) = b**2 * n(t-1) + |m(t) - b * m(t-1)|**2
+    c(t) is the cosine between the descent direction at step t and the way that the
+    parameters went in update t - 1. Below 0 that update went past the minimum on its
+    line, as data say that it was not made from. Where c is below -1/2 and gradients
+    have grown by a fifth the factor is halved.
 
-    where n is what |m|**2 would be if these gradients were uncorrelated. So c is 1 for
-    noise, whatever its size and however sparse; at most sqrt((1 + b) / (1 - b)), when
-    all gradients are equal; and below 1 when each undoes the last step, which is how a
-    learning rate too high for the curvature shows up.
+    So the factor rises as long as updates could have been longer, at most like sqrt(t),
+    and falls while they are too long. Give the optimizer a schedule without a warmup,
+    at its peak from the first step on. A peak that is too high is not reached, and
+    without a decay the rate falls by itself. docs/automatic.md shows where this is
+    better than a fixed warmup and where it is not.
 
-    The pace is set by the length of the run: what a high rate spoils early is never
-    made up for, and a longer run has the time to be careful. After the first power /
-    growth of the run the factor grows at most like t**power, since a rate that is too
-    high is noticed late; but not while gradients hold more signal than noise, where
-    c**2 is above 1 / (1 - b). A low coherence does not lower the factor, since it is
-    normal in the noise at the end of training. The factor is halved when gradients
-    explode: when n more than doubles in one update while m turns round.
-
-    Give it a schedule without a warmup, at its peak from the first step on. A peak that
-    is far too high is not reached, and the run trains at the rate that it can bear. Put
-    `MultiSteps` outside of it, and `skip_nonfinite` too.
-
-    It keeps some numbers for each leaf, as the gradients are recovered from the
-    momentum before and after the update. It takes little time: of a leaf with more than
-    65,536 coordinates it reads a sample of 4,096. Groups of parameters warm up on their
-    own if each is wrapped on its own, inside `optax.partition`. Inside `shard_map` or
-    `pmap` every device must hold all parameters and the mean of the gradients: norms
-    are those of what a device holds.
+    It needs no momentum: it sees the gradients, and where the parameters went, in a
+    sample of about 16,384 coordinates and a few of each array. Updates whose gradients
+    are zero or not finite are passed over. Groups of parameters warm up on their own if
+    each is wrapped on its own, inside `optax.partition`. Put `MultiSteps` outside, and
+    `skip_nonfinite` inside, which takes less memory than outside. In `shard_map` or
+    `pmap` every device must hold all parameters and the mean of the gradients. Layers
+    that are stacked in one array, for a scan, count as one: divide `start` by their
+    number, for the same factor.
 
     Args:
-        inner: a complete optimizer, learning rate included, with momentum: Adam and its
-            relatives, Lion, Muon, SGD with momentum.
-        total_steps: updates in the run, >= 1, as its schedule counts them; inside of
-            `MultiSteps`, not the batches. A rough estimate is enough. May be traced.
-        start: the largest of the first updates, relative to the norm of the parameters,
-            > 0.
-        growth: of the logarithm of the factor in a whole run at full pace, > 0.
-        power: of the number of updates, as which the factor grows at most, > 0.
-        threshold: coherence up to which the factor holds, >= 0.
+        inner: a complete optimizer, learning rate included.
+        total_steps: what the first version asked for; must be left out.
+        start: the relative size of the first update, a sum over arrays, > 0.
 
     Returns:
         A transform with state `AutomaticWarmupState`. Updates keep their dtypes; an
         update needs the parameters.
 
     Raises:
-        TypeError: `inner` is not an optimizer, or an argument is not a number.
-        ValueError: an argument is out of its range, or `total_steps` is not whole; at
-            `init`, if `inner` has no momentum, or does not take every gradient into it.
+        TypeError: `inner` is not an optimizer, `start` is not a number, or
+            `total_steps` is given.
+        ValueError: `start` is out of its range; at `init`, if `inner` has two learning
+            rates in a row, or one in front of Adam.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
-        >>> optimizer = ow.automatic_warmup(optax.adam(1e-1), 100)
+        >>> optimizer = ow.automatic_warmup(optax.adam(1e-1))
         >>> params = jnp.ones(4)
         >>> state = optimizer.init(params)
         >>> updates, state = optimizer.update(params, state, params)
         >>> round(state.factor.item(), 3), round(updates[0].item(), 3)
-        (0.07, -0.007)
+        (0.7, -0.07)
 
     Source: this library; docs/automatic.md compares it with tuned warmups.
     """
     inner = require_optimizer(_OWNER, inner)
-    total_steps = _check.length(_OWNER, "total_steps", total_steps, minimum=1)
-    growth = _check.number(_OWNER, "growth", growth, above=0)
-    settings = rule.Settings(
-        start=_check.number(_OWNER, "start", start, above=0),
-        full_pace=growth / total_steps,
-        power=_check.number(_OWNER, "power", power, above=0),
-        threshold=_check.number(_OWNER, "threshold", threshold, minimum=0),
-    )
+    _require_no_length(total_steps)
+    start = float(_check.number(_OWNER, "start", start, above=0))
 
     def init_fn(params: optax.Params) -> AutomaticWarmupState:
         inner_state = inner.init(params)
         require_order(_OWNER, inner_state)
-        decay = _decays(inner, inner_state, params)
+        blocks = len(layout_of(_leaves(params)).owner)
         return AutomaticWarmupState(
             inner_state,
             count=jnp.zeros((), jnp.int32),
             factor=jnp.zeros((), jnp.float32),
-            following=jnp.zeros((), jnp.float32),
-            coherence=jnp.ones((), jnp.float32),
-            decay=decay,
-            noise=jnp.zeros_like(decay),
+            coherence=jnp.zeros((), jnp.float32),
+            momentum=jnp.float32(_accumulation(inner, inner_state, params)),
+            size=jnp.zeros((), jnp.float32),
+            gradient=jnp.zeros((), jnp.float32),
+            params=jnp.zeros((blocks, BLOCK), jnp.float32),
         )
 
     def update_fn(
@@ -170,67 +159,59 @@ def automatic_warmup(
         **extra: Any,
     ) -> tuple[optax.Updates, AutomaticWarmupState]:
         require_params(_OWNER, params)
-        before = momentum_of(state.inner_state, params, _OWNER)
-        updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
-        after = momentum_of(inner_state, params, _OWNER)
-        # Only a sample of this update is read before it is scaled, so that XLA scales
-        # it where it is computed: factor(t) depends on c(t-1).
-        largest = settings.start * rule.norm(params, rule.SMALLEST_RMS)
-        limit = largest / rule.norm(updates)
-        factor = rule.factor_now(state.following, limit, state.count)
-        powers = rule.powers_of(before, after, state.decay, state.noise)
-        return scaled(updates, factor), _after_update(
-            settings, state._replace(inner_state=inner_state), factor, powers
+        gradients = _leaves(updates)
+        leaves = _leaves_at(updates, params)
+        layout = layout_of(leaves)
+        drawn, at = draw(gradients, layout), draw(leaves, layout)
+
+        def first_size(grads: Any, inner_state: Any, params: Any) -> Any:
+            """The relative size of the update that comes, as long as there was none."""
+            first, _ = inner.update(grads, inner_state, params, **extra)
+            moved = draw(_leaves_at(grads, first), layout)
+            moves = (drawn != 0) & (moved != 0)
+            return rule.relative_size(moved, at, moves, layout)
+
+        known = rule.after(rule.Known(*state[1:]), drawn, at, layout, start)
+        size = measured_if(
+            state.count == 0, first_size, None, updates, state.inner_state, params
         )
+        known = rule.started(known, size, start)
+        # Moments are overwritten in place: not before the measurement has read them.
+        inner_state = after(size, state.inner_state)
+        updates, inner_state = inner.update(updates, inner_state, params, **extra)
+        return scaled(updates, known.factor), AutomaticWarmupState(inner_state, *known)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _after_update(
-    settings: rule.Settings,
-    state: AutomaticWarmupState,
-    factor: jax.Array,
-    powers: rule.Powers,
-) -> AutomaticWarmupState:
-    """The state after an update with some factor and momentum.
-
-    An update whose gradients are zero or not finite leaves coherence and noise alone.
-    """
-    ratio = jnp.sum(powers.momentum) / jnp.sum(powers.noise)
-    finite = jnp.isfinite(ratio)
-    coherence = jnp.where(finite, jnp.sqrt(ratio), state.coherence)
-    growing = jnp.where(
-        rule.has_exploded(powers, state.noise, state.decay, state.count),
-        0.5,
-        rule.growth(settings, coherence, powers, state.decay, state.count),
-    )
-    return state._replace(
-        count=jnp.where(factor > 0, optax.safe_increment(state.count), 0),
-        factor=factor,
-        following=factor * jnp.where(finite, growing, 1),
-        coherence=coherence,
-        noise=jnp.where(finite, powers.noise, state.noise),
-    )
+def _require_no_length(total_steps: Any) -> None:
+    if total_steps is not None:
+        raise TypeError(
+            f"{_OWNER}: the length of the run is not needed any more, got total_steps "
+            f"{total_steps!r}. Write {_OWNER}(optimizer); growth, power and threshold "
+            "are gone too, and start is a sum over leaves now."
+        )
 
 
-def _decays(
+def _accumulation(
     inner: optax.GradientTransformationExtraArgs, inner_state: Any, params: Any
-) -> jax.Array:
-    """Each leaf's decay of momentum; refuses an optimizer that shows none."""
-    momentum = momentum_of(inner_state, params, _OWNER)
-    # No leaves: optax.tree.map_params asks what a state looks like around parameters.
-    if momentum and not any(m is not None for m in momentum):
-        raise ValueError(
-            f"{_OWNER}: inner keeps no momentum, which is needed to see whether "
-            "gradients agree. Wrap an optimizer that does, such as optax.adam(1e-3) or "
-            "optax.sgd(0.1, momentum=0.9)."
-        )
-    found = probe(inner, params, _OWNER).momentum
-    decays = [float("nan") if decay is None else decay.ratio for decay in found]
-    if any(decay is not None and not 0 <= decay.ratio < 1 for decay in found):
-        raise ValueError(
-            f"{_OWNER}: the momentum of inner does not follow its gradients (decays "
-            f"{sorted(set(decays))}). Put {_OWNER} inside of optax.MultiSteps and of "
-            "whatever else withholds gradients, around the optimizer itself."
-        )
-    return jnp.asarray(decays, jnp.float32)
+) -> float:
+    """The decay of a momentum that adds gradients up; 0 without one."""
+    if not find(inner_state, optax.TraceState):
+        return 0.0
+    found = probe_or_none(inner, params, _OWNER)
+    decays = [d.ratio for d in found.momentum if d] if found else [rule.USUAL_MOMENTUM]
+    return max((d for d in decays if 0 <= d < 1), default=0.0)
+
+
+def _leaves(tree: Any) -> list[Any]:
+    return jax.tree.leaves(tree, is_leaf=_is_none)
+
+
+def _leaves_at(places: Any, tree: Any) -> list[Any]:
+    """The leaves of a tree in the places of another's, where that may have None."""
+    return _leaves(jax.tree.map(lambda _, leaf: leaf, places, tree, is_leaf=_is_none))
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None

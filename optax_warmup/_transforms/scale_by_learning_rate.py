@@ -139,10 +139,14 @@ def scaling(
 
 
 def scaled(updates: Any, factor: jax.Array) -> Any:
-    """Updates times a number, in their own dtypes."""
+    """Updates times a number, in their own dtypes.
+
+    The product is made in single precision: a number below 6e-8 is zero in float16.
+    """
 
     def times(update: ArrayLike) -> jax.Array:
         update = jnp.asarray(update)
-        return update * factor.astype(update.dtype)
+        wide = jnp.promote_types(update.dtype, factor.dtype)
+        return (update.astype(wide) * factor.astype(wide)).astype(update.dtype)
 
     return jax.tree.map(times, updates)

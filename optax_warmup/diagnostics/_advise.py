@@ -8,6 +8,7 @@ from optax_warmup.diagnostics._arguments import LossesLike, as_losses
 from optax_warmup.diagnostics._evidence import Evidence
 from optax_warmup.diagnostics._history import MomentHistory
 from optax_warmup.diagnostics._rules import (
+    automatic,
     gradients,
     moments,
     peak,
@@ -21,6 +22,7 @@ RULES = (
     *moments.RULES,
     *rate.RULES,
     *warmup.RULES,
+    *automatic.RULES,
     *peak.RULES,
 )
 SEVERITIES = ("problem", "warning", "note")

@@ -211,10 +211,11 @@ CHARTS = (
     ChartSpec(
         "coherence",
         "Gradient coherence",
-        "How much successive gradients agree: 1 in pure noise, more where they agree. "
-        "Well below 1, where each reverses the one before, the factor stops growing.",
+        "The cosine between the descent direction of a gradient and the update before "
+        "it. Above 0 the automatic factor rises, below 0, where the update went too "
+        "far, it falls.",
         _field("coherence"),
-        references=_level(1.0, "noise"),
+        references=_level(0.0, "too far below"),
     ),
     ChartSpec(
         "effective_sample_size",

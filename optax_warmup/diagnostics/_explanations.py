@@ -170,6 +170,17 @@ EXPLANATIONS = {
         "cannot find them. adabelief, whose nu is centred at mu, has 1 / b1^2 and is "
         "left alone."
     ),
+    "automatic-no-start": (
+        "The factor of `automatic_warmup` is 0 until the first update that has a "
+        "gradient and a step that are finite and not zero, and was 0 at the last "
+        "recorded step. A schedule that stays at 0, gradients that are all zero, or "
+        "NaN in every batch do that."
+    ),
+    "automatic-limits": (
+        "The factor of `automatic_warmup` was below a half at the last recorded step. "
+        "It rises while new gradients agree with the last update, at most like the "
+        "square root of the number of updates, and falls while they do not."
+    ),
     "empty-record": (
         "No update is recorded: none was made, or all of them had record=False, or the "
         "steps that record_moments was asked for come later."

@@ -51,8 +51,9 @@ class MomentHistory:
         schedule_counts: the most updates that any schedule or factor in the optimizer
             had counted, int64, shape (T,); 0 where none shows.
         warmup_factor, coherence: what `automatic_warmup` or another warmup in the
-            optimizer multiplied each update by, and the agreement of the gradients that
-            the automatic one went by; NaN without one. Shape (T,).
+            optimizer multiplied each update by, and the cosine between a descent
+            direction and the update before it, by which the automatic one goes; NaN
+            without one. Shape (T,).
         scalars: whatever else the optimizer's states declare, by name, shapes (T,).
         effective_sample_size: how many gradients nu_hat is worth,
             (1 + b2) / (1 - b2) * (1 - b2**n) / (1 + b2**n). Shape (T,).

@@ -54,7 +54,7 @@ OPTIMIZERS = {
     "skip": lambda: ow.skip_nonfinite(optax.adam(0.1)),
     "skip, accumulate": lambda: ow.skip_nonfinite(optax.MultiSteps(chain(), 2)),
     "restart": lambda: ow.restart_if(chain(), lambda state, **_: state.count == 2),
-    "automatic": lambda: ow.automatic_warmup(optax.adam(0.1), 100),
+    "automatic": lambda: ow.automatic_warmup(optax.adam(0.1)),
 }
 
 

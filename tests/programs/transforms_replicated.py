@@ -34,7 +34,7 @@ def optimizer():
         ow.restart_on_spike(ow.scale_by_warmup(ow.warmup(1.0, 4, offset=1))),
         ow.reduce_on_plateau(0.5, 1, rtol=0.0),
     )
-    return ow.skip_nonfinite(ow.record_moments(ow.automatic_warmup(inner, 50)))
+    return ow.skip_nonfinite(ow.record_moments(ow.automatic_warmup(inner)))
 
 
 def gradients(n):

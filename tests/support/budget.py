@@ -36,7 +36,7 @@ def transforms():
         "plain": adamw,
         "scale_by_learning_rate": adam(),
         "scale_by_warmup": optax.chain(adamw, ow.scale_by_warmup(ow.warmup(1.0, 5))),
-        "automatic_warmup": ow.automatic_warmup(optax.adamw(0.1), 100),
+        "automatic_warmup": ow.automatic_warmup(optax.adamw(0.1)),
         "clip_outliers": ow.clip_outliers(adamw),
         "clip_update_rms": ow.clip_update_rms(adamw),
         "decay_weights": optax.chain(adam(), ow.decay_weights(0.01)),

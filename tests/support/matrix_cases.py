@@ -39,7 +39,8 @@ OPTAX_CANNOT = (
 REFUSED = tuple(
     {"transform": name, "composition": "around MultiSteps"}
     for name in (
-        *("automatic_warmup", "clip_outliers", "clip_update_rms"),
+        "clip_outliers",
+        "clip_update_rms",
         "init_second_moment_from_gradient",
     )
 )

@@ -118,7 +118,7 @@ def whole(case, schedule):
         "scale_by_learning_rate": lambda: (plain, oracle),
         "scale_by_warmup": lambda: chain((plain, oracle), warmup()),
         "automatic_warmup": lambda: (
-            ow.automatic_warmup(plain, 100),
+            ow.automatic_warmup(plain),
             Automatic(oracle),
         ),
         "record_moments": lambda: record(plain, oracle),

@@ -411,3 +411,21 @@ def short(kind):
 
 def empty():
     return ow.read_moments(adam()(ow.constant(1e-3)).init(network(0)))
+
+
+@functools.cache
+def automatic(scale):
+    """An automatic warmup at a rate far too high, on gradients times a number."""
+    optimizer = ow.record_moments(ow.automatic_warmup(optax.adam(30.0)))
+
+    def step(carry, key):
+        params, state = carry
+        grads = scale * (params + 0.1 * jax.random.normal(key, params.shape))
+        updates, state = optimizer.update(grads, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    params = jnp.ones((8, 8))
+    keys = jax.random.split(jax.random.key(0), 40)
+    carry = params, optimizer.init(params)
+    (_, state), _ = jax.jit(lambda c: jax.lax.scan(step, c, keys))(carry)
+    return ow.read_moments(state), None

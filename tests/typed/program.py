@@ -148,7 +148,7 @@ def other_optimizers(schedule: ow.Schedule) -> list[optax.GradientTransformation
         optax.inject_hyperparams(optax.adam)(learning_rate=schedule),
         optax.chain(optax.scale_by_adam(), optax.scale_by_schedule(schedule)),
         optax.chain(ow.skip_nonfinite(optax.adam(schedule))),
-        ow.automatic_warmup(optax.adam(1e-3), total_steps=1000),
+        ow.automatic_warmup(optax.adam(1e-3)),
         optax.chain(
             ow.scale_by_warmup(ow.factors.radam(0.999)), optax.adam(schedule, b2=0.999)
         ),

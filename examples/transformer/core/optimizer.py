@@ -87,8 +87,8 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """AdamW with clipped gradients, and a record of Adam's moments.
 
-    The record is outermost, where it costs least. It shows the gradients that Adam gets,
-    after the clipping. With `rate`, that learning rate instead of the schedule's.
+    The record is outermost, where it costs least. It shows the gradients that Adam
+    gets, after the clipping. With `rate`, that learning rate instead of the schedule's.
     """
     schedule = make_schedule(config) if rate is None else rate
     adamw = optax.chain(
@@ -97,7 +97,7 @@ def make_optimizer(
         ow.scale_by_learning_rate(schedule),
     )
     if config.automatic_warmup:
-        adamw = ow.automatic_warmup(adamw, config.total_steps)
+        adamw = ow.automatic_warmup(adamw)
     clipped = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
     return ow.record_moments(clipped, eps=config.eps)
 
