@@ -66,7 +66,7 @@ SAME = {
     "warmup over": lambda: optax.chain(core(), ow.scale_by_warmup(ow.warmup(1.0, 2))),
 }
 OTHER = {
-    "automatic": lambda: ow.automatic_warmup(core(), 20),
+    "automatic": lambda: ow.automatic_warmup(core()),
     "clip_update_rms": lambda: ow.clip_update_rms(core()),
     "GI-Adam": lambda: ow.init_second_moment_from_gradient(ours()),
 }
