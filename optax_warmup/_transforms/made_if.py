@@ -66,7 +66,8 @@ def _branched(
     keep it, unless it is much more than a few operations on each coordinate.
     """
     good = made(condition, update(gradients, state), state)
-    return *jax.lax.cond(good, update, skip, gradients, state), good
+    done = jax.lax.cond(good, update, skip, gradients, state)
+    return *jax.tree.map(partial(_varying_as, good), done), good
 
 
 def _selected(
@@ -94,6 +95,16 @@ def _selected(
     good = made(condition, new, state)
     chosen = jax.tree.map(partial(choose, good), new, skip(gradients, state))
     return *chosen, good
+
+
+def _varying_as(condition: jax.Array, leaf: jax.Array) -> jax.Array:
+    """A result of a conditional, in the type that a choice by the condition would have.
+
+    Inside `shard_map` it varies over the devices that the condition varies over. The
+    conditional does not say so, but both lowerings must have the same types.
+    """
+    chosen = jax.lax.select(condition, leaf, leaf)
+    return leaf if jax.typeof(chosen) == jax.typeof(leaf) else chosen
 
 
 def all_finite(gradients: Any) -> jax.Array:
