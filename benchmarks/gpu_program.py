@@ -142,6 +142,9 @@ def optimizers() -> dict[str, optax.GradientTransformation]:
         "optax.apply_if_finite(adamw) with optax's": optax.apply_if_finite(optaxs, 5),
         "optax.apply_if_finite(adamw)": optax.apply_if_finite(adamw, 5),
         "skip_nonfinite(adamw)": ow.skip_nonfinite(adamw),
+        "skip_nonfinite(adamw, check_updates=False)": ow.skip_nonfinite(
+            adamw, check_updates=False
+        ),
         "chain(adamw, scale_by_warmup)": optax.chain(
             adamw, ow.scale_by_warmup(ow.warmup(1.0, 100))
         ),

@@ -146,7 +146,10 @@ CALLS = {
         },
     ),
     ow.init_second_moment_from_gradient: ({"inner": ADAM}, {"inner": OPTIMIZER}),
-    ow.skip_nonfinite: ({"inner": ADAM}, {"inner": OPTIMIZER}),
+    ow.skip_nonfinite: (
+        {"inner": ADAM, "check_updates": True},
+        {"inner": OPTIMIZER, "check_updates": FLAG},
+    ),
     ow.reduce_on_plateau: (
         {
             "factor": 0.1,

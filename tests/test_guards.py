@@ -91,6 +91,18 @@ def test_a_finite_gradient_may_make_the_update_nan():
         chex.assert_trees_all_equal(after.inner_state, state.inner_state)
 
 
+def test_what_goes_out_need_not_be_looked_at():
+    """Cheaper: only gradients decide, and 0 / 0 of a finite one goes out."""
+    optimizer = ow.skip_nonfinite(optax.adam(1e-3), check_updates=False)
+    params = jnp.ones(2, jnp.float16)
+    for update in (optimizer.update, jax.jit(optimizer.update)):
+        state = optimizer.init(params)
+        updates, state = update(jnp.array([0, 0.1], jnp.float16), state, params)
+        assert jnp.isnan(updates[0]) and state.skipped == 0
+        updates, state = update(jnp.array([0, jnp.inf], jnp.float16), state, params)
+        assert updates.tolist() == [0, 0] and state.skipped == 1
+
+
 @pytest.mark.parametrize("number", [1e20, 3e38])
 def test_a_finite_gradient_may_make_the_moments_infinite(number):
     """Its square overflows, and that coordinate would stand still for ever."""

@@ -136,6 +136,24 @@ def test_two_masks_in_a_part_share_its_schedule():
     assert sorted(found.values()) == pytest.approx([0.05, 0.05, 0.1])
 
 
+@pytest.mark.parametrize("second", ["b", "bc"])
+def test_masks_that_overlap_give_a_parameter_two_rates(second):
+    params = dict.fromkeys("abc", jnp.ones(2))
+
+    def part(rate, names):
+        adam = optax.chain(optax.scale_by_adam(), ow.scale_by_learning_rate(rate))
+        return optax.masked(adam, {name: name in names for name in params})
+
+    both = optax.chain(part(0.01, "ab"), part(0.5, second))
+    for read in (ow.learning_rate, ow.learning_rates):
+        with pytest.raises(ValueError, match="two learning rates act on the same"):
+            read(both.init(params))
+    with pytest.raises(ValueError, match="two learning rates"):
+        ow.skip_nonfinite(both).init(params)
+    apart = optax.chain(part(0.01, "a"), part(0.5, "bc")).init(params)
+    assert ow.learning_rates(apart) == pytest.approx({"a": 0.01, "b+c": 0.5})
+
+
 @pytest.mark.parametrize("reader", [ow.learning_rate, ow.learning_rates])
 def test_what_is_no_state_is_refused_with_the_way_out(reader):
     for optimizer in (adam(0.1), optax.MultiSteps(adam(0.1), 2)):

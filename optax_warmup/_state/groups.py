@@ -195,14 +195,16 @@ def _without(place: Hashable, groups: list[Group]) -> list[Group]:
 def possible(groups: Iterable[Group]) -> list[Group]:
     """The groups without those that are empty, or in which the rates of two masks meet.
 
-    Masks around two whole optimizers do not overlap, or these parameters would be
-    trained by both, one on the other's updates.
+    Masks around two whole optimizers, whose parameters are not shown, do not overlap,
+    or these would be trained by both, one on the other's updates.
     """
     return [g for g in groups if not g.is_empty and not _two_masks(g)]
 
 
 def _two_masks(group: Group) -> bool:
     masks = [label for label in group.labels if label.kind == "mask" and label.inside]
+    if all(label.paths for label in masks):
+        return False  # whether they overlap is known
     around = [
         {m.place for m in masks if path.startswith(f"{m.place}/" if m.place else "")}
         for path in group.sources

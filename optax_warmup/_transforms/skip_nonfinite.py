@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optax_warmup import _check
 from optax_warmup._state.finite_start import require_finite_start
 from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import (
@@ -48,6 +49,8 @@ class SkipNonfiniteState(NamedTuple):
 
 def skip_nonfinite(
     inner: optax.GradientTransformation | optax.MultiSteps,
+    *,
+    check_updates: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
     """Skips every step that is not finite, as if it never happened.
 
@@ -72,12 +75,17 @@ def skip_nonfinite(
 
     Args:
         inner: the whole optimizer to protect.
+        check_updates: False looks at the gradients alone. That is cheaper: to look at
+            what goes out, the update is computed twice, or kept until it is known to be
+            finite. The gradients must then be such that no square of one overflows, for
+            instance clipped ones, and eps must not round to 0.
 
     Returns:
         A transform with state `SkipNonfiniteState`.
 
     Raises:
-        TypeError: `inner` is not a gradient transformation.
+        TypeError: `inner` is not a gradient transformation, or `check_updates` is not
+            True or False.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -88,6 +96,7 @@ def skip_nonfinite(
         ([0.0, 0.0], 1, 0)
     """
     inner = require_optimizer("skip_nonfinite", inner)
+    _check.flag("skip_nonfinite", "check_updates", check_updates)
 
     def init_fn(params: optax.Params) -> SkipNonfiniteState:
         inner_state = inner.init(params)
@@ -107,7 +116,7 @@ def skip_nonfinite(
             return inner.update(gradients, inner_state, params, **extra)
 
         new_updates, inner_state, finite = made_if(
-            all_finite(updates), update, updates, state.inner_state, look=True
+            all_finite(updates), update, updates, state.inner_state, look=check_updates
         )
         more = optax.safe_increment
         return new_updates, SkipNonfiniteState(
