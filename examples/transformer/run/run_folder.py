@@ -90,7 +90,7 @@ class RunFolder:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         # An input error comes before any training: restore the folder.
         untouched = isinstance(error, InputError)
-        if untouched and self.reopened:  # under its own name, also in the message
+        if error and untouched and self.reopened:  # its own name, in the message too
             said = str(error).replace(str(self.incomplete), str(self.path))
             error.args = (said,)
         if error is None:
