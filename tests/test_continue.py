@@ -266,6 +266,35 @@ def test_what_lost_its_types_is_named_and_taken_back(tmp_path):
             optimizer.update(PARAMS, plain, PARAMS)
 
 
+@pytest.mark.parametrize(
+    ("old_state", "params", "allow", "message"),
+    [
+        ({"w": (3, 2), "b": 3}, None, (), r"mu/w is \(3, 2\) in old_state and \(2,\)"),
+        ({"w": 2, "c": 3}, None, (), r"mu/b is in the new one only"),
+        (
+            "params",
+            "state",
+            (),
+            r"params must .* adopt\(optimizer, old_state, params\)",
+        ),
+        ("params", None, (), r"only bare arrays: the order is adopt"),
+        ({"w": 2, "b": 3}, None, True, r"adopt: allow must .* got True"),
+        ({"w": 2, "b": 3}, None, "ScaleByAdamState", r"adopt: allow must .* got 'Sc"),
+    ],
+)
+def test_what_does_not_fit_is_said(old_state, params, allow, message):
+    optimizer = optax.adam(0.1)
+    here = {"w": jnp.ones(2), "b": jnp.ones(3)}
+    if old_state == "params":
+        old_state = here
+    else:
+        shapes = old_state.items()
+        old_state = optimizer.init({name: jnp.ones(shape) for name, shape in shapes})
+    params = optimizer.init(here) if params == "state" else here
+    with pytest.raises((TypeError, ValueError), match=message):
+        ow.adopt(optimizer, old_state, params, allow=allow)
+
+
 def test_parameters_may_have_the_names_of_fields():
     params = {
         "count": jnp.ones(2),

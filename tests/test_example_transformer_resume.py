@@ -26,6 +26,7 @@ from transformer_runs import (
 
 import optax_warmup as ow
 from examples.transformer.core.settings import InputError
+from examples.transformer.run import train
 from examples.transformer.run.checkpoint import Checkpoints
 from examples.transformer.run.plan import make_plan
 from examples.transformer.run.result import load_result
@@ -232,6 +233,29 @@ def test_a_finished_run_stays_finished_or_is_trained_longer(whole, text, tmp_pat
         "total_steps was 12 and is 16",
         "the schedule changed: the learning rate of the next update was 0 and is 0.005",
     ]
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json"])
+def test_a_finished_run_that_is_damaged_is_an_error(
+    name, whole, text, tmp_path, capsys
+):
+    folder = tmp_path / "run"
+    shutil.copytree(whole.folder, folder)
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:-9])
+    command = [*OPTIONS, "--data", text, "--run-dir", str(folder), "--resume"]
+    assert train.main([*command, "--checkpoint-every", str(EVERY)]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: {path}") and "finished" not in said.out
+    assert folder.exists()
+
+
+def test_a_refusal_names_the_folder_of_a_finished_run(whole, text, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole.folder, folder)
+    with pytest.raises(InputError, match="b1 was 0.9 and is 0.8") as refused:
+        resumed(folder, data=text, b1=0.8)
+    assert f"in {folder}/checkpoints" in str(refused.value)
 
 
 # The folder.

@@ -13,7 +13,9 @@ from optax_warmup._adopt.begin import is_schedule_clock, made_at
 from optax_warmup._adopt.losses import (
     OWNER,
     listed,
+    require_names,
     require_nothing_lost,
+    require_parameters,
     require_whole_sums,
     tell_what_changes,
 )
@@ -60,7 +62,8 @@ def adopt(
         both if you donate one.
 
     Raises:
-        TypeError: `optimizer` is not a gradient transformation.
+        TypeError: `optimizer` is not a gradient transformation, `params` holds the
+            state of one, or `allow` is not a collection of names.
         ValueError: a part of the old state has no place, a new part with arrays about
             the parameters has no source, two could be meant, a sum of gradients is not
             complete, or a step is needed and not known.
@@ -82,6 +85,8 @@ def adopt(
         [3]
     """
     inner = require_optimizer(OWNER, optimizer)
+    allow = require_names(allow)
+    require_parameters(params)
     among = States(params)
     if not isinstance(old_state, tuple):
         old_state = getattr(old_state, "opt_state", old_state)
@@ -93,7 +98,7 @@ def adopt(
     old, new = among.parts(old_state), among.parts(fresh)
     taken = matched(old, new)
     require_whole_sums(old, new)
-    require_nothing_lost(old, new, taken, tuple(allow))
+    require_nothing_lost(old, new, taken, allow)
     _require_step(step, [part for part in new if part.path not in taken])
     tell_what_changes(old, new, taken)
     return among.rebuilt(fresh, lambda part: taken.get(part.path, part.leaves))

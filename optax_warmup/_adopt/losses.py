@@ -9,7 +9,7 @@ import optax
 
 from optax_warmup import _check, states
 from optax_warmup._adopt.begin import CLOCK_FIELDS, is_schedule_clock
-from optax_warmup._adopt.parts import Part
+from optax_warmup._adopt.parts import Part, holds_states
 from optax_warmup._state.declared import declared, declares
 from optax_warmup._state.step import is_rate_clock
 
@@ -23,6 +23,25 @@ _WRAPPERS = (
     optax.ConditionallyMaskState,
     optax.ConditionallyTransformState,
 )
+
+
+def require_names(allow: Any) -> tuple[str, ...]:
+    """The names of state types that may be lost."""
+    collection = isinstance(allow, tuple | list | set | frozenset)
+    if not collection or not all(isinstance(name, str) for name in allow):
+        raise TypeError(
+            f"{OWNER}: allow must hold names of state types, such as "
+            f"allow=('ScaleByAdamState',), got {allow!r}."
+        )
+    return tuple(allow)
+
+
+def require_parameters(params: Any) -> None:
+    if holds_states(params):
+        raise TypeError(
+            f"{OWNER}: params must be the parameters, and it holds the state of an "
+            f"optimizer. The order is {OWNER}(optimizer, old_state, params)."
+        )
 
 
 def require_whole_sums(old: list[Part], new: list[Part]) -> None:
@@ -68,10 +87,45 @@ def require_nothing_lost(
         problems.append(f"nothing in old_state fits {listed(begun)} of the new one")
     kinds = tuple(sorted({part.kind for part in (*left, *begun)}))
     raise ValueError(
-        f"{OWNER}: {', and '.join(problems)}. Is it another kind of optimizer, with "
-        "other parameters, or in two places at once? If the first may be lost and the "
-        f"second begin from nothing, pass allow={kinds!r}."
+        f"{OWNER}: {', and '.join(problems)}. {_cause(old, left, begun)} If the first "
+        f"may be lost and the second begin from nothing, pass allow={kinds!r}."
     )
+
+
+def _cause(old: list[Part], left: list[Part], begun: list[Part]) -> str:
+    """Why parts of two states do not fit, as far as it can be seen."""
+    if left and not any(isinstance(part.node, tuple) for part in old):
+        return (
+            "old_state holds no state of an Optax transform, only bare arrays: the "
+            f"order is {OWNER}(optimizer, old_state, params)."
+        )
+    if differences := _differences(left, begun):
+        more = ", ..." if len(differences) > 4 else ""
+        return f"The parameters differ: {', '.join(differences[:4])}{more}."
+    return (
+        "Is it another kind of optimizer, with other parameters, or in two places at "
+        "once?"
+    )
+
+
+def _differences(left: list[Part], begun: list[Part]) -> list[str]:
+    """The arrays that only one of two parts of a kind has, or with another shape."""
+    found = []
+    for part in begun:
+        alike = [x for x in left if x.kind == part.kind]
+        if len(alike) != 1:  # which one is meant is not known
+            continue
+        there, here = alike[0].shapes, part.shapes
+        for key in dict.fromkeys([*there, *here]):
+            if key in alike[0].taken:
+                continue
+            if key not in here:
+                found.append(f"{key} is in old_state only")
+            elif key not in there:
+                found.append(f"{key} is in the new one only")
+            elif there[key] != here[key]:
+                found.append(f"{key} is {there[key]} in old_state and {here[key]} now")
+    return found
 
 
 def _may_begin(part: Part) -> bool:

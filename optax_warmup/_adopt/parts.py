@@ -117,6 +117,16 @@ class States:
         return any(map(self.is_state, below))
 
 
+def holds_states(tree: Any) -> bool:
+    """Whether a tree has states of transforms in it, as parameters have not."""
+    return any(
+        _is_named_tuple(node)
+        and not isinstance(node, optax.MaskedNode)
+        and type(node).__module__.split(".")[0] in ("optax", "optax_warmup")
+        for node in _nodes(tree)
+    )
+
+
 def arrays(tree: Any) -> dict[str, Any]:
     """The arrays of a tree by their path, without flax's variables around them."""
     leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_variable)

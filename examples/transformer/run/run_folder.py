@@ -90,6 +90,9 @@ class RunFolder:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         # An input error comes before any training: restore the folder.
         untouched = isinstance(error, InputError)
+        if error and untouched and self.reopened:  # its own name, in the message too
+            said = str(error).replace(str(self.incomplete), str(self.path))
+            error.args = (said,)
         if error is None:
             processes.wait_for_all("all files are written")
         if self.writes:

@@ -76,12 +76,14 @@ def run(
         folder = use(processes.together(
             lambda: RunFolder(config.run_dir, overwrite=overwrite, resume=resume)
         ))  # fmt: skip
+        folder.reopened = processes.first_says(folder.reopened)
         processes.together(lambda: check_space(folder.incomplete, config, plan.state))
         checkpoints = use(Checkpoints(folder.incomplete, config.keep_checkpoints))
         use(jax.set_mesh(plan.mesh))
 
         start = find_start(plan, checkpoints, accept_changes)
-        if processes.first_says(folder.reopened) and start.step == config.total_steps:
+        if folder.reopened and start.step == config.total_steps:
+            processes.together(lambda: load_result(folder.incomplete))
             console.print(f"{folder.path}/ is finished: there is nothing left to do.")
             return folder.path
         console.print(plan.describe(), highlight=False, soft_wrap=True)
@@ -228,6 +230,8 @@ def main(arguments: list[str] | None = None) -> int:
             accept_changes=options.accept_changes,
             console=console,
         )
+        if processes.is_first():
+            conclude(load_result(folder), console)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -241,8 +245,6 @@ def main(arguments: list[str] | None = None) -> int:
         if processes.is_first():
             print(how_to_go_on(config, error), file=sys.stderr)
         return getattr(error, "exit_code", INTERRUPTED)
-    if processes.is_first():
-        conclude(load_result(folder), console)
     return 0
 
 
