@@ -98,7 +98,7 @@ def test_the_model_needs_no_more_than_its_own_settings():
             [path.name for path in CORE],
             USE_ALL,
             "update 1\nevaluation 2\nupdate 2\ncheckpoint 3\nupdate 3\n"
-            "evaluation 4\ncheckpoint 4\n",
+            "checkpoint 4\nevaluation 4\n",
             marks=pytest.mark.slow,
         ),
     ],

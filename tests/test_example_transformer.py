@@ -323,7 +323,9 @@ def test_command_line_trains(text, tmp_path, capsys):
     assert train.main(arguments) == 0
     assert "held-out loss" in capsys.readouterr().out
     trained = load_result(tmp_path / "run").config
-    assert trained == TINY.replace(data=text, run_dir=str(tmp_path / "run"))
+    assert trained == TINY.replace(
+        data=text, run_dir=str(tmp_path / "run"), on_divergence="stop"
+    )
 
     assert train.main(arguments) == 2  # the folder is taken
     assert "--overwrite" in capsys.readouterr().err

@@ -29,8 +29,8 @@ class DecayWeightsState(NamedTuple):
 
     Example:
         >>> import jax.numpy as jnp, optax_warmup as ow
-        >>> ow.decay_weights(1e-4).init(jnp.ones(3)).decay.item() == jnp.float32(1e-4)
-        True
+        >>> ow.decay_weights(0.25).init(jnp.ones(3)).decay.item()
+        0.25
     """
 
     count: jax.Array  # type: ignore[assignment]  # tuple.count, as optax has it

@@ -52,7 +52,7 @@ def merge_weights(decay: ScheduleLike, *, every: int, checkpoints: int) -> np.nd
     rates = known_values(owner, "decay", decay, steps)
     means = rates.reshape(checkpoints - 1, every).mean(axis=1)
     factors = np.concatenate([[1.0], means, [0.0]])
-    weights: np.ndarray = -np.diff(factors)
+    weights: np.ndarray = factors[:-1] - factors[1:]
     if not np.all(weights > -1e-6):
         raise ValueError(
             f"{owner}: decay must fall from at most 1 to at least 0, got {decay!r}, "

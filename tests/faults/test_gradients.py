@@ -40,14 +40,14 @@ WIDE = {
     "skip(clip, automatic)": lambda: ow.skip_nonfinite(
         optax.chain(
             optax.clip_by_global_norm(1.0),
-            ow.automatic_warmup(optax.adamw(0.05), STEPS),
+            ow.automatic_warmup(optax.adamw(0.05)),
         )
     ),
 }
 ANY = {
     "protect(adamw)": lambda: ow.guards.protect(optax.adamw(SCHEDULE)),
     "protect(automatic)": lambda: ow.guards.protect(
-        ow.automatic_warmup(optax.adamw(0.05), STEPS)
+        ow.automatic_warmup(optax.adamw(0.05))
     ),
     "protect(record(lion))": lambda: ow.guards.protect(
         optax.chain(optax.scale_by_lion(), ow.scale_by_learning_rate(0.01))

@@ -164,8 +164,9 @@ CONTINUING = {
     "rewarm": Case(lambda m, n: m.rewarm(wave(m, n), n.n1, n.n2, init_value=n.v2)),
     "retime_begin": Case(
         lambda m, n: m.retime(
-            m.transition(n.v0, n.v1, n.n0 + n.n1, m.shapes.cosine),
-            n.n0 + n.n1,
+            # Not 0 at the end: nothing would be left to spread.
+            m.transition(n.v0, n.v1 + 1e-3, n.n0 + n.n1 + 1, m.shapes.cosine),
+            n.n0 + n.n1 + 1,
             n.n0 + n.n2,
             begin=n.n0,
         )

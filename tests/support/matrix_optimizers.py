@@ -223,7 +223,9 @@ def schedules(case):
     others = sorted(name for name, x in params.items() if name != "w" and x is not None)
     masks = ["masked_0", "masked_1"]  # no parameters, no paths
     if params:
-        masks = ["w", "+".join(others)] if others else ["all"]
+        # A dataclass has all but "w" in one field, and a name is cut where it can be.
+        rest = "rest" if case["container"] == "dataclass" else "+".join(others)
+        masks = ["w", rest] if others else ["all"]
     names = {"partition": ["body", "head"], "masked": masks}.get(composition, ["all"])
     given = dict(zip(names, (RATE[0], HEAD_RATE[0]), strict=False))
     return names, given if case["rate"] == "optax's" else None

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -74,7 +75,14 @@ def start(command, *, devices=1, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_listen,
     )
+
+
+def _listen():
+    """A test run in the background ignores these, and so would its children."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def finish(process):
