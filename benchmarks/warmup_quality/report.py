@@ -27,7 +27,8 @@ over {seeds} seeds. Peaks are half a decade apart.
 - open loop: the automatic warmup's start and limit, without what it learns on its way.
 - prodigy and D-Adaptation have a learning rate of 1, and one loss for all peaks.
 - Constants were chosen on the tasks of the half "choosing". The other half was run
-  once, with the constants as they are.
+  once, with the constants as they are (linear-random, regression and zero-head twice:
+  one constant changed after their first run, and none was chosen on them).
 - A dash: not run.
 """
 
