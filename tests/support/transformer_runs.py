@@ -68,21 +68,29 @@ def start(command, *, devices=1, **environment):
         "PYTHONPATH": str(ROOT),
         **environment,
     }
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=_listen,
-    )
+    with _signals_heard():
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
-def _listen():
-    """A test run in the background ignores these, and so would its children."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+@contextlib.contextmanager
+def _signals_heard():
+    """A test run in the background ignores these, and its children would too."""
+    numbers = (signal.SIGINT, signal.SIGHUP)
+    ignored = [n for n in numbers if signal.getsignal(n) is signal.SIG_IGN]
+    for number in ignored:
         signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def finish(process):
