@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from fault_runs import INT, TERM, command, rows, signalled, wait_for
 from selection import parametrize
-from transformer_runs import ROOT, assert_same_training, finish, start_pair
+from transformer_runs import (
+    ROOT,
+    assert_same_training,
+    finish,
+    signals_heard,
+    start_pair,
+)
 
 from examples.transformer.core.stop import RESUME_ME, Stopped, StopSignal
 from examples.transformer.run import train
@@ -59,7 +65,8 @@ def test_other_signals_save_as_well(name, text, tmp_path, capsys, monkeypatch):
 
     training_batch = train.training_batch
     monkeypatch.setattr(train, "training_batch", batch_and_signal)
-    code = train.main(command(text, tmp_path / "run")[3:])
+    with signals_heard():
+        code = train.main(command(text, tmp_path / "run")[3:])
     assert code == (130 if name == "SIGINT" else RESUME_ME)
     *_, newest = complete_checkpoints(tmp_path / "run.incomplete")
     errors = capsys.readouterr().err

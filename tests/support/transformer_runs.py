@@ -68,7 +68,7 @@ def start(command, *, devices=1, **environment):
         "PYTHONPATH": str(ROOT),
         **environment,
     }
-    with _signals_heard():
+    with signals_heard():
         return subprocess.Popen(
             command,
             cwd=ROOT,
@@ -80,7 +80,7 @@ def start(command, *, devices=1, **environment):
 
 
 @contextlib.contextmanager
-def _signals_heard():
+def signals_heard():
     """A test run in the background ignores these, and its children would too."""
     numbers = (signal.SIGINT, signal.SIGHUP)
     ignored = [n for n in numbers if signal.getsignal(n) is signal.SIG_IGN]
