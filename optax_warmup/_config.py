@@ -10,7 +10,7 @@ import inspect
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -160,7 +160,7 @@ def _plain(x: Any, names: dict[int, str]) -> Any:
         holder = _held_function(x)
         if holder is not None:
             return _plain(holder, names)
-        if not _is_own(type(x)) and public_name(type(x)) in _own_names():
+        if not _is_own(type(x)) and public_name(type(x)) in vocabulary():
             raise ValueError(
                 f"to_config: a class of yours is called {type(x).__name__}, as one of "
                 "this library's is; rename it, or from_config would build that one."
@@ -270,28 +270,12 @@ def _look_up(name: Any, table: Mapping[str, Any], kind: str, way_out: str) -> An
     return table[name]
 
 
-def _classes(cls: type[Value]) -> Iterator[type[Value]]:
-    """Yields the library's own value classes; ignores subclasses from elsewhere."""
-    for child in cls.__subclasses__():
-        yield from _classes(child)
-        if (
-            _is_own(child)
-            and not inspect.isabstract(child)
-            and child.__name__ != "_function"
-        ):
-            yield child
-
-
 def _is_own(cls: type[Value]) -> bool:
     """Whether the class is the library's, not a user's."""
     package = __name__.split(".")[0]
     module = sys.modules.get(cls.__module__)
     in_module = getattr(module, cls.__name__, None) is cls
     return in_module and cls.__module__.split(".")[0] == package
-
-
-def _own_names() -> set[str]:
-    return {public_name(cls) for cls in _classes(Value)}
 
 
 def _held_function(x: Value) -> Static | None:

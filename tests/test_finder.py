@@ -5,6 +5,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import matplotlib
 import numpy as np
 import optax
 import pytest
@@ -246,7 +247,7 @@ def test_a_wrong_file_is_refused(tmp_path, text, message):
 
 
 def test_a_figure_shows_each_rule():
-    pytest.importorskip("matplotlib").use("agg")
+    matplotlib.use("agg")
     figure, axes = finder.plot_curve(finder.RateCurve(RATES, typical()))
     texts = [text.get_text() for text in axes.texts]
     assert [text.split()[0] for text in texts] == list(finder.Suggestions._fields)

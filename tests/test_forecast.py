@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from matplotlib.figure import Figure
 
 import optax_warmup as ow
 from optax_warmup._drawing import figure, svg
@@ -64,7 +65,7 @@ def test_the_band_lies_around_the_dashed_line(history):
     text = svg.chart(chart)
     corners = text.split('<polygon points="')[1].split('"')[0].split()
     assert len(corners) == 2 * len(REST.steps)
-    axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    axes = Figure().subplots()
     figure.draw_chart(axes, chart)
     assert len(axes.collections) == 1
 

@@ -6,10 +6,7 @@ import math
 import numpy as np
 import pytest
 
-pytest.importorskip("flax")
-pytest.importorskip("sklearn")
-
-from benchmarks.warmup_quality import (  # noqa: E402
+from benchmarks.warmup_quality import (
     arms,
     plan,
     problems,
@@ -17,7 +14,7 @@ from benchmarks.warmup_quality import (  # noqa: E402
     report,
     tasks,
 )
-from benchmarks.warmup_quality.store import Store  # noqa: E402
+from benchmarks.warmup_quality.store import Store
 from benchmarks.warmup_quality.train import Outcome, train  # noqa: E402
 
 TINY = dataclasses.replace(

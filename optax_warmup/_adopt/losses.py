@@ -11,15 +11,14 @@ from optax_warmup import _check, states
 from optax_warmup._adopt.begin import CLOCK_FIELDS, is_schedule_clock
 from optax_warmup._adopt.parts import Part, holds_states
 from optax_warmup._state.declared import declared, declares
-from optax_warmup._state.step import is_rate_clock
+from optax_warmup._state.step import INJECTED, is_rate_clock
 
 OWNER = "adopt"
 # Wrappers of optax, whose own numbers go and begin with the wrapper itself.
 _WRAPPERS = (
     optax.ApplyIfFiniteState,
     optax.MultiStepsState,
-    optax.InjectHyperparamsState,
-    optax.InjectStatefulHyperparamsState,
+    *INJECTED,
     optax.ConditionallyMaskState,
     optax.ConditionallyTransformState,
 )

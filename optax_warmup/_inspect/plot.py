@@ -7,6 +7,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from optax_warmup import _check
 from optax_warmup._drawing import figure as drawing
 from optax_warmup._drawing.figure import Axes, Figure
 from optax_warmup._drawing.numbers import count, number
@@ -71,8 +72,7 @@ def plot(
             raise TypeError(
                 f"plot: the names of schedules must be strings, got {name!r}."
             )
-    if not isinstance(log, bool):
-        raise TypeError(f"plot: log must be True or False, got {log!r}.")
+    _check.flag("plot", "log", log)
     if axes is not None and not hasattr(axes, "plot"):
         raise TypeError(f"plot: axes must be matplotlib axes, got {axes!r}.")
     steps = max(length_of("plot", s, steps, minimum=2) for s in named.values())

@@ -15,8 +15,8 @@ from optax_warmup._state.declared import WRAPPERS, declared, declares
 from optax_warmup._state.find import bare, children
 from optax_warmup._state.groups import Group, Label, join, merged, possible
 from optax_warmup._state.masks import sides
+from optax_warmup._state.step import INJECTED, is_injected
 
-_INJECTED = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
 # States of optax's that hold what they multiply by, and in which field.
 _FACTORS = {
     optax.contrib.ReduceLROnPlateauState: "scale",
@@ -43,7 +43,7 @@ _NORMALIZERS = (
     optax.contrib.MuonState,
 )
 _READ = (
-    *_INJECTED,
+    *INJECTED,
     *_FACTORS,
     *_COUNTED,
     optax.PartitionState,
@@ -72,7 +72,7 @@ def _walk(node: Any, path: str) -> list[Group]:
         return [Group(counts=count, clocks=count)]
     if type(node) in _FACTORS:
         return [Group(factors={path: bare(getattr(node, _FACTORS[type(node)]))})]
-    if isinstance(node, _INJECTED):
+    if is_injected(node):
         return _injected(node, path)
     if isinstance(node, optax.PartitionState):
         return _partition(node, path)

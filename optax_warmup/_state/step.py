@@ -11,6 +11,7 @@ from optax_warmup._state.declared import declares
 from optax_warmup._state.find import bare, children, find
 from optax_warmup._state.passed import require_state
 
+INJECTED = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)
 # Fields that count updates; what else is called "count" may count other things.
 _COUNTS = ("count", "gradient_step")
 
@@ -79,9 +80,7 @@ def agree(counts: dict[str, jax.Array]) -> bool:
 
 def is_injected(node: Any) -> bool:
     """Whether a state is that of `optax.inject_hyperparams`."""
-    return isinstance(
-        node, optax.InjectHyperparamsState | optax.InjectStatefulHyperparamsState
-    )
+    return isinstance(node, INJECTED)
 
 
 def is_rate_clock(node: Any) -> bool:

@@ -92,6 +92,17 @@ def require_fraction(
     return schedule
 
 
+def one_loss(owner: str, value: ArrayLike) -> jax.Array:
+    """A loss as float32, shape ()."""
+    loss = jnp.asarray(value, jnp.float32)
+    if loss.shape != ():
+        raise ValueError(
+            f"{owner}: value must be one number, the loss of the whole batch, got "
+            f"shape {loss.shape}; take its mean."
+        )
+    return loss
+
+
 def require_value(owner: str, value: ArrayLike | None) -> tuple[jax.Array, jax.Array]:
     """A loss as a finite float32, and whether it was finite as given."""
     if value is None:
@@ -99,12 +110,7 @@ def require_value(owner: str, value: ArrayLike | None) -> tuple[jax.Array, jax.A
             f"{owner}: update needs the loss, as in optimizer.update(grads, state, "
             "params, value=loss)."
         )
-    value = jnp.asarray(value, jnp.float32)
-    if value.shape != ():
-        raise ValueError(
-            f"{owner}: value must be one number, the loss of the whole batch, got "
-            f"shape {value.shape}; take its mean."
-        )
+    value = one_loss(owner, value)
     finite = jnp.isfinite(value)
     value = jnp.clip(jnp.where(finite, value, 0.0), -LARGEST_VALUE, LARGEST_VALUE)
     return value, finite

@@ -135,7 +135,7 @@ def automatic_warmup(
     """
     inner = require_optimizer(_OWNER, inner)
     _require_no_length(total_steps)
-    start = float(_check.number(_OWNER, "start", start, above=0))
+    start = _check.scalar(_OWNER, "start", start, above=0)
 
     def init_fn(params: optax.Params) -> AutomaticWarmupState:
         inner_state = inner.init(params)

@@ -84,8 +84,8 @@ def clip_update_norm(
     Source: Levanter's clip_update_norm, Stanford CRFM, 2025 (mean and standard
     deviation of the last 128 norms). Median and MAD are this library's.
     """
-    window = int(_check.length(_OWNER, "window", window, minimum=8))
-    threshold = float(_check.number(_OWNER, "threshold", threshold, above=0))
+    window = _check.count(_OWNER, "window", window, minimum=8)
+    threshold = _check.scalar(_OWNER, "threshold", threshold, above=0)
 
     def init_fn(params: Any) -> ClipUpdateNormState:
         del params

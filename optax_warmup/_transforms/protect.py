@@ -54,7 +54,7 @@ def protect(
         (True, 2)
     """
     inner = require_optimizer(_OWNER, inner)
-    max_norm = float(_check.number(_OWNER, "max_norm", max_norm, above=0))
+    max_norm = _check.scalar(_OWNER, "max_norm", max_norm, above=0)
     return skip_nonfinite(
         _in_float32(optax.chain(optax.clip_by_global_norm(max_norm), inner))
     )

@@ -11,6 +11,7 @@ from optax_warmup import _check
 from optax_warmup._state.order import require_order
 from optax_warmup._transforms.arguments import (
     chosen,
+    one_loss,
     require_optimizer,
     require_state,
     zeros,
@@ -127,9 +128,9 @@ def skip_spikes(
     this library's.
     """
     inner = require_optimizer(_OWNER, inner)
-    window = int(_check.length(_OWNER, "window", window, minimum=8))
-    threshold = float(_check.number(_OWNER, "threshold", threshold, above=0))
-    max_skips = int(_check.length(_OWNER, "max_skips", max_skips, minimum=1))
+    window = _check.count(_OWNER, "window", window, minimum=8)
+    threshold = _check.scalar(_OWNER, "threshold", threshold, above=0)
+    max_skips = _check.count(_OWNER, "max_skips", max_skips, minimum=1)
 
     def init_fn(params: optax.Params) -> SkipSpikesState:
         inner_state = inner.init(params)
@@ -182,10 +183,4 @@ def _loss(value: ArrayLike | None) -> jax.Array:
     """The loss as float32, NaN if it was not given."""
     if value is None:
         return jnp.full((), jnp.nan, jnp.float32)
-    loss = jnp.asarray(value, jnp.float32)
-    if loss.shape != ():
-        raise ValueError(
-            f"{_OWNER}: value must be one number, the loss of the whole batch, got "
-            f"shape {loss.shape}; take its mean."
-        )
-    return loss
+    return one_loss(_OWNER, value)

@@ -66,10 +66,10 @@ def change_batch_size(
     Algorithms", 2022, arXiv:2205.10287 (square root).
     """
     base = as_schedule(schedule, _OWNER, "schedule")
-    begin = int(_check.length(_OWNER, "begin", begin))
-    old = int(_check.length(_OWNER, "old", old, minimum=1))
-    new = int(_check.length(_OWNER, "new", new, minimum=1))
-    steps = int(_check.length(_OWNER, "steps", steps))
+    begin = _check.count(_OWNER, "begin", begin)
+    old = _check.count(_OWNER, "old", old, minimum=1)
+    new = _check.count(_OWNER, "new", new, minimum=1)
+    steps = _check.count(_OWNER, "steps", steps)
     if rule not in _RULES:
         raise ValueError(
             f"{_OWNER}: rule must be one of {', '.join(map(repr, _RULES))}, got "

@@ -132,14 +132,14 @@ class Rollback:
         events: Iterable[RollbackEvent | Mapping[str, Any]] = (),
     ) -> None:
         self.window = _whole("window", window, 8)
-        self.threshold = float(_check.number(_OWNER, "threshold", threshold, above=0))
+        self.threshold = _check.scalar(_OWNER, "threshold", threshold, above=0)
         self.patience = _whole("patience", patience, 1)
         self.nonfinite_patience = _whole("nonfinite_patience", nonfinite_patience, 1)
         self.margin = _whole("margin", margin, 0)
         self.skip_batches = _whole("skip_batches", skip_batches, 0)
         self.rewarm_steps = _whole("rewarm_steps", rewarm_steps, 0)
-        self.rate_factor = float(
-            _check.number(_OWNER, "rate_factor", rate_factor, above=0, maximum=1)
+        self.rate_factor = _check.scalar(
+            _OWNER, "rate_factor", rate_factor, above=0, maximum=1
         )
         self.max_rollbacks = _whole("max_rollbacks", max_rollbacks, 0)
         self.events = tuple(_event(event) for event in events)
@@ -308,7 +308,7 @@ class Rollback:
 
 
 def _whole(name: str, value: Any, minimum: int) -> int:
-    return int(_check.length(_OWNER, name, value, minimum=minimum))
+    return _check.count(_OWNER, name, value, minimum=minimum)
 
 
 def _event(event: Any) -> RollbackEvent:
