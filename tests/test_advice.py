@@ -421,6 +421,8 @@ ILL = {
     "gradients-vanish": trainings.deep_sigmoids,
     "gradients-explode": trainings.unbounded_loss,
     "eps-dominates": trainings.large_eps,
+    "batch-large": functools.partial(trainings.known_noise_scale, 0.05),
+    "batch-small": functools.partial(trainings.known_noise_scale, 6.0),
     "moments-frozen": functools.partial(trainings.low_precision, jnp.bfloat16),
     "huge-gradient": trainings.one_huge_gradient,
     "not-finite": trainings.nan_in_a_batch,

@@ -69,7 +69,8 @@ class MomentHistory:
             `nu_hat_max`, `update_rms`, `snr`, `denominator`, `eps_dominated`,
             `nonfinite`, `drift`. Of the gradients that entered them: `gradient_rms`,
             `gradient_norm`, `normalized_gradient_rms`, `gradient_to_nu_ratio`,
-            `alignment`. Of the final updates: `applied_rate`, `applied_decay`,
+            `alignment`, `signal_share`, `noise_scale`, `noise_scale_bound`. Of the
+            final updates: `applied_rate`, `applied_decay`,
             `update_explained`, `parameter_rms`, `update_to_weight`, `angular_update`.
         overall: the same over all groups, arrays of shape (T,).
         histogram: about how many coordinates have log2(nu) in each bin, int64, shape
