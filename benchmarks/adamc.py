@@ -7,7 +7,8 @@ Training", arXiv:2506.02285. Behind a normalization the gradient is inversely
 proportional to the norm of the weights. A decay c * rate keeps that norm near a value
 proportional to sqrt(rate / c), so when the rate falls the weights shrink and the
 gradients grow. AdamC decays those matrices by c * rate**2 / peak, so that the norm
-stays where it is.
+stays where it is. Most labels are random here, so that noise dominates the gradient
+throughout: otherwise it falls with the loss.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from sklearn.datasets import load_digits
 import optax_warmup as ow
 
 UPDATES, WARMUP, BATCH, PEAK, DECAY = 6000, 100, 16, 3e-3, 0.3
-SEEDS, WIDTH, NOISE = 4, 64, 0.3
+SEEDS, WIDTH, NOISE = 4, 64, 0.8
 SHARES = (0.1, 0.2, 0.45, 0.7, 0.9, 0.99)
 WINDOW = 120  # updates over which norms are averaged, around each share
 RESULT = Path(__file__).parent / "results" / "adamc.md"
@@ -110,9 +111,7 @@ def train(optimizer: optax.GradientTransformation) -> Callable[[jax.Array], Any]
 def around(norms: np.ndarray, share: float) -> np.ndarray:
     """The mean by seed of norms (SEEDS, UPDATES) around a share of the run."""
     middle = int(share * UPDATES)
-    mean: np.ndarray = norms[
-        :, max(middle - WINDOW // 2, 0) : middle + WINDOW // 2
-    ].mean(1)
+    mean: np.ndarray = norms[:, middle - WINDOW // 2 : middle + WINDOW // 2].mean(1)
     return mean
 
 
@@ -138,14 +137,14 @@ def page(found: dict[str, Any]) -> str:
         table="\n".join(lines),
         losses=losses,
         **{"updates": UPDATES, "warmup": WARMUP, "batch": BATCH, "peak": PEAK},
-        **{"decay": DECAY, "seeds": SEEDS, "window": WINDOW},
+        **{"noise": 100 * NOISE, "decay": DECAY, "seeds": SEEDS, "window": WINDOW},
     )
 
 
 TEXT = """# Gradient norms with AdamW and AdamC
 
 Made by `python -m benchmarks.adamc --write` on {platform} with jax {jax}. Digits, at
-each update 30 % of the labels random; three matrices with an RMS normalization behind
+each update {noise:g} % of the labels random; three matrices with an RMS normalization behind
 each, and a head without. Adam, b2 0.99, peak {peak:g} after {warmup} updates, then
 linearly to 0 at {updates:,}; batch {batch}, decay {decay:g}. Norms are those of the
 three matrices, means over {window} updates and {seeds} seeds; the last column with its
@@ -153,8 +152,10 @@ standard error.
 
 {table}
 
-Held-out loss at the end: {losses}. At this size the corrected decay keeps the gradients
-from growing, and the loss is no better for it.
+Held-out loss at the end, with clean labels: {losses}. The corrected decay keeps the
+gradients from growing; at this size the loss is no better for it. With 30 % random
+labels (NOISE = 0.3) gradients fall with the loss, and the changes were +4 % ± 7 % with
+AdamW and -44 % ± 8 % with AdamC.
 
 ![Gradient and weight norms](adamc.png)
 """
