@@ -144,11 +144,11 @@ def page(found: dict[str, Any]) -> str:
 TEXT = """# Gradient norms with AdamW and AdamC
 
 Made by `python -m benchmarks.adamc --write` on {platform} with jax {jax}. Digits, at
-each update {noise:g} % of the labels random; three matrices with an RMS
-normalization behind each, and a head without. Adam, b2 0.99, peak {peak:g} after
-{warmup} updates, then linearly to 0 at {updates:,}; batch {batch}, decay {decay:g}. Norms are those of the
-three matrices, means over {window} updates and {seeds} seeds; the last column with its
-standard error.
+each update {noise:g} % of the labels random; three matrices with an RMS normalization
+behind each, and a head without. Adam, b2 0.99, peak {peak:g} after {warmup} updates,
+then linearly to 0 at {updates:,}; batch {batch}, decay {decay:g}. Norms are those of
+the three matrices, means over {window} updates and {seeds} seeds; the last column with
+its standard error.
 
 {table}
 
