@@ -158,6 +158,16 @@ def test_parts_of_epochs_are_rounded(epochs, steps):
     assert ow.steps_from(epochs=epochs, **run) == steps
 
 
+@pytest.mark.parametrize(("rule", "factor"), [("linear", 4), ("sqrt", 2), ("none", 1)])
+def test_a_schedule_of_another_batch_from_the_start(rule, factor):
+    """The rate follows the rule and the lengths the data, in whole updates."""
+    tuned = ow.warmup_linear(0.1, 100, 1000, offset=1)
+    other = ow.runs.change_batch_size(tuned, 0, old=64, new=256, rule=rule)
+    for step in (0, 1, 24, 25, 100, 249, 250, 400):
+        expected = factor * tuned(4 * step).item()
+        assert other(step).item() == pytest.approx(expected, rel=1e-5), step
+
+
 def test_how_epochs_end_does_not_matter_elsewhere():
     run = {"batch_size": 10, "drop_last": True, "accumulation_steps": 3}
     assert ow.steps_from(examples=35, last_window="drop", **run) == 4
