@@ -35,9 +35,9 @@ def gradients(scale, steps=STEPS, size=None, turn=0.0, seed=1):
 
 
 @functools.cache
-def program(make):
+def program(make, samples=None):
     def optimizer():
-        return ow.record_moments(make(), samples=None)
+        return ow.record_moments(make(), samples=samples)
 
     @quickly
     def run(grads, params):
@@ -56,12 +56,12 @@ def adam(b1=0.9):
 MAKERS = {b1: functools.partial(adam, b1) for b1 in (0.5, 0.9, 0.95)}
 
 
-def history_of(grads, make=MAKERS[0.9], params=None):
+def history_of(grads, make=MAKERS[0.9], params=None, samples=None):
     halves = {"a": slice(SIZE // 2), "b": slice(SIZE // 2, None)}
     grads = {n: jnp.asarray(grads[:, x], jnp.float32) for n, x in halves.items()}
     params = np.zeros(SIZE) if params is None else params
     params = {n: jnp.asarray(params[x], jnp.float32) for n, x in halves.items()}
-    return ow.read_moments(program(make)(grads, params))
+    return ow.read_moments(program(make, samples)(grads, params))
 
 
 def oracle_shares(b1, grads, rows):
@@ -109,6 +109,14 @@ def test_gradients_of_known_covariance(b1, scale):
     middle = 1 / np.nanmean(estimates) - 1
     np.testing.assert_allclose(middle, scale, rtol=0.06)
     assert np.mean(np.nan_to_num(bounds, nan=np.inf) >= 0.97 * scale) > 0.9
+
+
+def test_a_sample_of_the_gradient_is_enough():
+    """|m|**2 is that of all coordinates, |g| is estimated from a quarter of them."""
+    history = history_of(gradients(1.0), samples=75)
+    assert history.sampled.sum() <= 150
+    found = 1 / np.nanmean(1 / (1 + history.overall["noise_scale"][40:])) - 1
+    np.testing.assert_allclose(found, 1.0, rtol=0.15)
 
 
 def test_each_group_has_its_own():
