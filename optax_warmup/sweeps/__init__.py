@@ -1,4 +1,4 @@
-"""Sweeps: train many configurations in one compiled program, search among them, and rank."""
+"""Sweeps and searches: many configurations in one compiled program, ranked."""
 
 from optax_warmup.sweeps._points import (
     grid as grid,

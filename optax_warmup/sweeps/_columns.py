@@ -16,9 +16,7 @@ from optax_warmup.values._value import Value
 Columns = dict[str, Any]
 
 
-def stack(
-    configurations: Sequence[Configuration], owner: str = "sweep"
-) -> Columns:
+def stack(configurations: Sequence[Configuration], owner: str = "sweep") -> Columns:
     """Stacks configurations into one array for each name, or number of a schedule.
 
     Raises if the configurations cannot share a program.
@@ -37,8 +35,8 @@ def stack(
     for index, each in enumerate(configurations):
         if not isinstance(each, dict):
             raise TypeError(
-                f"{owner}: configurations[{index}] must be a dict of names and numbers, "
-                f"got {each!r}."
+                f"{owner}: configurations[{index}] must be a dict of names and "
+                f"numbers, got {each!r}."
             )
         if each.keys() != first.keys():
             raise ValueError(
@@ -79,8 +77,8 @@ def _check_value(owner: str, where: str, value: Any) -> None:
     value = plain_number(value)
     if not isinstance(value, bool | int | float):
         raise TypeError(
-            f"{owner}: {where} must be a number or a schedule, got {value!r}; pass what "
-            "is the same for all in shared, or write it into train."
+            f"{owner}: {where} must be a number or a schedule, got {value!r}; pass "
+            "what is the same for all in shared, or write it into train."
         )
     if not math.isfinite(value):
         raise ValueError(f"{owner}: {where} must be finite, got {value!r}.")

@@ -33,7 +33,7 @@ class Heartbeat:
 
     def __exit__(self, *error: object) -> None:
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(self._grace_period)  # a storage may not answer
 
     def _beat(self) -> None:
         count = 0

@@ -147,7 +147,8 @@ def search(
         slots.compile(chunk, free_memory)
         with workers:
             _train_all(workers, slots, rungs, progress)
-    return workers.best()
+    best: optuna.trial.FrozenTrial | None = workers.best()
+    return best
 
 
 def _train_all(
@@ -156,23 +157,19 @@ def _train_all(
     rungs: int,
     progress: Callable[[int, int], object] | None,
 ) -> None:
-    seen = workers.settled()
-    while True:
+    settled = workers.settled()
+    while settled < workers.total:
         for training in workers.take(slots.free):
             slots.check(training.configuration)
             slots.add([training])
         if slots.busy:
             _train_one_part(workers, slots, rungs)
-        settled = workers.settled()
-        if progress and settled != seen:
+        else:
+            # Others train the last ones. Stay, for they may be lost.
+            time.sleep(workers.pause)
+        before, settled = settled, workers.settled()
+        if progress and settled != before:
             progress(settled, workers.total)
-        seen = settled
-        if slots.busy:
-            continue
-        if settled >= workers.total:
-            return
-        # Others train the last ones. Stay, for they may be lost.
-        time.sleep(workers.pause)
 
 
 def _train_one_part(workers: SharedStudy, slots: Slots, rungs: int) -> None:

@@ -6,10 +6,13 @@ trial and those that replace it are one lineage, which counts once.
 """
 
 import contextlib
+import hashlib
+import json
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from optax_warmup.sweeps._heartbeat import Heartbeat
@@ -40,12 +43,14 @@ class SharedStudy:
         self.study = study
         self.total = trials
         self._space = space
-        self._program = identity["program"][:16]
+        text = json.dumps(identity, sort_keys=True)
+        self._program = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._identity = identity
-        self._grace_period = grace_period
+        self._grace_period = self._patience = grace_period
         self._max_retry = max_retry
         self._mine: dict[int, Any] = {}  # the trials that this worker trains
         self.pause = min(1.0, grace_period / 10)  # between two looks at the study
+        self._failed: dict[int, float] = {}  # trials, and since when they are known
         self._left_out: set[int] = set()
         self._stack = contextlib.ExitStack()
 
@@ -58,6 +63,7 @@ class SharedStudy:
 
     def __exit__(self, *error: object) -> None:
         """Gives back what is not finished, so that others need not wait for it."""
+        self._patience = 0.0
         with contextlib.suppress(Exception):  # else they find out by themselves
             for trial in list(self._mine.values()):
                 self._void(trial)
@@ -104,7 +110,7 @@ class SharedStudy:
             if trial.number not in mine:
                 self._void(trial)
                 continue
-            configuration = self._do(lambda trial=trial: self._space(trial), once=True)
+            configuration = self._do(partial(self._space, trial), once=True)
             self._compare(trial.number, trial.distributions)
             taken.append(Training(trial, configuration))
         return taken
@@ -116,10 +122,9 @@ class SharedStudy:
             self._do(lambda: trial.report(value, part))
 
     def should_prune(self, trial: Any) -> bool:
-        pruned = False
         with self._if_mine(trial):
-            pruned = bool(self._do(trial.should_prune))
-        return pruned
+            return bool(self._do(trial.should_prune))
+        return False
 
     def finish(self, trial: Any, value: float | None) -> None:
         """Tells the value of a trial, or None if it was pruned or has diverged."""
@@ -158,11 +163,12 @@ class SharedStudy:
         return {each.number for each in firsts if each is not None}
 
     def _exhausted(self, lineage: list[Any]) -> bool:
-        lost = sum(
-            each.state.name == "FAIL" and _VOID not in each.user_attrs
+        lost = [
+            each
             for each in lineage
-        )
-        return lost > self._max_retry
+            if each.state.name == "FAIL" and _VOID not in each.user_attrs
+        ]
+        return len(lost) > self._max_retry
 
     def _retry_lost(self, view: list[Any]) -> bool:
         running = [
@@ -174,14 +180,22 @@ class SharedStudy:
         for number in lost:
             # Of several workers that try this, one has success.
             with contextlib.suppress(ValueError, *_finished_errors()):
-                self._do(lambda number=number: self.study.tell(number, state=_fail()))
+                self._do(partial(self.study.tell, number, state=_fail()))
+                self._failed[number] = -math.inf
         return self._replace(self._view() if lost else view)
 
     def _replace(self, view: list[Any]) -> bool:
-        """Puts back the trials that have failed. Two workers may: see `_allowed`."""
-        replaced = False
+        """Puts back the trials that have failed.
+
+        That is for the worker to do who declared them failed. Others do it if that one
+        is lost as well. Two may do it at the same time: see `_allowed`.
+        """
+        replaced, now = False, time.monotonic()
         for lineage in self._lineages(view)[: self.total]:
             if any(map(_alive, lineage)):
+                continue
+            seen = self._failed.setdefault(lineage[-1].number, now)
+            if now - seen <= self._grace_period:
                 continue
             if self._exhausted(lineage):
                 if lineage[0].number in self._left_out:
@@ -195,7 +209,7 @@ class SharedStudy:
                 )
                 continue
             again = _copy(lineage[-1], lineage[0].number)
-            self._do(lambda again=again: self.study.add_trial(again))
+            self._do(partial(self.study.add_trial, again))
             replaced = True
         return replaced
 
@@ -215,6 +229,7 @@ class SharedStudy:
             why = "surplus" if surplus else "given back"
             self._do(lambda: trial.set_user_attr(_VOID, why))
             self._tell(trial, "FAIL", None)
+            self._failed[trial.number] = -math.inf
 
     def _tell(self, trial: Any, state: str, value: float | None) -> None:
         """Tells a state, unless another worker has declared the trial lost."""
@@ -236,7 +251,7 @@ class SharedStudy:
             raise RuntimeError(self._gone(f"it does not keep trial {trial.number}"))
 
     @contextlib.contextmanager
-    def _if_mine(self, trial: Any) -> Any:
+    def _if_mine(self, trial: Any) -> Iterator[None]:
         """Forgets a trial that others have declared lost: they train it again."""
         try:
             yield
@@ -245,7 +260,7 @@ class SharedStudy:
 
     def _do(self, call: Callable[[], T], once: bool = False) -> T:
         """Calls the storage, and again for a while if it does not answer."""
-        until = time.monotonic() + self._grace_period
+        until = time.monotonic() + self._patience
         while True:
             try:
                 return call()
@@ -280,7 +295,6 @@ class SharedStudy:
     def _another(self, program: str) -> str:
         found = self.study.user_attrs.get(_PROGRAM + program, {})
         names = [k for k, v in self._identity.items() if found.get(k) != v]
-        names = [k for k in names if k != "program"] or names
         return (
             f"search: study {self.study.study_name!r} belongs to another objective: it "
             f"differs in {', '.join(names)}. Give what it was made with, or take "

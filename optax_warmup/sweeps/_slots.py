@@ -43,7 +43,7 @@ class Slots:
         self._one, kept = _one_part(train, init, shared, row)
         self._rows = {"configuration": row, "begins": np.zeros((), bool)}
         value = jax.eval_shape(self._one, shared, kept, self._rows)[1]
-        if jax.tree.structure(value) != jax.tree.structure(0) or value.shape != ():
+        if not isinstance(value, jax.ShapeDtypeStruct) or value.shape != ():
             raise ValueError(
                 "search: train must return one number to rank trials by, got "
                 f"{jax.tree.map(lambda x: f'{x.dtype}{list(x.shape)}', value)}; return "
