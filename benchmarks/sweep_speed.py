@@ -1,18 +1,29 @@
-"""A sweep in one program, compared with a loop over the same trainings.
+"""A sweep and a search in one program, compared with training one by one.
 
-    python -m benchmarks.sweep_speed [--write] [--configurations N] [--alone N]
+    python -m benchmarks.sweep_speed [--write] [--processes N]
 
-The loop passes each configuration as an argument of one jitted function, so it compiles
-once. Only `--alone` of its trainings are timed, and their mean is multiplied. A loop
-that writes the numbers into each program compiles every time: it is timed as well, for
-who has it. All run in this process on all its cores, and their losses must agree.
+Each number of configurations is trained in four ways: by `sweeps.sweep`; by
+`sweeps.search`, whose trials Optuna draws; by a loop that passes the configuration as
+an argument of one jitted function, which compiles once; and by a process for each
+configuration. Compilation is part of all. Of the processes, N are timed and their mean
+is multiplied; they find the compiled program in the cache of JAX, filled by a first one.
+
+What has been measured is kept in runs/sweep_speed.json, so that an interrupted run goes
+on. The ways at one number of configurations follow each other, and ratios are of CPU
+time, which other work on the machine disturbs less than the time on the wall.
 """
 
 import argparse
+import json
 import os
 import platform
+import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,100 +31,151 @@ import numpy as np
 import optax
 
 import optax_warmup as ow
-from benchmarks.tables import save
+from benchmarks.tables import ROOT, TABLES, save
 from examples.images import data
 from examples.images.training import Size, train
 
-SIZE = Size(batch_size=64, total_steps=100, eval_every=50)
+SIZE = Size(width=16, layers=1, batch_size=32, total_steps=400, eval_every=400)
+COUNTS = (8, 64, 256)
+CHUNK = 32
+RANGE = 3e-4, 1e-2
+KEPT = ROOT / "runs" / "sweep_speed.json"
 
 
-def make_optimizer(peak_value: Any, warmup_steps: Any) -> optax.GradientTransformation:
+def one(digits: data.Digits, peak_value: Any, warmup_steps: Any) -> jax.Array:
     schedule = ow.warmup_cosine(peak_value, warmup_steps, SIZE.total_steps)
-    return optax.adamw(schedule, b1=0.9, b2=0.95)
+    optimizer = optax.adamw(schedule, b1=0.9, b2=0.95)
+    return train(digits, optimizer, SIZE, seed=0).validation_loss[-1]
 
 
-def one(
-    digits: data.Digits, peak_value: Any, warmup_steps: Any, seed: Any
-) -> jax.Array:
-    optimizer = make_optimizer(peak_value, warmup_steps)
-    return train(digits, optimizer, SIZE, seed=seed).loss
+def configurations(count: int) -> list[dict[str, Any]]:
+    peaks = ow.sweeps.log_space(*RANGE, count // 4)
+    return ow.sweeps.grid(peak_value=peaks, warmup_steps=[0, 10, 100, 200])
 
 
-def jitted(digits: data.Digits) -> Callable[..., jax.Array]:
-    """One training at a time, with its configuration as an argument."""
-    return jax.jit(lambda **configuration: one(digits, **configuration))
-
-
-def measure(count: int, few: int) -> dict[str, float]:
-    digits = data.load()
-    points = ow.sweeps.grid(
-        peak_value=ow.sweeps.log_space(3e-4, 1e-2, count // 4),
-        warmup_steps=[0, 10, 30, 50],
-        seed=[0],
+def by_sweep(count: int) -> np.ndarray:
+    shared = (data.load(),)
+    losses: np.ndarray = ow.sweeps.sweep(
+        one, configurations(count), shared=shared, chunk=min(CHUNK, count)
     )
-    jax.block_until_ready(jax.numpy.ones(1) + 1)  # starts the backend
-    begin = time.perf_counter()
-    together = ow.sweeps.sweep(one, points, shared=(digits,))
-    sweep = time.perf_counter() - begin
+    return losses
 
-    chosen = np.linspace(0, len(points) - 1, few).astype(int)
-    train_one = jitted(digits)
-    again, warm, errors = [], [], []
-    for index in chosen:
-        begin = time.perf_counter()
-        losses = np.asarray(jitted(digits)(**points[index]))
-        again.append(time.perf_counter() - begin)
-        # Rounding errors grow during training: compare the first updates.
-        first = slice(0, 10)
-        errors.append(np.max(np.abs(losses / together[index] - 1)[first]))
-    begin = time.perf_counter()
-    jax.block_until_ready(train_one(**points[0]))
-    compiling = time.perf_counter() - begin
-    for index in chosen:
-        begin = time.perf_counter()
-        jax.block_until_ready(train_one(**points[index]))
-        warm.append(time.perf_counter() - begin)
+
+def by_search(count: int) -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def space(trial: optuna.Trial) -> dict[str, Any]:
+        return {
+            "peak_value": trial.suggest_float("peak_value", *RANGE, log=True),
+            "warmup_steps": trial.suggest_int("warmup_steps", 0, 200),
+        }
+
+    ow.sweeps.search(
+        study, one, space, trials=count, chunk=CHUNK, shared=(data.load(),)
+    )
+
+
+def by_loop(count: int) -> np.ndarray:
+    digits = data.load()
+    jitted = jax.jit(lambda **configuration: one(digits, **configuration))
+    return np.array([float(jitted(**each)) for each in configurations(count)])
+
+
+def in_a_process(point: dict[str, Any], cache: str) -> float:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.sweep_speed",
+        "--one",
+        json.dumps(point),
+    ]
+    kept = {
+        "JAX_COMPILATION_CACHE_DIR": cache,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    found = subprocess.run(
+        command, cwd=ROOT, env=os.environ | kept, capture_output=True, check=True
+    )
+    return float(found.stdout)
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """The result, and the seconds on the wall and of the CPU, children included."""
+
+    def cpu() -> float:
+        used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return sum(each.ru_utime + each.ru_stime for each in used)
+
+    wall, begin = time.perf_counter(), cpu()
+    result = call()
+    return result, {"wall": time.perf_counter() - wall, "cpu": cpu() - begin}
+
+
+def measure(count: int, few: int) -> dict[str, Any]:
+    together, sweep = timed(lambda: by_sweep(count))
+    _, search = timed(lambda: by_search(count))
+    looped, loop = timed(lambda: by_loop(count))
+    points = configurations(count)
+    chosen = np.linspace(0, count - 1, few).astype(int)
+    with tempfile.TemporaryDirectory() as cache:
+        in_a_process(points[0], cache)  # fills the cache
+        alone, some = timed(lambda: [in_a_process(points[i], cache) for i in chosen])
+    processes = {name: seconds * count / few for name, seconds in some.items()}
+    # The same trainings, but for the order of sums.
+    for found, wanted in ((together, looped), (np.array(alone), looped[chosen])):
+        assert np.median(np.abs(found / wanted - 1)) < 0.02, (found, wanted)
     return {
-        "configurations": len(points),
         "sweep": sweep,
-        "loop": compiling + float(np.mean(warm)) * (len(points) - 1),
-        "recompiled": float(np.mean(again)) * len(points),
+        "search": search,
+        "loop": loop,
+        "processes": processes,
         "timed": few,
-        "error": float(max(errors)),
     }
 
 
-def table(found: dict[str, float], devices: int) -> str:
-    cells = [
-        f"{found['configurations']}",
-        f"{found['sweep']:.1f}",
-        f"{found['loop']:.1f}",
-        f"**{found['loop'] / found['sweep']:.2f}**",
-        f"{found['recompiled']:.1f}",
-        f"{found['recompiled'] / found['sweep']:.1f}",
-        f"{found['error']:.1e}",
-    ]
+def table(found: dict[str, Any]) -> str:
+    rows = []
+    for count, each in found.items():
+        sweep, search = each["sweep"], each["search"]
+        cells = [count]
+        for name in ("sweep", "search", "loop", "processes"):
+            cells.append(f"{each[name]['cpu']:.0f} ({each[name]['wall']:.0f})")
+        cells += [
+            f"**{each['loop']['cpu'] / sweep['cpu']:.2f}**",
+            f"**{each['processes']['cpu'] / sweep['cpu']:.1f}**",
+            f"{each['processes']['cpu'] / search['cpu']:.1f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    few = min(each["timed"] for each in found.values())
     return "\n".join(
         [
-            "# Speed of a sweep",
+            "# Speed of a sweep and of a search",
             "",
-            "Made by `python -m benchmarks.sweep_speed --write` with jax "
-            f"{jax.__version__}, Python {platform.python_version()}, on {devices} "
-            f"{jax.devices()[0].device_kind} devices, one for each core. A vision "
-            "transformer of 18,154 parameters, "
-            f"{SIZE.total_steps} updates of {SIZE.batch_size} digits.",
+            f"Made by `python -m benchmarks.sweep_speed --write` with jax "
+            f"{jax.__version__}, Python {platform.python_version()}, on one CPU device "
+            f"of {os.cpu_count()} cores, chunks of {CHUNK}. A vision transformer of "
+            f"width {SIZE.width}, {SIZE.total_steps} updates of {SIZE.batch_size} "
+            "digits: a short training, of a third of a second.",
             "",
-            "The loop jits one training with its configuration as an argument; the "
-            "last way compiles each training again. "
-            f"{found['timed']} trainings of either were timed, and their mean "
-            "multiplied. Compilation is part of all. A ratio below 1 says that the "
-            "loop is faster: on a CPU a sweep is there for convenience, memory and "
-            "resuming, not for speed (see docs/sweeps.md).",
+            "CPU seconds, and seconds on the wall in brackets; the machine had other "
+            "work, so the ratios are of CPU seconds. Compilation is part of all. The "
+            "loop jits one training with its configuration as an argument. The "
+            f"processes are extrapolated from {few} of each number, one after the "
+            "other; they find the compiled program in JAX's cache. A ratio above 1 "
+            "says that the sweep takes less.",
             "",
-            "| configurations | sweep, s | loop, s | loop / sweep | compiled again, s "
-            "| ratio | largest relative difference of the first ten losses |",
-            "|---|---|---|---|---|---|---|",
-            f"| {' | '.join(cells)} |",
+            "| configurations | sweep | search | loop | a process each | loop / sweep "
+            "| processes / sweep | processes / search |",
+            "|---|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            "What a process costs beside its training is its start, the imports and "
+            "reading the program: the longer a training, the less a sweep saves "
+            "against processes. Against the loop a CPU gains nothing but what the "
+            "table shows.",
             "",
         ]
     )
@@ -122,18 +184,34 @@ def table(found: dict[str, float], devices: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="keep the table")
-    parser.add_argument("--configurations", type=int, default=32, help="4 at least")
-    parser.add_argument("--alone", type=int, default=3, help="timed one by one")
+    parser.add_argument("--processes", type=int, default=6, help="timed one by one")
+    parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.one:
+        print(float(jax.jit(lambda **x: one(data.load(), **x))(**options.one)))
+        return
     jax.config.update("jax_enable_compilation_cache", False)  # compilation counts
-    devices = os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", devices)
-    found = measure(max(options.configurations, 8), options.alone)
-    assert found["error"] < 1e-3, found
-    text = table(found, devices)
+    sources = TABLES["sweep_speed.md"].fingerprint()
+    found = kept(KEPT, sources)
+    for count in COUNTS:
+        if str(count) not in found:
+            found[str(count)] = measure(count, options.processes)
+            KEPT.parent.mkdir(exist_ok=True)
+            KEPT.write_text(json.dumps({"sources": sources, "found": found}))
+            print(count, found[str(count)], flush=True)
+    text = table(found)
     print(text)
     if options.write:
         save("sweep_speed.md", text)
+
+
+def kept(path: Path, sources: str) -> dict[str, Any]:
+    """What an interrupted run of the same sources has measured."""
+    if path.exists():
+        before = json.loads(path.read_text())
+        if before["sources"] == sources:
+            return dict(before["found"])
+    return {}
 
 
 if __name__ == "__main__":
