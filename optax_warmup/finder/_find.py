@@ -154,8 +154,8 @@ def _applied(
     if shape != (() if seeds is None else (seeds,)):
         one_run = shape if seeds is None else shape[1:]
         raise TypeError(
-            f"{_OWNER}: step must return a scalar loss, got the shape {one_run}; return "
-            "its mean, or pass seeds=n if these are runs."
+            f"{_OWNER}: step must return a scalar loss, got the shape {one_run}; "
+            "return its mean, or pass seeds=n if these are runs."
         )
     return result
 

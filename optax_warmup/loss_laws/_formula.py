@@ -77,10 +77,16 @@ class Rates(NamedTuple):
         return int(falls.argmax()) if falls.any() else len(falls)
 
     @property
-    def top(self) -> int:
-        """The first step at its peak. If the last rate is the highest, one behind it.
+    def warmup_end(self) -> int:
+        """The step at which the rate reaches the maximum that it first falls from."""
+        first = self.values[: max(self.begin, 1)]
+        return int((first >= first.max() * (1 - _ROUNDING)).argmax()) * self.stride
 
-        A first fall does not end a warmup: a warmup of two stages may have one.
+    @property
+    def top(self) -> int:
+        """The first step at the peak, behind a warmup of any number of stages.
+
+        One step later if it is the last one, since then the rate rises to the end.
         """
         first = int((self.values >= self.peak * (1 - _ROUNDING)).argmax())
         return (first + (first == len(self.values) - 1)) * self.stride
