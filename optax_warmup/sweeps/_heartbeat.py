@@ -16,7 +16,7 @@ _KEY = "search_worker:"
 
 
 class Heartbeat:
-    """Says that this worker is alive; a context manager."""
+    """Says that this worker is alive, and tells which others are not."""
 
     def __init__(self, study: Any, grace_period: float) -> None:
         self.worker = uuid.uuid4().hex
@@ -26,12 +26,11 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._seen: dict[str, tuple[Any, float]] = {}
 
-    def __enter__(self) -> "Heartbeat":
+    def start(self) -> None:
         self._study.set_user_attr(_KEY + self.worker, 0)
         self._thread.start()
-        return self
 
-    def __exit__(self, *error: object) -> None:
+    def stop(self) -> None:
         self._stopped.set()
         self._thread.join(self._grace_period)  # a storage may not answer
 
@@ -42,17 +41,17 @@ class Heartbeat:
             with contextlib.suppress(Exception):  # the next call of search says it
                 self._study.set_user_attr(_KEY + self.worker, count)
 
-    def lost(self, trials: list[tuple[int, str | None]]) -> list[int]:
+    def lost(self, running: dict[int, str | None]) -> list[int]:
         """Returns the trials whose workers are lost.
 
         Args:
-            trials: the numbers of running trials and their workers. A trial without one
-                was left between two writes, and is watched by itself.
+            running: the workers of running trials. A trial without one was left between
+                two writes, and is watched by itself.
         """
         now = time.monotonic()
         counts = self._study.user_attrs
         found = []
-        for number, worker in trials:
+        for number, worker in running.items():
             if worker == self.worker:
                 continue
             key = worker or f"trial {number}"

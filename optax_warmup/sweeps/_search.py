@@ -11,6 +11,7 @@ from optax_warmup import _check
 from optax_warmup.sweeps._arguments import check_arguments, check_names
 from optax_warmup.sweeps._folder import identity
 from optax_warmup.sweeps._points import Configuration
+from optax_warmup.sweeps._same_study import SameStudy
 from optax_warmup.sweeps._shared_study import SharedStudy
 from optax_warmup.sweeps._slots import Slots
 
@@ -138,8 +139,14 @@ def search(
         check_names("search", "init", init, len(shared), example)
     slots = Slots(train, init, shared, example, devices)
     same = identity(slots.lower(shared), shared) | {"rungs": rungs}
-    workers = SharedStudy(study, space, trials, same, grace_period, max_retry)
-    workers.check(distributions)
+    workers = SharedStudy(
+        SameStudy(study, same, distributions),
+        study,
+        space,
+        trials,
+        grace_period,
+        max_retry,
+    )
     settled = workers.settled()
     if progress:
         progress(settled, trials)
@@ -166,7 +173,7 @@ def _train_all(
             _train_one_part(workers, slots, rungs)
         else:
             # Others train the last ones. Stay, for they may be lost.
-            time.sleep(workers.pause)
+            time.sleep(workers.storage.pause)
         before, settled = settled, workers.settled()
         if progress and settled != before:
             progress(settled, workers.total)
