@@ -1,6 +1,7 @@
 """Searches with several real workers on real storages, of which one is killed."""
 
 import collections
+import contextlib
 import os
 import signal
 import subprocess
@@ -72,13 +73,18 @@ def kill_one_of_three(where, workers):
     return read(where)
 
 
-def read(where):
+@contextlib.contextmanager
+def storage_at(where):
     storage = search_worker.storage_at(where)
-    trials = optuna.load_study(study_name="shared", storage=storage).trials
+    yield storage
     if "://" in where:
         storage.remove_session()
         storage.engine.dispose()
-    return trials
+
+
+def read(where):
+    with storage_at(where) as storage:
+        return optuna.load_study(study_name="shared", storage=storage).trials
 
 
 def check_each_counts_once(trials):
@@ -125,6 +131,9 @@ def test_a_killed_worker_loses_nothing_on_postgresql(server, workers):
 
 
 def test_several_workers_share_one_study_exactly(server, workers):
+    with storage_at(server.url) as storage:
+        # Before the workers: two that make the tables of a database collide.
+        optuna.create_study(study_name="shared", storage=storage)
     started = [workers(server.url) for _ in range(3)]
     for worker in started:
         assert worker.wait(120) == 0, worker.log.read_text()
