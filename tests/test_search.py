@@ -3,6 +3,7 @@
 import math
 import sys
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -87,17 +88,43 @@ def test_all_is_traced_once_and_compiled_for_two_sizes_at_most():
     assert {t.state.name for t in study.trials} == {"COMPLETE", "PRUNED"}
 
 
-def test_parts_go_on_from_their_state_wherever_they_move():
-    study = make_study(pruner=halving())
-    search(study, part, space, trials=21, chunk=8, init=init, rungs=5)
+def check_values(study):
     for trial in study.trials:
+        if trial.state.name == "FAIL":
+            continue
         assert list(trial.intermediate_values) == list(range(1, trial.last_step + 1))
         for parts, value in trial.intermediate_values.items():
             wanted = expected(trial.params["rate"], parts)
             assert value == pytest.approx(wanted, rel=1e-4, abs=1e-12)
+
+
+def test_parts_go_on_from_their_state_wherever_they_move():
+    study = make_study(pruner=halving())
+    search(study, part, space, trials=21, chunk=8, init=init, rungs=5)
+    check_values(study)
     complete = [t for t in study.trials if t.state.name == "COMPLETE"]
     assert 0 < len(complete) < 21
     assert all(t.last_step == 5 for t in complete)
+
+
+class Keeping(optuna.pruners.NopPruner):
+    """Keeps two trials, and waits before it decides for the third time."""
+
+    def prune(self, study, trial):
+        if trial.last_step == 3:
+            time.sleep(0.2)
+        return trial.number in range(3, 11) and trial.number not in (8, 10)
+
+
+def test_the_last_ones_move_together_and_make_room_again():
+    """Two of eight go on in the small program; then lost trials come back."""
+    study = make_study(pruner=Keeping())
+    for _ in range(3):
+        leave_running(study, train=part, init=init, rungs=6)
+    search(study, part, space, trials=11, chunk=8, init=init, rungs=6, grace_period=0.3)
+    check_values(study)
+    last = [t.last_step for t in study.trials if t.state.name != "FAIL"]
+    assert sorted(last) == [1] * 6 + [6] * 5
 
 
 def test_the_pruner_decides_as_if_trials_ran_side_by_side():
@@ -251,10 +278,10 @@ def test_an_interrupted_worker_gives_its_trials_back():
     assert [trial.state.name for trial in study.trials[3:]] == ["COMPLETE"] * 3
 
 
-def leave_running(study, worker="gone"):
-    """What a worker that is killed leaves: trials that run for ever."""
+def leave_running(study, worker="gone", train=train, **parts):
+    """What a worker that is killed leaves: a trial that runs for ever."""
     other = make_study()
-    search(other, train, space, trials=1)
+    search(other, train, space, trials=1, **parts)
     program = other.trials[0].user_attrs["search"]["program"]
     trial = study.ask()
     trial.set_user_attr("search", {"program": program, "worker": worker})
@@ -275,6 +302,18 @@ def test_trials_of_a_lost_worker_are_taken_up():
     assert again.params == lost.params
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
         lost.report(1.0, 1)  # should it wake up
+
+
+def test_a_pruner_judges_a_trial_that_is_trained_again_afresh():
+    study = make_study(pruner=halving())
+    lost = leave_running(study, train=part, init=init, rungs=3)
+    lost.report(1e-9, 1)
+    assert not lost.should_prune()
+    search(study, part, space, trials=1, init=init, rungs=3, grace_period=0.2)
+    again = study.trials[1]
+    assert again.params == study.trials[0].params
+    seen = again.system_attrs["completed_rung_0"]
+    assert seen == again.intermediate_values[1] != 1e-9
 
 
 def test_a_trial_that_kills_its_workers_is_left_out():
