@@ -2,16 +2,15 @@
 
     python -m benchmarks.sweep_speed [--write] [--processes N]
 
-Each number of configurations is trained in three ways: by `sweeps.sweep`; by a loop
-that passes the configuration as an argument of one jitted function, which compiles
-once; and by a process for each configuration. One of the numbers is trained by
-`sweeps.search`, too. Compilation is part of all. A sample is timed of the processes and
-of a long loop, and multiplied. The processes find the compiled program in the cache of
-JAX, which a first one has filled.
+Three ways to train 8, 64 and 256 configurations: `sweeps.sweep`; a loop that passes the
+configuration as an argument of one jitted function, which compiles once; and a process
+for each configuration, which finds the compiled program in JAX's cache. A training
+costs the loop and the processes the same, however many there are, so a sample of each
+is timed and multiplied. `sweeps.search` is timed for one of the numbers.
 
 What has been measured is kept in runs/sweep_speed.json, so that an interrupted run goes
-on. The ways at one number of configurations follow each other, and ratios are of CPU
-time, which other work on the machine disturbs less than the time on the wall.
+on. Ratios are of CPU time, which other work on the machine disturbs less than the time
+on the wall.
 """
 
 import argparse
@@ -24,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,10 @@ from benchmarks.tables import ROOT, TABLES, save
 from examples.images import data
 from examples.images.training import Size, train
 
-SIZE = Size(width=16, layers=1, batch_size=32, total_steps=200, eval_every=200)
+SIZE = Size(width=16, layers=1, batch_size=32, total_steps=100, eval_every=100)
 COUNTS = (8, 64, 256)
 SEARCHED = 64  # of the counts, the one that a search is timed with
-LOOPED = 64  # trainings of a loop that are timed at most
+LOOPED = 33  # trainings of the loop that are timed, the first with its compilation
 CHUNK = 32
 RANGE = 3e-4, 1e-2
 KEPT = ROOT / "runs" / "sweep_speed.json"
@@ -56,15 +56,16 @@ def configurations(count: int) -> list[dict[str, Any]]:
     return ow.sweeps.grid(peak_value=peaks, warmup_steps=[0, 10, 100, 200])
 
 
-def by_sweep(count: int) -> np.ndarray:
-    shared = (data.load(),)
-    losses: np.ndarray = ow.sweeps.sweep(
-        one, configurations(count), shared=shared, chunk=min(CHUNK, count)
+def by_sweep(count: int) -> dict[str, Any]:
+    shared, points = (data.load(),), configurations(count)
+    chunk = min(CHUNK, count)
+    losses, seconds = timed(
+        lambda: ow.sweeps.sweep(one, points, shared=shared, chunk=chunk)
     )
-    return losses
+    return {"losses": losses.tolist(), **seconds}
 
 
-def by_search(count: int) -> None:
+def by_search(count: int) -> dict[str, float]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -76,22 +77,34 @@ def by_search(count: int) -> None:
             "warmup_steps": trial.suggest_int("warmup_steps", 0, 200),
         }
 
-    ow.sweeps.search(
-        study, one, space, trials=count, chunk=CHUNK, shared=(data.load(),)
-    )
+    shared = (data.load(),)
+    return timed(
+        lambda: ow.sweeps.search(
+            study, one, space, trials=count, chunk=CHUNK, shared=shared
+        )
+    )[1]
 
 
-def by_loop(count: int) -> tuple[np.ndarray, dict[str, float]]:
-    """The losses of the first ones, and the seconds that all would take."""
-    points = configurations(count)
+def by_loop() -> dict[str, Any]:
+    """The losses of the first ones, and the seconds of the first and of each other."""
+    first, *others = configurations(max(COUNTS))[:LOOPED]
     digits = data.load()
     jitted = jax.jit(lambda **configuration: one(digits, **configuration))
-    first, compiling = timed(lambda: float(jitted(**points[0])))
-    few = points[1:LOOPED]
-    others, rest = timed(lambda: [float(jitted(**each)) for each in few])
-    times = (count - 1) / len(few)
-    return np.array([first, *others]), {
-        name: compiling[name] + times * rest[name] for name in rest
+    loss, compiling = timed(lambda: float(jitted(**first)))
+    losses, rest = timed(lambda: [float(jitted(**each)) for each in others])
+    each = {name: seconds / len(others) for name, seconds in rest.items()}
+    return {"losses": [loss, *losses], "first": compiling, "each": each}
+
+
+def by_processes(few: int) -> dict[str, Any]:
+    """The losses of a few, and the seconds of each."""
+    points = configurations(max(COUNTS))[:few]
+    with tempfile.TemporaryDirectory() as cache:
+        in_a_process(points[0], cache)  # fills the cache
+        losses, some = timed(lambda: [in_a_process(each, cache) for each in points])
+    return {
+        "losses": losses,
+        "each": {name: seconds / few for name, seconds in some.items()},
     }
 
 
@@ -125,78 +138,85 @@ def timed(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     return result, {"wall": time.perf_counter() - wall, "cpu": cpu() - begin}
 
 
-def measure(count: int, few: int) -> dict[str, Any]:
-    together, sweep = timed(lambda: by_sweep(count))
-    looped, loop = by_loop(count)
-    points = configurations(count)
-    chosen = np.linspace(0, len(looped) - 1, few).astype(int)
-    with tempfile.TemporaryDirectory() as cache:
-        in_a_process(points[0], cache)  # fills the cache
-        alone, some = timed(lambda: [in_a_process(points[i], cache) for i in chosen])
-    processes = {name: seconds * count / few for name, seconds in some.items()}
-    # The same trainings, but for the order of sums.
-    same = (together[: len(looped)], looped), (np.array(alone), looped[chosen])
-    for mine, wanted in same:
-        assert np.median(np.abs(mine / wanted - 1)) < 0.02, (mine, wanted)
-    found: dict[str, Any] = {"sweep": sweep, "loop": loop}
-    found |= {"processes": processes, "timed": few}
-    if count == SEARCHED:
-        found["search"] = timed(lambda: by_search(count))[1]
-    return found
+def ways(few: int) -> dict[str, Callable[[], Any]]:
+    """What is measured, in this order."""
+    sweeps = {str(count): partial(by_sweep, count) for count in COUNTS}
+    return {
+        "loop": by_loop,
+        "processes": partial(by_processes, few),
+        **sweeps,
+        "search": partial(by_search, SEARCHED),
+    }
+
+
+def check(found: dict[str, Any]) -> None:
+    """The same trainings have the same losses, but for the order of sums."""
+    together = np.array(found[str(max(COUNTS))]["losses"])
+    for name in ("loop", "processes"):
+        losses = np.array(found[name]["losses"])
+        difference = np.abs(together[: len(losses)] / losses - 1)
+        assert np.median(difference) < 0.02, (name, difference)
 
 
 def table(found: dict[str, Any]) -> str:
-    rows = []
-    for count, each in found.items():
-        sweep = each["sweep"]
-        cells = [count]
-        for name in ("sweep", "loop", "processes"):
-            cells.append(f"{each[name]['cpu']:.0f} ({each[name]['wall']:.0f})")
-        cells += [
-            f"**{each['loop']['cpu'] / sweep['cpu']:.2f}**",
-            f"**{each['processes']['cpu'] / sweep['cpu']:.1f}**",
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    few = min(each["timed"] for each in found.values())
-    searched = found.get(str(SEARCHED))
+    loop, alone, search = found["loop"], found["processes"], found["search"]
+    each, process = loop["each"]["cpu"], alone["each"]["cpu"]
+
+    def ratios(count: int) -> tuple[float, float]:
+        sweep = found[str(count)]["cpu"]
+        looped = loop["first"]["cpu"] + (count - 1) * each
+        return looped / sweep, count * process / sweep
+
+    def row(count: int) -> str:
+        sweep = found[str(count)]
+        cells = [str(count), f"{sweep['cpu']:.1f} ({sweep['wall']:.0f})"]
+        first, later = loop["first"], loop["each"]
+        total = {name: first[name] + (count - 1) * later[name] for name in first}
+        cells.append(f"{total['cpu']:.1f} ({total['wall']:.0f})")
+        own = {name: count * alone["each"][name] for name in total}
+        cells.append(f"{own['cpu']:.0f} ({own['wall']:.0f})")
+        against_loop, against_processes = ratios(count)
+        cells += [f"**{against_loop:.2f}**", f"**{against_processes:.1f}**"]
+        return f"| {' | '.join(cells)} |"
+
+    swept = found[str(SEARCHED)]
+    small, large = (found[str(count)]["cpu"] for count in COUNTS[1:])
+    one_swept = (large - small) / (COUNTS[2] - COUNTS[1])  # without the compilation
+    beside = process - each
+    # (beside + T) / (T one_swept / each) = 5, for a training of T seconds
+    longest = beside / (5 * one_swept / each - 1)
     return "\n".join(
         [
             "# Speed of a sweep",
             "",
-            f"Made by `python -m benchmarks.sweep_speed --write` with jax "
-            f"{jax.__version__}, Python {platform.python_version()}, on one CPU device "
-            f"of {os.cpu_count()} cores, chunks of {CHUNK}. A vision transformer of "
-            f"width {SIZE.width}, {SIZE.total_steps} updates of {SIZE.batch_size} "
-            "digits: a short training.",
+            f"Made by `python -m benchmarks.sweep_speed --write --processes "
+            f"{len(alone['losses'])}` with jax {jax.__version__}, Python "
+            f"{platform.python_version()}, on one CPU device of {os.cpu_count()} "
+            f"cores, chunks of {CHUNK}. A vision transformer of width {SIZE.width}, "
+            f"{SIZE.total_steps} updates of {SIZE.batch_size} digits.",
             "",
             "CPU seconds, and seconds on the wall in brackets; the machine had other "
-            "work, so the ratios are of CPU seconds. Compilation is part of all. The "
-            "loop jits one training with its configuration as an argument; at most "
-            f"{LOOPED} of its trainings are timed. The "
-            f"processes are extrapolated from {few} of each number, one after the "
-            "other; they find the compiled program in JAX's cache. A ratio above 1 "
+            "work, so the ratios are of CPU seconds, from one run. Compilation is part "
+            "of all. The loop jits one training with its configuration as an argument: "
+            f"{LOOPED} are timed, the first with its compilation, and extrapolated. "
+            f"The processes are extrapolated from {len(alone['losses'])}, one after "
+            "the other; they find the compiled program in JAX's cache. A ratio above 1 "
             "says that the sweep takes less.",
             "",
             "| configurations | sweep | loop | a process each | loop / sweep "
             "| processes / sweep |",
             "|---|---|---|---|---|---|",
-            *rows,
+            *map(row, COUNTS),
             "",
-            *(
-                [
-                    f"A search of {SEARCHED} random trials, in chunks of the same size "
-                    f"and not pruned, took {searched['search']['cpu']:.0f} CPU seconds "
-                    f"({searched['search']['wall']:.0f} on the wall), the sweep of as "
-                    f"many {searched['sweep']['cpu']:.0f}.",
-                    "",
-                ]
-                if searched
-                else []
-            ),
-            "What a process costs beside its training is its start, the imports and "
-            "reading the program: the longer a training, the less a sweep saves "
-            "against processes. Against the loop a CPU gains nothing but what the "
-            "table shows.",
+            f"A training takes {each:.3f} CPU seconds in the loop, {one_swept:.3f} in "
+            f"the sweep and {process:.2f} in a process: {beside:.1f} beside the "
+            "training itself, for its start, the imports and reading the program. So "
+            "the longer a training, the less a sweep saves against processes: about 5 "
+            f"times for a training of {longest:.1f} CPU seconds, and less above.",
+            "",
+            f"A search of {SEARCHED} random trials in chunks of the same size, without "
+            f"a pruner, took {search['cpu']:.1f} CPU seconds ({search['wall']:.0f}), "
+            f"the sweep of as many {swept['cpu']:.1f}.",
             "",
         ]
     )
@@ -214,12 +234,14 @@ def main() -> None:
     jax.config.update("jax_enable_compilation_cache", False)  # compilation counts
     sources = TABLES["sweep_speed.md"].fingerprint()
     found = kept(KEPT, sources)
-    for count in COUNTS:
-        if str(count) not in found:
-            found[str(count)] = measure(count, options.processes)
+    for name, way in ways(options.processes).items():
+        if name not in found:
+            found[name] = way()
             KEPT.parent.mkdir(exist_ok=True)
             KEPT.write_text(json.dumps({"sources": sources, "found": found}))
-            print(count, found[str(count)], flush=True)
+            print(name, {k: v for k, v in found[name].items() if k != "losses"})
+            sys.stdout.flush()
+    check(found)
     text = table(found)
     print(text)
     if options.write:
