@@ -516,12 +516,17 @@ def with_study(**options):
         (
             with_study(trials=2, train=lambda rate: jnp.ones(3)),
             ValueError,
-            "train must return one number",
+            "train must return one real number",
         ),
         (
             with_study(trials=2, train=lambda rate: {"loss": rate}),
             ValueError,
-            "train must return one number",
+            "train must return one real number",
+        ),
+        (
+            with_study(trials=2, train=lambda rate: rate * 1j),
+            ValueError,
+            "train must return one real number",
         ),
         (
             with_study(trials=2, train=lambda state, rate: rate, init=init),

@@ -69,7 +69,7 @@ class Program:
         if chunk is not None:
             raise ValueError(
                 f"{self.owner}: chunk={chunk} does not fit into memory: {what}. About "
-                f"{fit} fit: pass chunk={fit}, or leave it out."
+                f"{fit} fit: pass chunk={fit}."
             )
         # Chunks of equal size: the last one is padded.
         size = self.whole(math.ceil(count / math.ceil(count / fit)))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optax_warmup import _check
 from optax_warmup.sweeps import _columns as columns
 from optax_warmup.sweeps._points import Configuration
 from optax_warmup.sweeps._program import Program
@@ -43,9 +44,10 @@ class Slots:
         self._one, kept = _one_part(train, init, shared, row)
         self._rows = {"configuration": row, "begins": np.zeros((), bool)}
         value = jax.eval_shape(self._one, shared, kept, self._rows)[1]
-        if not isinstance(value, jax.ShapeDtypeStruct) or value.shape != ():
+        one_number = isinstance(value, jax.ShapeDtypeStruct) and value.shape == ()
+        if not one_number or not _check.is_real(value.dtype):
             raise ValueError(
-                "search: train must return one number to rank trials by, got "
+                "search: train must return one real number to rank trials by, got "
                 f"{jax.tree.map(lambda x: f'{x.dtype}{list(x.shape)}', value)}; return "
                 "the final validation loss, for example."
             )
