@@ -723,6 +723,8 @@ def test_saved_and_loaded(tmp_path):
     history = ow.read_moments(run(recorder(), gradients(5)), sharpness=sharpness)
     path = history.save(tmp_path / "moments")
     assert path == tmp_path / "moments.npz"
+    by_given_path = ow.diagnostics.load_moments(tmp_path / "moments")
+    np.testing.assert_array_equal(by_given_path.steps, history.steps)
     loaded = ow.diagnostics.load_moments(path)
     assert (loaded.groups, loaded.b1, loaded.b2) == (history.groups, B1, B2)
     assert loaded.dtypes == ("float32", "float32")
