@@ -1,5 +1,6 @@
 """The transform that scales each array by what its rule says."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -63,10 +64,7 @@ class ScaleByRulesState(NamedTuple):
     @property
     def update_scales(self) -> dict[str, jax.Array]:
         """What the last update of each group was multiplied by, but for the sign."""
-        return {
-            name: self.scales[..., index]
-            for index, name in enumerate(sorted(self.groups))
-        }
+        return {name: self.scales[..., k] for k, name in enumerate(sorted(self.groups))}
 
     @property
     def is_learning_rate(self) -> bool:
@@ -183,7 +181,7 @@ def scale_by_rules(
             require_params(_OWNER, params)
         plan = plans.of(updates)
         require_fitting(plan)
-        if sorted(state.groups) != list(plan.names):
+        if set(state.groups) != set(plan.names):
             raise ValueError(
                 f"{_OWNER}: the state is of the groups {sorted(state.groups)}, and the "
                 f"rules make {list(plan.names)}. It is of other rules or another "
@@ -218,8 +216,6 @@ def _held(state: ScaleByRulesState, values: Any) -> tuple[Any, Any]:
 
 
 def _is_placeholder(params: Any) -> bool:
-    """Whether these are no parameters, but what marks their places in a state."""
-    return any(
-        not isinstance(leaf, int | float | complex) and not hasattr(leaf, "shape")
-        for leaf in jax.tree.leaves(params)
-    )
+    """Whether this only marks the places of parameters: a node with nothing in it."""
+    containers = (Mapping, list, tuple, type(None))
+    return not (jax.tree.leaves(params) or isinstance(params, containers))

@@ -80,7 +80,8 @@ def _slices(factors: jax.Array, places: Sequence[int]) -> jax.Array:
     first, count = places[0], len(places)
     if list(places) == list(range(first, first + count)):
         return factors[first : first + count]
-    return jnp.take(factors, np.array(places))
+    picked: jax.Array = factors[np.array(places)]
+    return picked
 
 
 def _along(update: jax.Array, numbers: jax.Array) -> jax.Array:
@@ -119,4 +120,5 @@ def _picked(values: jax.Array, places: list[int]) -> jax.Array:
         return values[places[0]][None]
     if places == list(range(values.shape[0])):
         return values
-    return values[np.array(places)]
+    picked: jax.Array = values[np.array(places)]
+    return picked

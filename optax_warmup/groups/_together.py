@@ -31,7 +31,8 @@ def values_of(schedules: Sequence[Schedule], count: jax.Array) -> jax.Array:
     joined = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
     if order == sorted(order):
         return joined
-    return jnp.take(joined, np.argsort(order))
+    in_order: jax.Array = joined[np.argsort(order)]
+    return in_order
 
 
 def _vector(schedules: Sequence[Schedule], count: jax.Array) -> jax.Array:
