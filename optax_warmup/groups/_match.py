@@ -58,9 +58,9 @@ def checked_match(owner: str, name: str, match: Any) -> Any:
             f"{owner}: {name} must be a regular expression or a function of the path, "
             f"got {match!r}."
         )
-    if _takes_array(match):
-        return _check.function(owner, name, match, "path", "array")
-    return _check.function(owner, name, match, "path")
+    return _check.function(
+        owner, name, match, *(["path", "array"] if _takes_array(match) else ["path"])
+    )
 
 
 def matches(owner: str, match: Match, array: Array) -> bool:
@@ -77,11 +77,14 @@ def matches(owner: str, match: Match, array: Array) -> bool:
 
 
 def _takes_array(match: Callable[..., Any]) -> bool:
+    """Whether it needs the array: the second of `lambda path, j=j: ...` it does not."""
     try:
-        inspect.signature(match).bind("path", None)
-    except (TypeError, ValueError):
+        inspect.signature(match).bind("path")
+    except TypeError:
+        return True
+    except ValueError:  # a builtin does not tell its arguments
         return False
-    return True
+    return False
 
 
 def name_of(match: Match) -> str:
