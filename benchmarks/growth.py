@@ -138,15 +138,20 @@ def ruled(count: int) -> dict[str, optax.GradientTransformation]:
 
 
 def measured(
-    numbers: tuple[int, ...], optimizers: Callable[[int], dict[str, Any]]
+    numbers: tuple[int, ...],
+    optimizers: Callable[[int], dict[str, Any]],
+    arrays: int | None = None,
 ) -> tuple[Curves, list[list[str]]]:
-    """Operations for each number; and a row for each: operations and seconds."""
+    """Operations for each number; and a row for each: operations and seconds.
+
+    There are so many arrays, or else as many as the number says.
+    """
     curves: Curves = {}
     rows = []
     for count in numbers:
         row = [f"{count}"]
         for name, optimizer in optimizers(count).items():
-            found, tracing, compiling = compiled(optimizer, count)
+            found, tracing, compiling = compiled(optimizer, arrays or count)
             curves.setdefault(name, []).append(int(found))
             row += [f"{found:,}", f"{tracing:.2f} + {compiling:.2f}"]
         rows.append(row)
@@ -183,7 +188,7 @@ def main() -> None:
     deep, long = depth(), segments()
     of_arrays, array_rows = measured(ARRAYS, arrays)
     of_groups, group_rows = measured(GROUPS, groups)
-    of_rules, rule_rows = measured(RULES, ruled)
+    of_rules, rule_rows = measured(RULES, ruled, max(RULES))
 
     def head(first: str, curves: Curves) -> list[str]:
         return [first, *(x for name in curves for x in (name, "CPU s"))]
