@@ -13,7 +13,13 @@ from compiled import quickly
 from flax import serialization
 
 import optax_warmup as ow
-from optax_warmup.groups import Rule, layerwise_decay, scale_by_rules, trained_mask
+from optax_warmup.groups import (
+    Rule,
+    layerwise_decay,
+    mup_adam,
+    scale_by_rules,
+    trained_mask,
+)
 
 S = ow.warmup_cosine(0.1, 3, 20, offset=1)
 OWN = ow.warmup_linear(0.3, 2, 20, offset=1)
@@ -263,6 +269,8 @@ def test_rates_are_read_by_group():
     with pytest.raises(ValueError, match="4 groups.*embed, head, late, vectors"):
         ow.learning_rate(state)
     assert ow.runs.step_count(run(ours())[1]) == len(GRADS)
+    traced = jax.jit(ow.learning_rates)(state)
+    assert traced == pytest.approx(rates | {"vectors+rest": rate})
 
 
 def test_multipliers_behind_an_optimizer_are_factors_on_its_rate():
@@ -427,6 +435,18 @@ def test_rules_take_over_a_run_and_give_it_back():
     chex.assert_trees_all_equal(again, old)
 
 
+def test_multipliers_that_are_lost_are_told():
+    multiplied = optax.chain(
+        optax.adamw(S), scale_by_rules([Rule("^head", multiplier=0.5), Rule(".*")])
+    )
+    params, old = run(multiplied, grads=GRADS[:1])
+    with pytest.warns(UserWarning, match=r"ScaleByRulesState is gone.*\^head by 0.5;"):
+        ow.adopt(optax.adamw(S), old, params)
+    held = ow.runs.set_learning_rate(run(ours(), grads=GRADS[:1])[1], 0.5)
+    with pytest.warns(UserWarning, match="that was set by hand is gone"):
+        ow.adopt(optax.chain(optax.scale_by_adam(), optax.scale(-0.1)), held, params)
+
+
 @pytest.mark.parametrize("way", ["pickle", "flax", "orbax"])
 def test_a_checkpoint_of_the_state_goes_on_to_the_bit(way, tmp_path):
     params, state = run(ours(), grads=GRADS[:2])
@@ -496,6 +516,20 @@ def test_trees_of_many_kinds():
     assert [float(x) for x in jax.tree.leaves(updates["w"])] == [0.5, 1.0]
     alone = scale_by_rules([Rule("parameters")], 0.25, flip_sign=False)
     assert alone.update(jnp.ones(2), alone.init(jnp.ones(2)))[0].tolist() == [0.25] * 2
+
+
+def test_what_init_decided_holds_for_parts_of_arrays():
+    """Inside shard_map updates have the shapes of parts, of which muP knows nothing."""
+    base, wide = {"w": jnp.ones((4, 4))}, {"w": jnp.ones((16, 16))}
+    transform = scale_by_rules(mup_adam(base), 1.0, weight_decay=0.0, flip_sign=False)
+    state = transform.init(wide)
+    updates, _ = transform.update({"w": jnp.ones((4, 16))}, state)
+    np.testing.assert_allclose(updates["w"], 0.25)
+    stacked = layerwise_decay(0.5, embed=None, head=None, stacked="w")
+    transform = scale_by_rules(stacked, 1.0)
+    state = transform.init(wide)
+    with pytest.raises(ValueError, match="do not split the axis of the layers"):
+        transform.update({"w": jnp.ones((4, 16))}, state)
 
 
 def test_shapes_are_enough_for_init():

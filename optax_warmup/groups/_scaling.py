@@ -78,16 +78,18 @@ def scaled(
 def _slices(factors: jax.Array, places: Sequence[int]) -> jax.Array:
     """The factors of the slices of an array: a slice where they are in a row."""
     first, count = places[0], len(places)
-    if list(places) == list(range(first, first + count)):
-        return factors[first : first + count]
-    picked: jax.Array = factors[np.array(places)]
+    in_a_row = list(places) == list(range(first, first + count))
+    picked: jax.Array = (
+        factors[first : first + count] if in_a_row else factors[np.array(places)]
+    )
     return picked
 
 
 def _along(update: jax.Array, numbers: jax.Array) -> jax.Array:
     """One number for an array, or one for each slice along its first axis."""
     if numbers.shape == (1,):
-        return numbers[0]
+        number: jax.Array = numbers[0]
+        return number
     return numbers.reshape(-1, *[1] * (update.ndim - 1))
 
 
