@@ -24,7 +24,7 @@ from ..core.settings import InputError
 from ..core.train_step import abstract_model
 from .checkpoint import Checkpoints
 from .config import Config
-from .result import read_config
+from .config_file import read_config
 
 
 class Sampler:
