@@ -68,11 +68,13 @@ def scaled(
     wide = jnp.promote_types(update.dtype, factors.dtype)
     result = update.astype(wide)
     if param is not None:
-        taken = numbers_of([decay * each for each in decays]).astype(wide)
-        if _check.is_traced(taken) or np.any(np.asarray(taken)):
-            result = result + _along(update, taken) * jnp.asarray(param).astype(wide)
+        products = [decay * each for each in decays]
+        if any(_check.is_traced(x) or x != 0 for x in products):
+            taken = _along(update, numbers_of(products).astype(wide))
+            result = result + taken * jnp.asarray(param).astype(wide)
     factor = _along(update, _slices(factors, places)).astype(wide)
-    return (result * factor).astype(update.dtype)
+    product: jax.Array = (result * factor).astype(update.dtype)
+    return product
 
 
 def _slices(factors: jax.Array, places: Sequence[int]) -> jax.Array:
