@@ -11,6 +11,7 @@ import pytest
 from cases import CASES, example
 from compiled import quickly
 from flax import serialization
+from selection import parametrize
 
 import optax_warmup as ow
 from optax_warmup.groups import (
@@ -337,7 +338,7 @@ WRAPPERS = {
 }
 
 
-@pytest.mark.parametrize("name", WRAPPERS)
+@parametrize("name", WRAPPERS, quick={"MultiSteps", "skip_nonfinite"})
 def test_inside_of_a_wrapper(name):
     got, state = run(WRAPPERS[name](ours()))
     wanted, alone = run(ours())
@@ -493,7 +494,7 @@ def test_its_parameters_are_told_from_its_numbers():
 # Leaves
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@parametrize("dtype", [jnp.bfloat16, jnp.float16], quick=2)
 def test_updates_keep_their_dtype(dtype):
     params = parameters(dtype)
     updates, state = ours().update(params, ours().init(params), params)
