@@ -196,7 +196,7 @@ MIXED = {
     "the same": [ow.warmup(0.1, 5)] * 3,
     "kinds in turn": [
         f(k)
-        for k in (1, 2, 3)
+        for k in (1, 2, 3, 4)
         for f in (
             lambda k: ow.constant(0.1 * k),
             lambda k: ow.warmup(0.1, k),
