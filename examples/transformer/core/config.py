@@ -14,7 +14,12 @@ device_option = partial(option, "devices")
 class ModelConfig(Settings):
     """A decoder-only transformer. The defaults have 119,104 parameters."""
 
-    vocab_size: int = model_option(256, "rows of the embedding table", at_least=256)
+    vocab_size: int = model_option(
+        256,
+        "rows of the embedding table; more, a multiple of 128, if the tokenizer of the "
+        "data has more tokens",
+        at_least=256,
+    )
     length: int = model_option(64, "sequence length, in tokens", at_least=1)
     width: int = model_option(64, "size of the residual stream", at_least=1)
     layers: int = model_option(2, "number of transformer blocks", at_least=1)
@@ -29,6 +34,11 @@ class ModelConfig(Settings):
         False,
         "compile one block and scan over the layers, whose parameters are stacked: "
         "compile time does not grow with depth, and the record sees all layers as one",
+    )
+    document_mask: bool = model_option(
+        False,
+        "keep the documents of a sequence apart: attention, positions and loss stay "
+        "within each; needs prepared data, which have the ends of documents",
     )
     compute_dtype: str = model_option(
         "float32",

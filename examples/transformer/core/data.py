@@ -8,22 +8,17 @@ tokenizer, is prepared first (`prepare/`), and read where a batch needs it.
 """
 
 import hashlib
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .settings import InputError
-from .token_file import PROGRESS, Prepared, is_prepared, open_prepared
+from .text import list_files as list_files, read_text
+from .token_file import PROGRESS, is_prepared, open_prepared
 from .tokenizer import Bytes, Tokenizer
 from .tokens import Mixture, Stream, Tokens
-
-# Tests and installed packages differ between machines far more than the library does,
-# and would triple the text.
-NOT_LIBRARY = {
-    "test", "tests", "idlelib", "site-packages", "dist-packages", "__pycache__",
-}  # fmt: skip
+HELDOUT_FRACTION = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +32,7 @@ class Corpus:
     files: int
     bytes: int
     tokenizer: Tokenizer = Bytes()
+    has_ends: bool = False  # whether each document ends with the tokenizer's `end`
 
     @property
     def size(self) -> int:
@@ -45,7 +41,9 @@ class Corpus:
 
 
 def load_corpus(
-    data: str | None = None, heldout_fraction: float = 0.05, length: int = 1
+    data: str | None = None,
+    heldout_fraction: float = HELDOUT_FRACTION,
+    length: int = 1,
 ) -> Corpus:
     """Opens a text or prepared tokens.
 
@@ -58,9 +56,9 @@ def load_corpus(
         length: of the sequences; each part must hold at least one.
     """
     if parts := mixture_parts(data):
-        corpus = load_mixture(parts, length)
+        corpus = load_mixture(parts, heldout_fraction, length)
     elif data is not None and is_prepared(Path(data).expanduser()):
-        corpus = of_prepared(open_prepared(Path(data).expanduser()))
+        corpus = load_prepared(data, heldout_fraction)
     else:
         corpus = load_text(data, heldout_fraction)
     require_length(corpus, length)
@@ -90,7 +88,14 @@ def load_text(data: str | None, heldout_fraction: float) -> Corpus:
     )
 
 
-def of_prepared(prepared: Prepared) -> Corpus:
+def load_prepared(data: str, heldout_fraction: float) -> Corpus:
+    prepared = open_prepared(Path(data).expanduser())
+    split_at = prepared.header["heldout_fraction"]
+    if heldout_fraction not in (HELDOUT_FRACTION, split_at):
+        raise InputError(
+            f"heldout_fraction={heldout_fraction}: {data} was prepared with {split_at}. "
+            f"Leave it out, or prepare the tokens again."
+        )
     splits = prepared.header["splits"].values()
     return Corpus(
         name=str(prepared.folder),
@@ -100,6 +105,7 @@ def of_prepared(prepared: Prepared) -> Corpus:
         files=sum(len(split["files"]) for split in splits),
         bytes=sum(split["bytes"] for split in splits),
         tokenizer=prepared.tokenizer,
+        has_ends=True,
     )
 
 
@@ -124,10 +130,12 @@ def mixture_parts(data: str | None) -> list[tuple[str, float]]:
     return parts
 
 
-def load_mixture(parts: list[tuple[str, float]], length: int) -> Corpus:
+def load_mixture(
+    parts: list[tuple[str, float]], heldout_fraction: float, length: int
+) -> Corpus:
     """Sources of the same tokenizer: each sequence is from one, chosen by weight."""
     weights = [weight / sum(w for _, w in parts) for _, weight in parts]
-    corpora = [of_prepared(open_prepared(Path(x).expanduser())) for x, _ in parts]
+    corpora = [load_prepared(folder, heldout_fraction) for folder, _ in parts]
     for corpus in corpora:
         require_length(corpus, length)
         if corpus.tokenizer.fingerprint != corpora[0].tokenizer.fingerprint:
@@ -151,6 +159,7 @@ def load_mixture(parts: list[tuple[str, float]], length: int) -> Corpus:
         files=sum(corpus.files for corpus in corpora),
         bytes=sum(corpus.bytes for corpus in corpora),
         tokenizer=corpora[0].tokenizer,
+        has_ends=True,
     )
 
 
@@ -164,52 +173,6 @@ def require_length(corpus: Corpus, length: int) -> None:
             f"and length={length} needs {length + 1:,} in each. "
             f"Give more text, a smaller length or another heldout_fraction."
         )
-
-
-def list_files(data: str | None) -> tuple[str, list[Path]]:
-    """The name of the corpus, and its files in the same order on every machine."""
-    if data is None:
-        root = Path(sysconfig.get_path("stdlib"))
-        paths = (
-            p for p in root.rglob("*.py") if not NOT_LIBRARY & set(relative(p, root))
-        )
-        return "the Python standard library", sorted(
-            paths, key=lambda p: relative(p, root)
-        )
-    root = Path(data).expanduser()
-    if root.is_file():
-        return str(data), [root]
-    if root.is_dir():
-        paths = (path for path in root.rglob("*") if path.is_file())
-        return str(data), sorted(paths, key=lambda p: relative(p, root))
-    raise InputError(
-        f"data={data!r} does not exist (looked in {Path.cwd()}). "
-        f"Name a text file or a folder of text files, or leave it out."
-    )
-
-
-def relative(path: Path, root: Path) -> tuple[str, ...]:
-    return path.relative_to(root).parts
-
-
-def read_text(path: Path) -> bytes:
-    """The bytes of a text file. A file that is not text is an error, never skipped."""
-    try:
-        text = path.read_bytes()
-        text.decode("utf-8")
-    except OSError as error:
-        raise InputError(f"data: {path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"data: {path} is not UTF-8 text (byte {error.start:,}: {error.reason}). "
-            f"Convert it, or take it out of the folder."
-        ) from None
-    if b"\0" in text:
-        raise InputError(
-            f"data: {path} is not text: byte {text.index(0):,} is NUL. "
-            f"Take it out of the folder."
-        )
-    return text
 
 
 def training_batch(

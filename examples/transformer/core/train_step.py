@@ -17,6 +17,7 @@ from . import sharding
 from .config import ModelConfig
 from .model import Transformer, next_token_loss
 from .optimizer import learning_rate
+from .packing import BYTES, Targets
 
 Loss = Callable[[Any, jax.Array], jax.Array]  # (params, tokens_BxL) -> scalar
 
@@ -94,14 +95,19 @@ def init_state(
     return TrainState(params, init(params))
 
 
-def loss_of(graphdef: nnx.GraphDef, compute_dtype: str = "float32") -> Loss:
-    """The loss as a pure function of parameters and tokens."""
+def loss_of(
+    graphdef: nnx.GraphDef,
+    compute_dtype: str = "float32",
+    document_end: int | None = None,
+) -> Loss:
+    """The loss as a pure function of parameters and tokens, in nats per token."""
 
     def loss_fn(params: Any, tokens_BxL: jax.Array) -> jax.Array:
         # The blocks gather their own parameters, one block at a time.
         outside = {name: x for name, x in params.items() if name != "blocks"}
         params = params | sharding.gather(outside, compute_dtype)
-        return next_token_loss(nnx.merge(graphdef, params), tokens_BxL)
+        model = nnx.merge(graphdef, params)
+        return next_token_loss(model, tokens_BxL, document_end)
 
     return loss_fn
 
@@ -111,8 +117,9 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     abstract: TrainState,
     mesh: Mesh,
+    targets: Targets = BYTES,
 ) -> jax.stages.Wrapped:
-    """(state, tokens_BxL) -> (state, metrics), jitted."""
+    """(state, tokens_BxL) -> (state, metrics), jitted; the loss in nats per byte."""
 
     def train_step(
         state: TrainState, tokens_BxL: jax.Array
@@ -122,7 +129,7 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
         metrics = {
-            "loss": loss,
+            "loss": targets.nats_per_byte(loss, tokens_BxL),
             "learning_rate": learning_rate(opt_state),
             "gradient_norm": optax.tree.norm(grads),
         }
@@ -136,6 +143,16 @@ def make_train_step(
     )
 
 
-def make_eval_loss(loss_fn: Loss, mesh: Mesh) -> jax.stages.Wrapped:
-    """(params, tokens_BxL) -> loss, jitted; the same value on every process."""
-    return jax.jit(loss_fn, out_shardings=sharding.replicated(mesh))
+def make_eval_loss(
+    loss_fn: Loss, mesh: Mesh, targets: Targets = BYTES
+) -> jax.stages.Wrapped:
+    """(params, tokens_BxL) -> (nats per byte, bytes), jitted.
+
+    The same values on every process.
+    """
+
+    def eval_loss(params: Any, tokens_BxL: jax.Array) -> tuple[jax.Array, jax.Array]:
+        loss = targets.nats_per_byte(loss_fn(params, tokens_BxL), tokens_BxL)
+        return loss, targets.bytes(tokens_BxL)
+
+    return jax.jit(eval_loss, out_shardings=sharding.replicated(mesh))

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core.data import list_files
 from ..core.settings import InputError
+from ..core.text import list_files
 
 PIECE = 2**16  # bytes of the pieces that a longer document is read in
 REMOTE = "hf:"

@@ -14,7 +14,9 @@ from ..core.settings import InputError
 
 NAMES = (
     "config.json", "environment.json", "metrics.jsonl", "moments.npz", "summary.json",
+    "tokenizer.json",
 )  # fmt: skip
+SHARED = "tokenizer.json"  # prepared tokens have one, too: it makes no folder a run
 CHECKPOINTS = "checkpoints"
 FILE = re.compile(
     rf"({'|'.join(map(re.escape, NAMES))})(\.partial|\.damaged-\d+)?"
@@ -62,7 +64,8 @@ def check(folder: Path, *, may_be_used: bool) -> None:
                 f"run_dir: {entry} is not what a run writes under that name. Move it "
                 f"away, or choose another --run-dir."
             )
-    if not any(entry.exists() for entry in entries) and any(folder.iterdir()):
+    known = any(entry.exists() for entry in entries if entry.name != SHARED)
+    if not known and any(folder.iterdir()):
         raise InputError(
             f"run_dir: {folder} is not a run (it has no metrics.jsonl); --overwrite "
             f"and --resume leave it alone. Choose another --run-dir."

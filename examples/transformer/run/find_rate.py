@@ -50,7 +50,8 @@ def find_rate(config: Config, console: Console) -> Path:
 
 def make_step(plan: Plan) -> Any:
     """(state, tokens, learning rate) -> (state, loss), jitted."""
-    loss_fn = loss_of(plan.graphdef, plan.config.compute_dtype)
+    targets = plan.targets
+    loss_fn = loss_of(plan.graphdef, plan.config.compute_dtype, targets.document_end)
 
     def step(
         state: TrainState, tokens_BxL: jax.Array, rate: jax.Array
@@ -59,7 +60,8 @@ def make_step(plan: Plan) -> Any:
         optimizer = make_optimizer(plan.config, rate)
         loss, grads = jax.value_and_grad(loss_fn)(params, tokens_BxL)
         updates, opt_state = optimizer.update(grads, opt_state, params)
-        return TrainState(optax.apply_updates(params, updates), opt_state), loss
+        state = TrainState(optax.apply_updates(params, updates), opt_state)
+        return state, targets.nats_per_byte(loss, tokens_BxL)
 
     return jax.jit(step, donate_argnums=0)
 

@@ -23,8 +23,9 @@ def identity(config: Config, corpus: Corpus) -> dict[str, Any]:
         for each in dataclasses.fields(config)
         if each.metadata["section"] in IDENTITY and each.name != "data"
     }
-    schedule = make_schedule(config)
+    schedule, tokenizer = make_schedule(config), corpus.tokenizer.fingerprint
     return settings | {
+        "tokenizer": tokenizer,
         "corpus_sha256": corpus.sha256,
         "schedule": ow.to_config(schedule),
         "schedule_fingerprint": ow.fingerprint(schedule),

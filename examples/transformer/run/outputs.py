@@ -1,6 +1,7 @@
 """Everything that a run writes: metrics, checkpoints, description and summary."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ import jax
 import optax_warmup as ow
 
 from ..core.checkpoint import Checkpoints
+from ..core.token_file import TOKENIZER
+from ..core.tokenizer import BytePair
 from ..core.train_step import TrainState
 from . import processes
 from .divergence import Watch
@@ -79,6 +82,8 @@ def write_description(
     resumed = [*(earlier if isinstance(earlier, list) else []), *[again][: start.step]]
     more = {"resumed": resumed, "rollbacks": events}
     folder.write("environment.json", environment | more)
+    if isinstance(plan.corpus.tokenizer, BytePair):
+        folder.write(TOKENIZER, json.loads(plan.corpus.tokenizer.content))
     folder.write("config.json", dataclasses.asdict(plan.config))
     return folder.keep_metrics_before(start.step, start.about.get("metrics"))
 

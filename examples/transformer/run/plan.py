@@ -21,7 +21,9 @@ from ..core import attention, loader, sharding
 from ..core.data import Corpus, load_corpus
 from ..core.loop import Programs
 from ..core.optimizer import make_optimizer, make_schedule
+from ..core.packing import Targets
 from ..core.settings import InputError
+from ..core.tokenizer import embedding_rows
 from ..core.train_step import (
     TrainState,
     abstract_state,
@@ -39,7 +41,7 @@ from .identity import identity
 class Plan:
     """A checked run."""
 
-    config: Config
+    config: Config  # with rows of the embedding for all tokens
     mesh: Mesh
     rows: np.ndarray  # the rows of each batch that this process makes
     corpus: Corpus
@@ -57,6 +59,13 @@ class Plan:
             f"batches by {loader.choose(self.config.loader)}",
         ]
         return "; ".join(parts)
+
+    @property
+    def targets(self) -> Targets:
+        """What the loss counts."""
+        tokenizer = self.corpus.tokenizer
+        end = tokenizer.end if self.config.document_mask else None
+        return Targets(tokenizer.byte_lengths_V, end)
 
     def with_schedule(self, schedule: ow.Schedule | None) -> "Plan":
         """The plan with another schedule than that of the settings, or with theirs."""
@@ -89,6 +98,7 @@ def make_own_plan(config: Config) -> Plan:
     if config.tensorboard:
         tensorboard.require()
     corpus = load_corpus(config.data, config.heldout_fraction, config.length)
+    config = fit_to(config, corpus)
     optimizer = make_optimizer(config)
     graphdef, state = abstract_state(config, optimizer, mesh)
     return Plan(
@@ -102,6 +112,17 @@ def make_own_plan(config: Config) -> Plan:
         graphdef=graphdef,
         state=state,
     )
+
+
+def fit_to(config: Config, corpus: Corpus) -> Config:
+    """The settings, with as many rows of the embedding as there are tokens."""
+    if config.document_mask and not corpus.has_ends:
+        raise InputError(
+            "document_mask needs the ends of documents, and a text that is read whole "
+            "has none. Prepare it: python -m examples.transformer.prepare --help."
+        )
+    rows = embedding_rows(corpus.tokenizer)
+    return config.replace(vocab_size=max(config.vocab_size, rows))
 
 
 def check_space(folder: Path, config: Config, state: TrainState) -> None:
@@ -128,9 +149,10 @@ def make_programs(plan: Plan) -> Programs:
     its memory twice.
     """
     config, mesh = plan.config, plan.mesh
-    loss_fn = loss_of(plan.graphdef, config.compute_dtype)
-    train_step = make_train_step(loss_fn, plan.optimizer, plan.state, mesh)
-    eval_loss = make_eval_loss(loss_fn, mesh)
+    targets = plan.targets
+    loss_fn = loss_of(plan.graphdef, config.compute_dtype, targets.document_end)
+    train_step = make_train_step(loss_fn, plan.optimizer, plan.state, mesh, targets)
+    eval_loss = make_eval_loss(loss_fn, mesh, targets)
     if not config.precompile:
         return Programs(train_step, eval_loss)
     shape = (config.batch_size, config.length + 1)

@@ -9,6 +9,7 @@ folder called `<run>` is always a finished run:
     checkpoints/      the newest states (core/checkpoint.py)
     moments.npz       the record of Adam's moments (ow.diagnostics.load_moments)
     summary.json      the outcome
+    tokenizer.json    the tokenizer, unless tokens are bytes
 
 With several processes only the first one writes. A damaged file is kept as
 `<name>.damaged-N`.

@@ -21,6 +21,8 @@ import optax_warmup as ow
 from ..core.checkpoint import Damaged
 from ..core.generate import make_generate
 from ..core.settings import InputError
+from ..core.token_file import open_tokenizer
+from ..core.tokenizer import Bytes, Tokenizer
 from ..core.train_step import abstract_model
 from .checkpoint import Checkpoints
 from .config import Config
@@ -30,8 +32,9 @@ from .result import read_config
 class Sampler:
     """A trained model, compiled and warmed up."""
 
-    def __init__(self, config: Config, params: Any):
+    def __init__(self, config: Config, params: Any, tokenizer: Tokenizer | None = None):
         self.config, self.params = config, params
+        self.tokenizer = tokenizer or Bytes()
         graphdef, _ = abstract_model(config)
         arguments = {
             "tokens": ((config.length,), jnp.int32),
@@ -41,7 +44,7 @@ class Sampler:
             "seed": ((), jnp.uint32),
         }
         self.generate = ow.precompile(
-            make_generate(config, graphdef),
+            make_generate(config, graphdef, self.tokenizer.vocab_size),
             params,
             *(jax.ShapeDtypeStruct(*each) for each in arguments.values()),
         )
@@ -49,11 +52,14 @@ class Sampler:
     def __call__(
         self, prompt: str, tokens: int, temperature: float = 0.8, seed: int = 0
     ) -> str:
-        """The prompt and its continuation."""
-        prompt_N = np.frombuffer(prompt.encode(), np.uint8)
+        """The prompt and its continuation, up to the end of a document."""
+        try:
+            (prompt_N,) = self.tokenizer.encode([prompt])
+        except UnicodeEncodeError:
+            raise InputError(f"prompt: {prompt!r} is not UTF-8 text.") from None
         start, stop = len(prompt_N), len(prompt_N) + tokens
         if not start:
-            raise InputError("prompt: it is empty. Give one byte or more.")
+            raise InputError("prompt: it is empty. Give some text.")
         if tokens < 1:
             raise InputError(f"tokens={tokens} is invalid: it must be 1 or more.")
         if not 0 <= temperature < np.inf:
@@ -63,7 +69,7 @@ class Sampler:
             )
         if stop > self.config.length:
             raise InputError(
-                f"prompt and tokens together are {stop} bytes, and the model has "
+                f"prompt and tokens together are {stop} tokens, and the model has "
                 f"length={self.config.length} positions. Shorten one of them."
             )
         tokens_L = np.zeros(self.config.length, np.int32)
@@ -76,8 +82,10 @@ class Sampler:
             np.float32(temperature),
             np.uint32(seed),
         )
-        generated = np.asarray(generated_L)[:stop].astype(np.uint8)
-        return bytes(generated).decode(errors="replace")
+        generated_N = np.asarray(generated_L)[:stop]
+        ends = np.flatnonzero(generated_N[start:] == self.tokenizer.end)
+        length = start + int(ends[0]) if ends.size else stop
+        return self.tokenizer.decode(generated_N[:length])
 
 
 def load_sampler(run: str | Path) -> Sampler:
@@ -98,7 +106,10 @@ def load_sampler(run: str | Path) -> Sampler:
             except Damaged as error:
                 print(f"{error}; taking the one before", file=sys.stderr)
                 continue
-            return Sampler(config, restored["params"])
+            identity = checkpoints.about(step)["identity"]
+            fingerprint = identity.get("tokenizer", Bytes.fingerprint)
+            tokenizer = open_tokenizer(run, fingerprint)
+            return Sampler(config, restored["params"], tokenizer)
     raise InputError(f"{run} has no complete checkpoint that is whole.")
 
 
@@ -111,9 +122,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--prompt", nargs="+", default=["def "], help="one or several prompts"
     )
-    parser.add_argument("--tokens", type=int, default=40, help="bytes to generate")
+    parser.add_argument("--tokens", type=int, default=40, help="tokens to generate")
     parser.add_argument(
-        "--temperature", type=float, default=0.8, help="0: always the likeliest byte"
+        "--temperature", type=float, default=0.8, help="0: always the likeliest token"
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
