@@ -13,7 +13,14 @@ pytestmark = pytest.mark.train
 
 TRANSFORMER = ROOT / "examples" / "transformer"
 CORE = sorted((TRANSFORMER / "core").glob("*.py"))
-MODEL = ("model.py", "attention.py", "sharding.py", "config.py", "settings.py")
+MODEL = (
+    "model.py",
+    "attention.py",
+    "packing.py",
+    "sharding.py",
+    "config.py",
+    "settings.py",
+)
 
 USE_THE_MODEL = """
 import jax, jax.numpy as jnp

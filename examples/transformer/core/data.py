@@ -10,6 +10,7 @@ tokenizer, is prepared first (`prepare/`), and read where a batch needs it.
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from .text import list_files as list_files, read_text
 from .token_file import PROGRESS, is_prepared, open_prepared
 from .tokenizer import Bytes, Tokenizer
 from .tokens import Mixture, Stream, Tokens
+
 HELDOUT_FRACTION = 0.05
 
 
@@ -26,8 +28,8 @@ class Corpus:
     """Tokens of a training text and of a held-out text."""
 
     name: str
-    train: np.ndarray | Tokens  # a text's bytes are an array, uint8 [N]
-    heldout: np.ndarray | Tokens
+    train: Any  # Tokens; those of a text are an array, uint8 [N]
+    heldout: Any
     sha256: str  # of all of it; losses compare only within one corpus
     files: int
     bytes: int
@@ -93,8 +95,8 @@ def load_prepared(data: str, heldout_fraction: float) -> Corpus:
     split_at = prepared.header["heldout_fraction"]
     if heldout_fraction not in (HELDOUT_FRACTION, split_at):
         raise InputError(
-            f"heldout_fraction={heldout_fraction}: {data} was prepared with {split_at}. "
-            f"Leave it out, or prepare the tokens again."
+            f"heldout_fraction={heldout_fraction}: {data} was prepared with "
+            f"{split_at}. Leave it out, or prepare the tokens again."
         )
     splits = prepared.header["splits"].values()
     return Corpus(
@@ -140,9 +142,8 @@ def load_mixture(
         require_length(corpus, length)
         if corpus.tokenizer.fingerprint != corpora[0].tokenizer.fingerprint:
             raise InputError(
-                f"data: {corpora[0].name} and {corpus.name} have different tokenizers "
-                f"({corpora[0].tokenizer.fingerprint}, {corpus.tokenizer.fingerprint}). "
-                f"Prepare both with --tokenizer {corpora[0].name}/tokenizer.json."
+                f"data: {corpora[0].name} and {corpus.name} have different tokenizers. "
+                f"Prepare both with the same one: --tokenizer FOLDER/tokenizer.json."
             )
     identity = [
         f"{corpus.sha256}={weight!r}"

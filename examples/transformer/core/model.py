@@ -170,9 +170,7 @@ class Transformer(nnx.Module):
     ) -> jax.Array:
         return self.unembed(self.decode(self.embed(tokens_BxL, packed), packed))
 
-    def embed(
-        self, tokens_BxL: jax.Array, packed: Packed | None = None
-    ) -> jax.Array:
+    def embed(self, tokens_BxL: jax.Array, packed: Packed | None = None) -> jax.Array:
         x_BxLxD = self.tokens(tokens_BxL)
         if packed is None:
             x_BxLxD = x_BxLxD + self.positions(jnp.arange(tokens_BxL.shape[1]))[None]
@@ -261,10 +259,11 @@ def next_token_loss(
     all at once.
     """
     inputs_BxL, targets_BxL = tokens_BxL[:, :-1], tokens_BxL[:, 1:]
-    packed = counted_BxL = None
+    packed, counted_BxL, count = None, None, jnp.array(targets_BxL.size)
     if document_end is not None:
         packed = pack(inputs_BxL, document_end)
         counted_BxL = counted(tokens_BxL, document_end)
+        count = jnp.maximum(counted_BxL.sum(), 1)
     x_BxLxD = model.decode(model.embed(inputs_BxL, packed), packed)
 
     def loss(x_BxCxD: jax.Array, targets_BxC: jax.Array, counted_BxC: Any) -> jax.Array:
@@ -274,8 +273,7 @@ def next_token_loss(
         if counted_BxC is None:
             return losses_BxC.mean()
         # Divided by the same number in each chunk: the mean of chunks is that of all.
-        counts = jnp.maximum(counted_BxL.sum(), 1) / model.loss_chunks
-        return losses_BxC.sum(where=counted_BxC) / counts
+        return losses_BxC.sum(where=counted_BxC) / count * model.loss_chunks
 
     arrays = x_BxLxD, targets_BxL, counted_BxL
     if model.loss_chunks == 1:

@@ -32,9 +32,9 @@ class Tokenizer(Protocol):
         """How many bytes each token stands for; the end of a document counts as 1."""
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The tokens of each text, without an end. No text yields the end token."""
+        """The tokens of each text, [N]. No text without NUL yields the end token."""
 
-    def decode(self, tokens: Sequence[int]) -> str:
+    def decode(self, tokens_N: np.ndarray) -> str:
         """The text of tokens; bytes that are not UTF-8 become the sign for that."""
 
 
@@ -49,8 +49,8 @@ class Bytes:
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         return [np.frombuffer(text.encode(), np.uint8) for text in texts]
 
-    def decode(self, tokens: Sequence[int]) -> str:
-        return bytes(np.asarray(tokens).astype(np.uint8)).decode(errors="replace")
+    def decode(self, tokens_N: np.ndarray) -> str:
+        return bytes(tokens_N.astype(np.uint8)).decode(errors="replace")
 
 
 class BytePair:
@@ -78,7 +78,9 @@ class BytePair:
         self.library.no_padding()
         vocabulary = self.library.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocabulary.values()) + 1
-        known = [x for x in ([end_token] if end_token else END_NAMES) if x in vocabulary]
+        known = [
+            x for x in ([end_token] if end_token else END_NAMES) if x in vocabulary
+        ]
         if not known:
             raise InputError(
                 f"tokenizer: {name} has no token {end_token or ' or '.join(END_NAMES)} "
@@ -137,17 +139,17 @@ class BytePair:
             f"or lacks tokens; use one that keeps every byte."
         )
 
-    def decode(self, tokens: Sequence[int]) -> str:
-        known = [int(x) for x in tokens if int(x) < self.vocab_size]
-        return b"".join(self.pieces[x] for x in known).decode(errors="replace")
+    def decode(self, tokens_N: np.ndarray) -> str:
+        text = b"".join(self.pieces[token] for token in tokens_N)
+        return text.decode(errors="replace")
 
 
 def train_byte_pair(texts: Iterable[str], vocab_size: int) -> BytePair:
     """A byte-level BPE tokenizer with GPT-2's rule for words, trained on texts."""
     if vocab_size < 257:
         raise InputError(
-            f"vocab_size={vocab_size} is too small: 256 bytes and the end of a document "
-            f"need 257. Give more, or choose the byte tokenizer."
+            f"vocab_size={vocab_size} is too small: 256 bytes and the end of a "
+            f"document need 257. Give more, or choose the byte tokenizer."
         )
     library = tokenizers()
     tokenizer = library.Tokenizer(library.models.BPE())

@@ -85,7 +85,7 @@ class Mixture:
     A start is that in its stream, plus the lengths of the streams before it.
     """
 
-    def __init__(self, streams: Sequence[Stream], weights: Sequence[float]):
+    def __init__(self, streams: Sequence[Tokens], weights: Sequence[float]):
         self.streams = list(streams)
         self.weights = np.array(weights) / np.sum(weights)
         self.offsets = np.cumsum([0, *map(len, streams)])

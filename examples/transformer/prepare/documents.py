@@ -91,9 +91,7 @@ def from_file(path: Path, separator: str | None, single: bool) -> Iterator[Piece
         raise InputError(f"{where} cannot be read: {error.strerror}.") from None
 
 
-def separated(
-    blocks: Iterator[bytes], separator: bytes, where: str
-) -> Iterator[Piece]:
+def separated(blocks: Iterator[bytes], separator: bytes, where: str) -> Iterator[Piece]:
     """Documents between separators. A long one is read in pieces as well."""
     rest, starts, offset = b"", True, 0
     for block in blocks:
@@ -178,8 +176,7 @@ def rows(source: Source) -> Iterator[str]:
         )
     except Exception as error:  # of the network, of the hub, of the dataset
         raise InputError(
-            f"data={source.data!r} cannot be loaded "
-            f"({type(error).__name__}: {error})."
+            f"data={source.data!r} cannot be loaded ({type(error).__name__}: {error})."
         ) from None
     for number, row in enumerate(loaded):
         yield text_of(row, source.field, f"data: {source.name}, row {number:,}")

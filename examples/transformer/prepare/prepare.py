@@ -167,7 +167,9 @@ def make_tokenizer(
         began = time.perf_counter()
         tokenizer = train_byte_pair(sample(settings), settings.vocab_size)
         seconds = time.perf_counter() - began
-        say(f"trained a tokenizer of {tokenizer.vocab_size:,} tokens in {seconds:.0f} s")
+        say(
+            f"trained a tokenizer of {tokenizer.vocab_size:,} tokens in {seconds:.0f} s"
+        )
     else:
         path = Path(settings.tokenizer).expanduser()
         tokenizer = load_byte_pair(path, settings.end_token)
@@ -227,7 +229,8 @@ class Work:
             raise Changed(str(error)) from None
         self.sha256, self.pieces, self.read = hashlib.sha256(), 0, 0
         self.total, self.began = size(self.settings.source), time.perf_counter()
-        self.shown = self.encoded = self.committed = 0
+        self.encoded = self.committed = 0
+        self.shown = 0.0
         source = pieces(self.settings.source)
         self.split = self.skip(source, Position(*so_far["position"]))
         try:
