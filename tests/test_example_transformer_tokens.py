@@ -31,10 +31,10 @@ TOKENIZERS = pytest.mark.parametrize("tokenizer", [Bytes(), BPE], ids=["bytes", 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 @settings(max_examples=100, deadline=None)
 def test_tokens_stand_for_exactly_the_bytes_of_any_text(tokenizer, text):
-    for text in (text, text + END + "the quick"):
-        (tokens_N,) = tokenizer.encode([text])
-        assert tokenizer.decode(tokens_N) == text
-        assert tokenizer.byte_lengths_V[tokens_N].sum() == len(text.encode())
+    for more in ("", END + "the quick"):
+        (tokens_N,) = tokenizer.encode([text + more])
+        assert tokenizer.decode(tokens_N) == text + more
+        assert tokenizer.byte_lengths_V[tokens_N].sum() == len((text + more).encode())
         assert tokenizer.end not in tokens_N  # not even from its own name
 
 
@@ -146,55 +146,65 @@ def test_packed_positions_and_mask_are_those_of_each_document():
     np.testing.assert_array_equal(packed.mask_Bx1xLxL[0, 0], same)
 
 
+@jax.jit
+def logits_of(model, tokens_BxL):
+    return model(tokens_BxL)
+
+
+def alone(model, documents):
+    """The logits of each document alone. What follows it is not seen by it."""
+    padded = [
+        document + [1] * (CONFIG.length - len(document)) for document in documents
+    ]
+    logits_BxLxV = logits_of(model, jnp.array(padded))
+    pairs = zip(logits_BxLxV, documents, strict=True)
+    return [np.asarray(x[: len(document)], np.float64) for x, document in pairs]
+
+
 @pytest.mark.parametrize("scan_layers", [False, True])
 def test_packed_documents_have_the_logits_that_each_has_alone(scan_layers):
     model = make(CONFIG.replace(scan_layers=scan_layers))
     tokens_1xL = row(DOCUMENTS)
-    logits_LxV = model(tokens_1xL, pack(tokens_1xL, 0))[0]
-    alone_LxV = jnp.concatenate([model(row([document]))[0] for document in DOCUMENTS])
-    np.testing.assert_allclose(logits_LxV, alone_LxV, atol=2e-5)
-    assert np.abs(model(tokens_1xL)[0] - alone_LxV).max() > 0.1  # what it is for
+    packed = jax.jit(lambda model, x_BxL: model(x_BxL, pack(x_BxL, 0)))
+    alone_LxV = np.concatenate(alone(model, DOCUMENTS))
+    np.testing.assert_allclose(packed(model, tokens_1xL)[0], alone_LxV, atol=2e-5)
+    # What it is for.
+    assert np.abs(logits_of(model, tokens_1xL)[0] - alone_LxV).max() > 0.1
 
 
-def loss_alone(model, documents):
-    """Sum of the losses of each document alone, float64, and the number of targets."""
+@pytest.mark.parametrize(
+    ("loss_chunks", "remat", "scan_layers"), [(1, False, False), (3, True, True)]
+)
+def test_the_loss_of_packed_documents_is_that_of_each_alone(
+    loss_chunks, remat, scan_layers
+):
+    config = CONFIG.replace(
+        loss_chunks=loss_chunks, remat=remat, scan_layers=scan_layers
+    )
+    model = make(config)
+    # With an empty document in the second row.
+    rows = [[*DOCUMENTS, [3, 0], [8, 8, 8]], [[*[7] * 9, 0], [0], [4] * 14]]
+    tokens_2xL = jnp.concatenate([row(documents) for documents in rows])
+    assert tokens_2xL.shape == (2, CONFIG.length + 1)
     total, count = 0.0, 0
-    for document in documents:
-        logits_LxV = np.asarray(model(row([document]))[0], np.float64)
-        log_sums_L = np.log(np.exp(logits_LxV).sum(-1))
-        for n, target in enumerate(document[1:]):
-            total += log_sums_L[n] - logits_LxV[n, target]
-            count += 1
-    return total, count
-
-
-@pytest.mark.parametrize("loss_chunks", [1, 3])
-@pytest.mark.parametrize("remat", [False, True])
-def test_the_loss_of_packed_documents_is_that_of_each_alone(loss_chunks, remat):
-    config = CONFIG.replace(loss_chunks=loss_chunks, remat=remat)
-    model, documents = make(config), [*DOCUMENTS, [3, 0], [8] * 3 + [0], [1]]
-    tokens_1xL = row(documents)
-    tokens_1xL = tokens_1xL[:, : CONFIG.length + 1]
-    total, count = loss_alone(model, split(tokens_1xL[0]))
-    loss = next_token_loss(model, tokens_1xL, 0)
+    for documents in rows:
+        for logits_LxV, document in zip(
+            alone(model, documents), documents, strict=True
+        ):
+            log_sums_L = np.log(np.exp(logits_LxV).sum(-1))
+            for n, target in enumerate(document[1:]):
+                total += log_sums_L[n] - logits_LxV[n, target]
+                count += 1
+    loss, gradient = jax.jit(jax.value_and_grad(next_token_loss), static_argnums=2)(
+        model, tokens_2xL, 0
+    )
     assert loss == pytest.approx(total / count, rel=1e-5)
-    gradient = nnx.grad(lambda model: next_token_loss(model, tokens_1xL, 0))(model)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
 
 
-def split(tokens_L):
-    """Documents of a row, in plain Python."""
-    documents = [[]]
-    for token in np.asarray(tokens_L).tolist():
-        documents[-1].append(token)
-        if token == 0:
-            documents.append([])
-    return [document for document in documents if document]
-
-
 def test_a_sequence_of_nothing_but_ends_has_the_loss_zero():
-    model = make(CONFIG)
-    assert next_token_loss(model, jnp.zeros((2, 9), int), 0) == 0.0
+    model, loss = make(CONFIG), jax.jit(next_token_loss, static_argnums=2)
+    assert loss(model, jnp.zeros((2, 25), int), 0) == 0.0
 
 
 @pytest.mark.parametrize("end", [None, 0])
