@@ -347,7 +347,7 @@ DAMAGE = {
     ),
     "another tokenizer": (
         lambda x: (x / "tokenizer.json").write_text(
-            (x / "tokenizer.json").read_text().replace("Ġthe", "Ġeth")
+            (x / "tokenizer.json").read_text().replace('"~"', '"?~"')
         ),
         "is another tokenizer",
     ),

@@ -183,7 +183,7 @@ def test_the_loss_of_packed_documents_is_that_of_each_alone(
     )
     model = make(config)
     # With an empty document in the second row.
-    rows = [[*DOCUMENTS, [3, 0], [8, 8, 8]], [[*[7] * 9, 0], [0], [4] * 14]]
+    rows = [[*DOCUMENTS[:3], [3, 0], [8] * 7], [[*[7] * 9, 0], [0], [4] * 14]]
     tokens_2xL = jnp.concatenate([row(documents) for documents in rows])
     assert tokens_2xL.shape == (2, CONFIG.length + 1)
     total, count = 0.0, 0

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from .settings import InputError, Settings, option
 
@@ -40,18 +41,16 @@ class ModelConfig(Settings):
         "keep the documents of a sequence apart: attention, positions and loss stay "
         "within each; needs prepared data, which have the ends of documents",
     )
-    compute_dtype: str = model_option(
+    compute_dtype: Literal["float32", "bfloat16"] = model_option(
         "float32",
         "dtype of the matrix products, float32 or bfloat16; parameters and loss stay "
         "float32",
-        choices=("float32", "bfloat16"),
     )
 
     # These change the speed and the memory of the model, and not what it computes.
-    attention: str = device_option(
+    attention: Literal["auto", "cudnn", "xla"] = device_option(
         "auto",
         "auto, cudnn or xla; auto tries cuDNN on a GPU and reports its choice",
-        choices=("auto", "cudnn", "xla"),
     )
     remat: bool = device_option(
         False, "recompute each block in the backward pass instead of storing it"

@@ -12,6 +12,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+import optax_warmup as ow
+
 from .settings import InputError
 
 T = TypeVar("T")
@@ -65,18 +67,10 @@ def agree(facts: dict[str, Any]) -> None:
     Without this check two processes with different settings train without an error,
     while their copies of the parameters drift apart.
     """
-    everyone = [json.loads(text) for text in gather(json.dumps(facts))]
-    ours, *others = everyone
-    differences = [
-        f"{name} is {facts.get(name)!r} on process {index} "
-        f"and {ours.get(name)!r} on process 0"
-        for index, facts in enumerate(others, start=1)
-        for name in sorted(ours.keys() | facts.keys())
-        if facts.get(name) != ours.get(name)
-    ]
-    if differences:
+    try:
+        ow.runs.check_same(**facts)
+    except ValueError as error:
+        differences = str(error).removeprefix("check_same: ")
         raise InputError(
-            "the processes hold different configurations: "
-            + "; ".join(differences)
-            + ". Start all of them with the same command, code and data."
-        )
+            f"the processes hold different configurations: {differences}"
+        ) from None

@@ -6,9 +6,10 @@ them.
 
 import dataclasses
 import math
+import types
 import typing
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self, Union
 
 
 class InputError(ValueError):
@@ -24,11 +25,12 @@ def option(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
-    choices: tuple[str, ...] | None = None,
+    metavar: str | None = None,
 ) -> Any:
     """A dataclass field with an explanation and limits.
 
-    `section` is the heading under which `--help` lists it.
+    `section` is the heading under which `--help` lists it, and `metavar` what it shows
+    in place of a value.
     """
     metadata = {
         "section": section,
@@ -37,7 +39,7 @@ def option(
         "above": above,
         "at_most": at_most,
         "below": below,
-        "choices": choices,
+        "metavar": metavar,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -47,9 +49,15 @@ class Settings:
     """Base class: checks every field. Subclasses add checks across fields."""
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            check(field, hints[field.name], getattr(self, field.name))
+        self.check_fields(vars(self))
+
+    @classmethod
+    def check_fields(cls, values: dict[str, Any]) -> None:
+        """Raises `InputError` at the first value that its field does not take."""
+        hints = typing.get_type_hints(cls)
+        for field in dataclasses.fields(cls):
+            if field.name in values:
+                check(field, hints[field.name], values[field.name])
 
     def replace(self, **changes: Any) -> Self:
         """A copy with other values, checked again."""
@@ -63,13 +71,11 @@ def check(field: dataclasses.Field, hint: Any, value: Any) -> None:
         if not condition:
             raise InputError(f"{field.name}={value!r} is invalid: it must be {what}.")
 
-    if hint in (int, float):
-        numbers = int if hint is int else (int, float)
-        number = isinstance(value, numbers) and not isinstance(value, bool)
-        require(number, "a whole number" if hint is int else "a number")
+    require(fits(value, hint), describe(hint))
+    if isinstance(value, float):
         require(math.isfinite(value), "finite")
-    else:
-        require(isinstance(value, hint), f"of type {getattr(hint, '__name__', hint)}")
+    if value is None:
+        return
     limits = field.metadata
     if (bound := limits["at_least"]) is not None:
         require(value >= bound, f"{bound} or more")
@@ -79,5 +85,34 @@ def check(field: dataclasses.Field, hint: Any, value: Any) -> None:
         require(value <= bound, f"{bound} or less")
     if (bound := limits["below"]) is not None:
         require(value < bound, f"below {bound}")
-    if (choices := limits["choices"]) is not None:
-        require(value in choices, "one of " + ", ".join(choices))
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type; True is no number, and 1 is a float."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return isinstance(value, str) and value in arguments
+    if origin in (Union, types.UnionType):
+        return any(fits(value, each) for each in arguments)
+    if origin is tuple:  # of any length
+        return isinstance(value, tuple) and all(fits(x, arguments[0]) for x in value)
+    if hint in (int, float):
+        numbers = int if hint is int else (int, float)
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def describe(hint: Any) -> str:
+    """An annotated type in words."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(each) for each in arguments)
+    if origin is tuple:
+        return "a list, each " + describe(arguments[0])
+    words = {
+        int: "a whole number", float: "a number", bool: "true or false", str: "a text",
+        type(None): "left out",
+    }  # fmt: skip
+    return words[hint]

@@ -7,6 +7,7 @@ keeps them as `config.json`: each setting is described in one place.
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from ..core.config import ModelConfig, device_option
 from ..core.optimizer import OptimizerConfig, training_option
@@ -26,8 +27,9 @@ class Config(OptimizerConfig, ModelConfig):
 
     data: str | None = data_option(
         None,
-        "text file, or folder that holds only text files; default: the source code of "
+        "text file, or folder that holds only text files; None: the source code of "
         "this Python's standard library",
+        metavar="PATH",
     )
     heldout_fraction: float = data_option(
         0.05, "share of the text, at its end, to hold out", above=0, below=1
@@ -45,11 +47,10 @@ class Config(OptimizerConfig, ModelConfig):
         "over all devices in any case; 0: all devices share one copy",
         at_least=0,
     )
-    loader: str = device_option(
+    loader: Literal["auto", "grain", "threads"] = device_option(
         "auto",
         "auto, grain or threads: what prefetches batches; auto is grain where it is "
         "installed; the batches are the same",
-        choices=("auto", "grain", "threads"),
     )
     peak_flops: float = device_option(
         0.0,
@@ -63,12 +64,11 @@ class Config(OptimizerConfig, ModelConfig):
     )
 
     run_dir: str = run_option("runs/transformer", "folder of the finished run")
-    on_divergence: str = run_option(
+    on_divergence: Literal["stop", "rollback", "continue"] = run_option(
         "continue",
         "stop, rollback or continue. stop: end the run at a loss that is NaN or "
         "infinite; rollback: go back to a checkpoint of before it (or before a lasting "
         "spike) and pass over the batches since; continue: train on",
-        choices=("stop", "rollback", "continue"),
     )
     max_rollbacks: int = run_option(3, "rollbacks before giving up", at_least=0)
     rollback_rewarm: int = run_option(

@@ -7,7 +7,6 @@ Takes the options of training: `--warmup-steps` sets the length that is compared
 warmup, and `--automatic-warmup` compares no warmup with automatic warmup.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ import optax_warmup as ow
 from ... import evaluation
 from ..core.settings import InputError
 from ..core.stop import INTERRUPTED, Stopped
-from .command_line import config_from, make_parser
+from .command_line import Options, parse
 from .config import Config
 from .result import Result
 from .train import train
@@ -35,16 +34,17 @@ EARLY = 32  # the first updates, all of which are recorded
 
 def main(arguments: list[str] | None = None) -> int:
     began = time.perf_counter()
-    parser = make_parser(
-        "demo",
-        "Train without and with warmup, and compare.",
-        run_dir=HOME,
-        on_divergence="continue",  # a divergence is a result of the comparison
-    )
-    options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        runs = train_both(options, console)
+        options, config = parse(
+            Options,
+            "demo",
+            "Train without and with warmup, and compare.",
+            arguments,
+            run_dir=HOME,
+            on_divergence="continue",  # a divergence is a result of the comparison
+        )
+        runs = train_both(config, console, overwrite=options.overwrite)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -69,16 +69,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def train_both(options: argparse.Namespace, console: Console) -> list[Result]:
+def train_both(config: Config, console: Console, *, overwrite: bool) -> list[Result]:
     """Trains without warmup, then with it."""
-    config = config_from(options)
     if config.automatic_warmup:
         config = config.replace(warmup_steps=0)
     elif config.warmup_steps == 0:
         raise InputError("warmup_steps=0 leaves nothing to compare. Give a length.")
     announce(config, console)
     # The demo replaces its own folder; any other folder needs the flag.
-    overwrite = options.overwrite or config.run_dir == HOME
+    overwrite = overwrite or config.run_dir == HOME
     return [
         train(each, overwrite=overwrite, name=name.rjust(9), console=console)
         for each, name in zip(two_configs(config), NAMES, strict=True)

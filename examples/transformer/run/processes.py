@@ -1,7 +1,5 @@
 """How several processes find each other; how they agree is in core/processes.py."""
 
-import argparse
-
 import jax
 
 from ..core.processes import (
@@ -15,34 +13,21 @@ from ..core.processes import (
 from ..core.settings import InputError
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options for connecting to the other processes."""
-    group = parser.add_argument_group("several processes")
-    group.add_argument(
-        "--distributed",
-        action="store_true",
-        help="this is one of several processes; on SLURM, Open MPI, TPU pods and "
-        "Kubernetes this is enough, elsewhere also give the next three options",
-    )
-    group.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="address of process 0"
-    )
-    group.add_argument("--processes", type=int, metavar="N", help="number of processes")
-    group.add_argument(
-        "--process", type=int, metavar="I", help="index of this process, from 0"
-    )
-
-
-def start(options: argparse.Namespace) -> None:
+def start(
+    distributed: bool = False,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+) -> None:
     """Connects to the other processes. Must come before any other use of JAX."""
-    given = (options.coordinator, options.processes, options.process)
+    given = (coordinator, processes, process)
     by_hand = any(x is not None for x in given)
     if by_hand and None in given:
         raise InputError(
             "--coordinator, --processes and --process belong together: give all three, "
             "or only --distributed where the cluster provides them."
         )
-    if not (by_hand or options.distributed):
+    if not (by_hand or distributed):
         return
     try:
         jax.distributed.initialize(*given)

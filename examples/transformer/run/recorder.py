@@ -34,7 +34,8 @@ class Recorder:
 
     def update(self, step: int, metrics: dict[str, jax.Array]) -> None:
         self.flush()
-        if step % self.config.log_every == 0:
+        last = step == self.config.total_steps - 1
+        if step % self.config.log_every == 0 or last:
             self.pending = step, metrics
 
     def evaluation(self, step: int, row: Row) -> None:

@@ -30,7 +30,11 @@ def parse(text: str | bytes) -> dict[str, Any]:
     """
     try:
         found = json.loads(
-            text, parse_float=_float, parse_int=_int, parse_constant=_constant
+            text,
+            parse_float=_float,
+            parse_int=_int,
+            parse_constant=_constant,
+            object_pairs_hook=_object,
         )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -86,3 +90,12 @@ def _int(text: str) -> int:
 
 def _constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r:.40} is there twice")
+    return found

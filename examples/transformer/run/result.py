@@ -14,6 +14,7 @@ import optax_warmup as ow
 
 from ..core.settings import InputError
 from .config import Config
+from .config_file import read_config
 from .records import parse, read_rows
 
 Columns = dict[str, np.ndarray]
@@ -68,10 +69,6 @@ def load_result(folder: str | Path) -> Result:
         history=read(folder / "moments.npz", ow.diagnostics.load_moments),
         summary=summary,
     )
-
-
-def read_config(folder: Path) -> Config:
-    return read(folder / "config.json", lambda path: Config(**parse(path.read_bytes())))
 
 
 def read(path: Path, reader: Callable[[Path], T]) -> T:

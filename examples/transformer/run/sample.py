@@ -26,7 +26,7 @@ from ..core.tokenizer import Bytes, Tokenizer
 from ..core.train_step import abstract_model
 from .checkpoint import Checkpoints
 from .config import Config
-from .result import read_config
+from .config_file import read_config
 
 
 class Sampler:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from ..core.stop import INTERRUPTED, Stopped, StopSignal
 from ..core.train_step import TrainState
 from . import contents, processes
 from .checkpoint import Checkpoints
-from .command_line import add_resume_options, config_from, make_parser
+from .command_line import TrainOptions, parse
 from .config import Config
 from .divergence import Divergence, Watch
 from .find_rate import find_rate
@@ -77,6 +77,8 @@ def run(
             lambda: RunFolder(config.run_dir, overwrite=overwrite, resume=resume)
         ))  # fmt: skip
         folder.reopened = processes.first_says(folder.reopened)
+        if folder.created:  # at once, so that --resume RUN_DIR always knows them
+            folder.write("config.json", asdict(config))
         processes.together(lambda: check_space(folder.incomplete, config, plan.state))
         checkpoints = use(Checkpoints(folder.incomplete, config.keep_checkpoints))
         use(jax.set_mesh(plan.mesh))
@@ -84,7 +86,11 @@ def run(
         start = find_start(plan, checkpoints, accept_changes)
         if folder.reopened and start.step == config.total_steps:
             processes.together(lambda: load_result(folder.incomplete))
-            console.print(f"{folder.path}/ is finished: there is nothing left to do.")
+            console.print(
+                f"{folder.path}/ is finished: there is nothing left to do.",
+                highlight=False,
+                soft_wrap=True,
+            )
             return folder.path
         console.print(plan.describe(), highlight=False, soft_wrap=True)
         watch = Watch(config, start.about.get("rollbacks", []))
@@ -201,32 +207,34 @@ class Training:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = make_parser(
-        "train",
-        "Train a decoder-only transformer on text, byte by byte.",
-        on_divergence="stop",
-    )
-    add_resume_options(parser)
-    parser.add_argument(
-        "--find-rate",
-        action="store_true",
-        help="run a learning-rate range test instead, and say which peak it suggests",
-    )
-    options = parser.parse_args(arguments)
-    if options.resume and options.overwrite:
-        parser.error("--resume and --overwrite: keep the old run, or replace it?")
     console = Console()
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it raises
     try:
-        config = config_from(options)
-        processes.start(options)
+        options, config = parse(
+            TrainOptions,
+            "train",
+            "Train a decoder-only transformer on text, byte by byte.",
+            arguments,
+            on_divergence="stop",
+        )
+        resume = options.resume is not None
+        if resume and options.overwrite:
+            raise InputError(
+                "--resume and --overwrite: keep the old run, or replace it?"
+            )
+        processes.start(
+            options.distributed,
+            options.coordinator,
+            options.processes,
+            options.process,
+        )
         if options.find_rate:
             find_rate(config, console if processes.is_first() else Console(quiet=True))
             return 0
         folder = run(
             config,
             overwrite=options.overwrite,
-            resume=options.resume,
+            resume=resume,
             accept_changes=options.accept_changes,
             console=console,
         )
@@ -253,13 +261,19 @@ def how_to_go_on(config: Config, error: BaseException) -> str:
     what = str(error) or "interrupted"
     run = contents.run_path(config.run_dir)
     incomplete = run.with_name(run.name + ".incomplete")
-    if not (steps := contents.complete_checkpoints(incomplete)):
-        again = "with --resume starts" if incomplete.exists() else "starts"
-        return f"{what}: there is no checkpoint yet; the same command {again} again"
-    return (
-        f"{what}: the checkpoint of step {steps[-1]} is in {incomplete}/; the same "
-        f"command with --resume goes on from it"
-    )
+    if steps := contents.complete_checkpoints(incomplete):
+        return (
+            f"{what}: the checkpoint of step {steps[-1]} is in {incomplete}/; "
+            f"--resume {config.run_dir} goes on from it"
+        )
+    if incomplete.exists():
+        return (
+            f"{what}: there is no checkpoint yet; --resume {config.run_dir} starts "
+            f"again"
+        )
+    if (run / "summary.json").is_file():
+        return f"{what}: the run is finished; it is in {run}/"
+    return f"{what}: there is no checkpoint yet; the same command starts again"
 
 
 def conclude(result: Result, console: Console) -> None:
