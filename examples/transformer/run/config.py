@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.config import ModelConfig, device_option
+from ..core.data import HELDOUT_FRACTION
 from ..core.optimizer import OptimizerConfig, training_option
 from ..core.settings import InputError, option
 
@@ -27,12 +28,17 @@ class Config(OptimizerConfig, ModelConfig):
 
     data: str | None = data_option(
         None,
-        "text file, or folder that holds only text files; None: the source code of "
-        "this Python's standard library",
+        "text file, or folder that holds only text files, read whole; folder of tokens "
+        "that examples.transformer.prepare made; or several such folders and their "
+        "weights, FOLDER=0.7,FOLDER=0.3; None: the source code of this Python's "
+        "standard library",
         metavar="PATH",
     )
     heldout_fraction: float = data_option(
-        0.05, "share of the text, at its end, to hold out", above=0, below=1
+        HELDOUT_FRACTION,
+        "share of the text, at its end, to hold out; prepared tokens are split already",
+        above=0,
+        below=1,
     )
     batch_size: int = data_option(
         16, "sequences in an update, over all devices", at_least=1
