@@ -186,7 +186,7 @@ def test_the_loss_of_packed_documents_is_that_of_each_alone(
     rows = [[*DOCUMENTS[:3], [3, 0], [8] * 7], [[*[7] * 9, 0], [0], [4] * 14]]
     tokens_2xL = jnp.concatenate([row(documents) for documents in rows])
     assert tokens_2xL.shape == (2, CONFIG.length + 1)
-    total, count = 0.0, 0
+    total, targets = 0.0, 2 * CONFIG.length
     for documents in rows:
         for logits_LxV, document in zip(
             alone(model, documents), documents, strict=True
@@ -194,11 +194,10 @@ def test_the_loss_of_packed_documents_is_that_of_each_alone(
             log_sums_L = np.log(np.exp(logits_LxV).sum(-1))
             for n, target in enumerate(document[1:]):
                 total += log_sums_L[n] - logits_LxV[n, target]
-                count += 1
     loss, gradient = jax.jit(jax.value_and_grad(next_token_loss), static_argnums=2)(
         model, tokens_2xL, 0
     )
-    assert loss == pytest.approx(total / count, rel=1e-5)
+    assert loss == pytest.approx(total / targets, rel=1e-5)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
 
 
@@ -210,17 +209,21 @@ def test_a_sequence_of_nothing_but_ends_has_the_loss_zero():
 @pytest.mark.parametrize("end", [None, 0])
 def test_nats_per_byte_are_all_nats_by_all_bytes(end):
     rng = np.random.default_rng(0)
-    tokens_BxL = rng.integers(0, 5, (3, 12))
+    batches = rng.integers(0, 5, (2, 3, 12))
     lengths_V = np.array([1, 4, 2, 7, 3], np.int32)
-    nats, bytes_of_text, count = 0.0, 0, 0
-    losses_BxL = rng.random((3, 11))
-    for tokens_L, losses_L in zip(tokens_BxL, losses_BxL, strict=True):
-        for before, target, loss in zip(tokens_L, tokens_L[1:], losses_L, strict=False):
-            if before != end:
-                nats += loss
-                bytes_of_text += lengths_V[target]
-                count += 1
-    targets = Targets(lengths_V, end)
-    found = targets.nats_per_byte(jnp.float32(nats / count), tokens_BxL)
-    assert found == pytest.approx(nats / bytes_of_text, rel=1e-6)
-    assert targets.bytes(tokens_BxL) == bytes_of_text
+    targets, means, nats, sizes = Targets(lengths_V, end), [], [], []
+    for tokens_BxL in batches:
+        losses = rng.random((3, 11))
+        pairs = [
+            (loss, lengths_V[tokens_L[n + 1]])
+            for tokens_L, losses_L in zip(tokens_BxL, losses, strict=True)
+            for n, loss in enumerate(losses_L)
+            if tokens_L[n] != end
+        ]
+        nats.append(sum(loss for loss, _ in pairs))
+        sizes.append(sum(size for _, size in pairs))
+        means.append(nats[-1] / 33)
+        found = targets.nats_per_byte(jnp.float32(means[-1]), jnp.array(tokens_BxL))
+        assert found == pytest.approx(nats[-1] / sizes[-1], rel=1e-6)
+    found = np.mean(means) / targets.bytes_per_target(list(batches))
+    assert found == pytest.approx(sum(nats) / sum(sizes), rel=1e-6)

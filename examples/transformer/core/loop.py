@@ -13,7 +13,7 @@ class Programs(NamedTuple):
     """The jitted functions."""
 
     train_step: Callable  # (state, tokens_BxL) -> (state, metrics)
-    eval_loss: Callable  # (params, tokens_BxL) -> (nats per byte, bytes)
+    eval_loss: Callable  # (params, tokens_BxL) -> loss
 
 
 class Outputs(Protocol):
@@ -52,9 +52,8 @@ def loop(
     train_step, eval_loss = programs
 
     def evaluate(step: int) -> None:
-        found = [eval_loss(state.params, batch) for batch in heldout]
-        losses, sizes = zip(*jax.device_get(found), strict=True)
-        outputs.evaluation(step, float(np.average(losses, weights=sizes)), state)
+        losses = [eval_loss(state.params, batch) for batch in heldout]
+        outputs.evaluation(step, float(np.mean(jax.device_get(losses))), state)
 
     source = iter(batches)
     for step in steps:

@@ -252,28 +252,28 @@ def next_token_loss(
     """Mean cross-entropy of each token given the tokens before it, in nats; shape ().
 
     With `document_end`, the token that ends a document, each document of a sequence is
-    as if it were alone: attention, positions and the mean stay within it.
+    as if it were alone: attention and positions stay within it, and the loss is 0 where
+    the token before is of another one. The mean is over all positions, so that the mean
+    of the parts of a batch is that of the batch.
 
     With `loss_chunks` > 1 the sequence is processed in that many parts, so that the
     logits, the largest array of a model with a large vocabulary, are never in memory
     all at once.
     """
     inputs_BxL, targets_BxL = tokens_BxL[:, :-1], tokens_BxL[:, 1:]
-    packed, counted_BxL, count = None, None, jnp.array(targets_BxL.size)
+    packed = counted_BxL = None
     if document_end is not None:
         packed = pack(inputs_BxL, document_end)
         counted_BxL = counted(tokens_BxL, document_end)
-        count = jnp.maximum(counted_BxL.sum(), 1)
     x_BxLxD = model.decode(model.embed(inputs_BxL, packed), packed)
 
     def loss(x_BxCxD: jax.Array, targets_BxC: jax.Array, counted_BxC: Any) -> jax.Array:
         losses_BxC = optax.softmax_cross_entropy_with_integer_labels(
             model.unembed(x_BxCxD), targets_BxC
         )
-        if counted_BxC is None:
-            return losses_BxC.mean()
-        # Divided by the same number in each chunk: the mean of chunks is that of all.
-        return losses_BxC.sum(where=counted_BxC) / count * model.loss_chunks
+        if counted_BxC is not None:
+            losses_BxC = jnp.where(counted_BxC, losses_BxC, 0)
+        return losses_BxC.mean()
 
     arrays = x_BxLxD, targets_BxL, counted_BxL
     if model.loss_chunks == 1:

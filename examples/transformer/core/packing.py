@@ -3,12 +3,13 @@
 Documents end with a token that occurs nowhere else. So their boundaries are read from
 the tokens, and a batch needs nothing beside them.
 
-The loss counts no token that follows the end of another document. It is a mean over
-tokens; `Targets` turns it into nats per byte.
+The loss counts no token that follows the end of another document. `Targets` turns it
+from nats per token into nats per byte, in which runs of all tokenizers compare.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,8 @@ class Packed(NamedTuple):
 
 def pack(tokens_BxL: jax.Array, document_end: int) -> Packed:
     """Reads the documents of sequences from their tokens."""
-    starts_BxL = starts_of(tokens_BxL, document_end)
+    ends_BxL = tokens_BxL == document_end
+    starts_BxL = jnp.pad(ends_BxL[:, :-1], ((0, 0), (1, 0)))
     index_L = jnp.arange(tokens_BxL.shape[1])
     latest_BxL = jax.lax.cummax(jnp.where(starts_BxL, index_L, 0), axis=1)
     document_BxL = jnp.cumsum(starts_BxL, axis=1)
@@ -32,20 +34,14 @@ def pack(tokens_BxL: jax.Array, document_end: int) -> Packed:
     return Packed(index_L - latest_BxL, same_BxLxL[:, None])
 
 
-def starts_of(tokens_BxL: jax.Array, document_end: int) -> jax.Array:
-    """Whether a token is the first one after the end of another document."""
-    ends_BxL = tokens_BxL == document_end
-    return jnp.pad(ends_BxL[:, :-1], ((0, 0), (1, 0)))
-
-
 def counted(tokens_BxL: jax.Array, document_end: int) -> jax.Array:
     """Which targets, tokens[:, 1:], are of the same document as the token before."""
-    return ~starts_of(tokens_BxL, document_end)[:, 1:]
+    return tokens_BxL[:, :-1] != document_end
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """The targets of a batch, in tokens and in bytes.
+    """What the targets of a batch are in bytes.
 
     Args:
         byte_lengths_V: how many bytes each token of the tokenizer stands for.
@@ -55,25 +51,28 @@ class Targets:
     byte_lengths_V: np.ndarray
     document_end: int | None = None
 
-    def tokens(self, tokens_BxL: jax.Array) -> jax.Array:
-        """How many targets the loss is a mean of, int32; at least 1."""
-        return jnp.maximum(self.counted(tokens_BxL).sum(), 1)
-
-    def bytes(self, tokens_BxL: jax.Array) -> jax.Array:
-        """How many bytes they stand for, int32; at least 1."""
-        lengths_BxL = jnp.asarray(self.byte_lengths_V)[tokens_BxL[:, 1:]]
-        return jnp.maximum((lengths_BxL * self.counted(tokens_BxL)).sum(), 1)
+    def bytes(self, tokens_BxL: Any) -> Any:
+        """The bytes of the targets that count, of a NumPy or a JAX array."""
+        numpy = np if isinstance(tokens_BxL, np.ndarray) else jnp
+        lengths_BxL = numpy.asarray(self.byte_lengths_V)[tokens_BxL[:, 1:]]
+        if self.document_end is not None:
+            lengths_BxL = lengths_BxL * counted(tokens_BxL, self.document_end)
+        return lengths_BxL.sum()
 
     def nats_per_byte(self, loss: jax.Array, tokens_BxL: jax.Array) -> jax.Array:
-        """A mean over targets, in nats per token, as nats per byte of their text."""
-        if (self.byte_lengths_V == 1).all():
+        """A loss in nats per token, the mean over a batch, as nats per byte of text."""
+        if self.document_end is None and (self.byte_lengths_V == 1).all():
             return loss
-        return loss * (self.tokens(tokens_BxL) / self.bytes(tokens_BxL))
+        targets = tokens_BxL.shape[0] * (tokens_BxL.shape[1] - 1)
+        return loss * (targets / jnp.maximum(self.bytes(tokens_BxL), 1))
 
-    def counted(self, tokens_BxL: jax.Array) -> jax.Array:
-        if self.document_end is None:
-            return jnp.ones(tokens_BxL[:, 1:].shape, jnp.int32)
-        return counted(tokens_BxL, self.document_end).astype(jnp.int32)
+    def bytes_per_target(self, batches: Sequence[np.ndarray]) -> float:
+        """Bytes of a target, over batches of one size.
+
+        The mean loss of the batches, divided by it, is all nats by all bytes.
+        """
+        targets = sum(tokens_BxL[:, 1:].size for tokens_BxL in batches)
+        return max(sum(int(self.bytes(x)) for x in batches), 1) / targets
 
 
 BYTES = Targets(np.ones(256, np.int32))

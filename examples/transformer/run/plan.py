@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 import optax_warmup as ow
 
 from ..core import attention, loader, sharding
-from ..core.data import Corpus, load_corpus
+from ..core.data import Corpus, heldout_batches, load_corpus
 from ..core.loop import Programs
 from ..core.optimizer import make_optimizer, make_schedule
 from ..core.packing import Targets
@@ -142,6 +142,18 @@ def check_space(folder: Path, config: Config, state: TrainState) -> None:
         )
 
 
+def bytes_per_target(plan: Plan) -> float:
+    """Of all held-out sequences, and not only of those that this process evaluates."""
+    config = plan.config
+    batches = heldout_batches(
+        plan.corpus,
+        config.eval_sequences,
+        batch_size=config.batch_size,
+        length=config.length,
+    )
+    return plan.targets.bytes_per_target(batches)
+
+
 def make_programs(plan: Plan) -> Programs:
     """The jitted functions; with `config.precompile` they are compiled and warmed up.
 
@@ -152,7 +164,7 @@ def make_programs(plan: Plan) -> Programs:
     targets = plan.targets
     loss_fn = loss_of(plan.graphdef, config.compute_dtype, targets.document_end)
     train_step = make_train_step(loss_fn, plan.optimizer, plan.state, mesh, targets)
-    eval_loss = make_eval_loss(loss_fn, mesh, targets)
+    eval_loss = make_eval_loss(loss_fn, mesh, bytes_per_target(plan))
     if not config.precompile:
         return Programs(train_step, eval_loss)
     shape = (config.batch_size, config.length + 1)
