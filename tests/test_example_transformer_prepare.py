@@ -14,7 +14,11 @@ from transformer_runs import ROOT
 
 from examples.transformer.core import data
 from examples.transformer.core.settings import InputError
-from examples.transformer.core.token_file import check_files, open_prepared
+from examples.transformer.core.token_file import (
+    check_files,
+    dtype_for,
+    open_prepared,
+)
 from examples.transformer.prepare import documents
 from examples.transformer.prepare.__main__ import main
 from examples.transformer.prepare.documents import Source
@@ -122,6 +126,15 @@ def test_batches_are_a_function_of_seed_and_step_and_each_process_reads_its_rows
     stream = tokens_of(corpus.train)
     windows = np.lib.stride_tricks.sliding_window_view(stream, 13)
     assert all((windows == row).all(1).any() for row in batch)
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "dtype"),
+    [(256, "uint8"), (257, "uint16"), (65_536, "uint16"), (65_537, "uint32")],
+)
+def test_the_smallest_dtype_that_holds_every_token(vocab_size, dtype):
+    assert dtype_for(vocab_size) == dtype
+    assert np.iinfo(dtype).max >= vocab_size - 1
 
 
 # Sources.
@@ -396,8 +409,49 @@ def test_flipped_bits_are_found_by_check_and_unknown_tokens_by_a_batch(
         data.training_batch(data.load_corpus(str(folder)), 0, 0, **SHAPE)
 
 
+def test_tokens_are_not_written_into_their_source(tmp_path):
+    folder = write_folder(tmp_path / "texts", make_texts(3))
+    with pytest.raises(InputError, match="is in the source"):
+        prepare(Settings(Source(folder)), tmp_path / "texts" / "tokens")
+    assert len(list((tmp_path / "texts").iterdir())) == 3
+
+
+def test_a_dataset_is_prepared_first():
+    with pytest.raises(InputError, match="prepare --data hf:someone/something"):
+        data.load_corpus("hf:someone/something")
+
+
 def test_sequences_that_are_longer_than_the_data(home):
     with pytest.raises(InputError, match="too short: .* tokens .*length=100000"):
         data.load_corpus(str(home / "bpe"), length=100_000)
     with pytest.raises(InputError, match="heldout_fraction=0.3: .*prepared with 0.2"):
         data.load_corpus(str(home / "bpe"), heldout_fraction=0.3)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_text(tmp_path):
+    """Ten times the text, cut into pieces and divided by a separator."""
+
+    def peak(data, *options):
+        """In MB, of a process of its own."""
+        words = [sys.executable, "-m", "examples.transformer.prepare", "--data", data]
+        words += ["--output", str(tmp_path / "tokens"), "--overwrite", *options]
+        code = (
+            "import resource, subprocess, sys\n"
+            "subprocess.run(sys.argv[1:], check=True)\n"
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3)"
+        )
+        command = [sys.executable, "-c", code, *words]
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert found.returncode == 0, found.stderr
+        return float(found.stdout.split()[-1])
+
+    texts = make_texts(2_000)
+    for name, times in (("small", 20), ("large", 200)):
+        with (tmp_path / f"{name}.txt").open("w") as file:
+            for n in range(times):
+                file.writelines(f"{n} {text}" for text in texts)
+    assert (tmp_path / "large.txt").stat().st_size > 60e6
+    for options in ([], ["--separator", "\\n"]):
+        sizes = [peak(str(tmp_path / f"{x}.txt"), *options) for x in ("small", "large")]
+        assert sizes[1] - sizes[0] < 15, sizes

@@ -69,6 +69,11 @@ def load_corpus(
 
 def load_text(data: str | None, heldout_fraction: float) -> Corpus:
     """Reads and splits a text."""
+    if data is not None and data.startswith("hf:"):
+        raise InputError(
+            f"data={data!r}: prepare the tokens of a dataset first, with python -m "
+            f"examples.transformer.prepare --data {data} --output FOLDER."
+        )
     name, paths = list_files(data)
     if any(path.name == PROGRESS and path.suffix for path in paths):
         raise InputError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core.files import flush_folder, write_atomically
+from ..core.files import flush_folder, free_name, write_atomically
 from ..core.settings import InputError
 from ..core.token_file import (
     HEADER,
@@ -103,6 +103,12 @@ def prepare(
             f"{folder} exists already. Choose another --output, or replace prepared "
             f"tokens with --overwrite."
         )
+    data = Path(settings.source.data or "").expanduser().resolve()
+    if data.is_dir() and settings.source.data and data in folder.resolve().parents:
+        raise InputError(
+            f"{folder} is in the source, {data}: it would be read as a text. Choose "
+            f"another --output."
+        )
     incomplete.mkdir(parents=True, exist_ok=True)
     progress = read_progress(incomplete, settings)
     if progress is None:
@@ -118,11 +124,19 @@ def prepare(
         clear(incomplete, but=(TOKENIZER, PROGRESS))
         work.run(None)
     work.finish()
-    if folder.exists():
-        shutil.rmtree(folder)
+    put_in_place(incomplete, folder)
+    return open_prepared(folder)
+
+
+def put_in_place(incomplete: Path, folder: Path) -> None:
+    """Renames; what was there before is deleted after that."""
+    old = free_name(folder, "replaced") if folder.exists() else None
+    if old:
+        folder.rename(old)
     incomplete.rename(folder)
     flush_folder(folder.parent)
-    return open_prepared(folder)
+    if old:
+        shutil.rmtree(old)
 
 
 class Changed(Exception):
