@@ -22,7 +22,8 @@ from examples.transformer.core.token_file import (
 from examples.transformer.prepare import documents
 from examples.transformer.prepare.__main__ import main
 from examples.transformer.prepare.documents import Source
-from examples.transformer.prepare.prepare import Settings, prepare
+from examples.transformer.prepare.prepare import prepare
+from examples.transformer.prepare.settings import Settings
 
 SHAPE = {"batch_size": 5, "length": 12}
 WORDS = ("the", "of", "a", "learning", "rate", "rises", "falls", "übergang", "学习")

@@ -31,7 +31,8 @@ from examples.transformer.core.sharding import make_mesh
 from examples.transformer.core.token_file import open_prepared
 from examples.transformer.core.train_step import init_params
 from examples.transformer.prepare.documents import Source
-from examples.transformer.prepare.prepare import Settings, prepare
+from examples.transformer.prepare.prepare import prepare
+from examples.transformer.prepare.settings import Settings
 from examples.transformer.run import contents, sample
 from examples.transformer.run.result import load_result
 

@@ -9,12 +9,12 @@ import os
 import signal
 import sys
 
-from examples.transformer.prepare import __main__ as command, prepare
+from examples.transformer.prepare import __main__ as command, encode
 
 if __name__ == "__main__":
     commits, *arguments = sys.argv[1:]
-    left, commit = int(commits), prepare.Work.commit
-    prepare.BATCH, prepare.COMMIT = 2_000, 5_000
+    left, commit = int(commits), encode.Work.commit
+    encode.BATCH, encode.COMMIT = 2_000, 5_000
 
     def commit_and_die(work):
         global left
@@ -23,5 +23,5 @@ if __name__ == "__main__":
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    prepare.Work.commit = commit_and_die
+    encode.Work.commit = commit_and_die
     sys.exit(command.main(arguments))

@@ -9,7 +9,8 @@ from pathlib import Path
 from ..core.settings import InputError
 from ..core.token_file import Prepared, check_files, open_prepared
 from .documents import Source
-from .prepare import Settings, prepare
+from .prepare import prepare
+from .settings import Settings
 
 
 def make_parser() -> argparse.ArgumentParser:
