@@ -33,15 +33,15 @@ import jax, numpy as np
 from lifted.config import ModelConfig
 from lifted.optimizer import OptimizerConfig, make_optimizer
 from lifted.sharding import make_mesh
-from lifted.train_step import abstract_state, init_state, loss_of, make_eval_loss
-from lifted.train_step import make_train_step
-from lifted.loop import Programs, loop
+from lifted.train_step import abstract_state, init_state, loss_of
+from lifted.update import make_eval_loss, make_train_step
+from lifted.loop import loop, make_evaluate
 import sys
 assert "examples" not in sys.modules
 
 class Outputs:
     def update(self, step, metrics): print("update", step)
-    def evaluation(self, step, heldout_loss, state): print("evaluation", step)
+    def evaluation(self, step, losses, state): print("evaluation", step, *losses)
     def checkpoint(self, step, state): print("checkpoint", step)
 
 config = ModelConfig(length=8, width=8, layers=1, heads=2, mlp_width=16)
@@ -49,12 +49,11 @@ optimizer = make_optimizer(OptimizerConfig(total_steps=4, warmup_steps=2))
 mesh = make_mesh(batch_size=2)
 graphdef, abstract = abstract_state(config, optimizer, mesh)
 loss_fn = loss_of(graphdef)
-programs = Programs(
-    make_train_step(loss_fn, optimizer, abstract, mesh), make_eval_loss(loss_fn, mesh)
-)
+train_step = make_train_step(loss_fn, optimizer, abstract, mesh)
 state = init_state(config, optimizer, abstract, mesh, seed=0)
 batch = np.zeros((2, 9), np.int32)
-loop(state, programs, [batch] * 3, [batch], range(1, 4), Outputs(),
+evaluate = make_evaluate(make_eval_loss(loss_fn, mesh), {"loss": [batch]})
+loop(state, train_step, evaluate, [batch] * 3, range(1, 4), Outputs(),
      eval_every=2, checkpoint_every=3)
 """
 
@@ -97,8 +96,8 @@ def test_the_model_needs_no_more_than_its_own_settings():
         pytest.param(
             [path.name for path in CORE],
             USE_ALL,
-            "update 1\nevaluation 2\nupdate 2\ncheckpoint 3\nupdate 3\n"
-            "checkpoint 4\nevaluation 4\n",
+            "update 1\nevaluation 2 loss\nupdate 2\ncheckpoint 3\nupdate 3\n"
+            "checkpoint 4\nevaluation 4 loss\n",
             marks=pytest.mark.slow,
         ),
     ],

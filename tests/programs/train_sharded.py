@@ -19,7 +19,7 @@ from examples.transformer.run.plan import make_plan
 D, F, B, L = 24, 40, 8, 16  # all shapes can be told apart
 CONFIG = Config(
     length=L, width=D, layers=3, heads=2, mlp_width=F, batch_size=B, scan_layers=True,
-    fsdp=4, total_steps=12, warmup_steps=4,
+    scan_unroll=1,    fsdp=4, total_steps=12, warmup_steps=4,
 )  # fmt: skip
 
 

@@ -46,10 +46,7 @@ def load_corpus(
         heldout_fraction: share of the text, at its end, that is held out.
         length: of the sequences; each part must hold at least one.
     """
-    name, paths = list_files(data)
-    text = b"\n".join(read_text(path) for path in paths)
-    if not text.strip():
-        raise InputError(f"data: {name} holds no text. Name a file with text in it.")
+    name, text, files = read_all(data)
     tokens = np.frombuffer(text, np.uint8)
     split = len(tokens) - int(len(tokens) * heldout_fraction)
     corpus = Corpus(
@@ -57,7 +54,7 @@ def load_corpus(
         train=tokens[:split],
         heldout=tokens[split:],
         sha256=hashlib.sha256(text).hexdigest(),
-        files=len(paths),
+        files=files,
     )
     shortest = min(len(corpus.train), len(corpus.heldout))
     if shortest < length + 1:
@@ -68,6 +65,27 @@ def load_corpus(
             f"Give more text, a smaller length or another heldout_fraction."
         )
     return corpus
+
+
+def load_heldout(data: str, length: int = 1) -> Corpus:
+    """Reads a text that is for evaluation alone: all of it is held out."""
+    name, text, files = read_all(data)
+    tokens = np.frombuffer(text, np.uint8)
+    if len(tokens) < length + 1:
+        raise InputError(
+            f"eval_data: {name} is too short: length={length} needs {length + 1:,} "
+            f"bytes, and it has {len(tokens):,}."
+        )
+    return Corpus(name, tokens[:0], tokens, hashlib.sha256(text).hexdigest(), files)
+
+
+def read_all(data: str | None) -> tuple[str, bytes, int]:
+    """The name of a corpus, its text, and the number of its files."""
+    name, paths = list_files(data)
+    text = b"\n".join(read_text(path) for path in paths)
+    if not text.strip():
+        raise InputError(f"data: {name} holds no text. Name a file with text in it.")
+    return name, text, len(paths)
 
 
 def list_files(data: str | None) -> tuple[str, list[Path]]:

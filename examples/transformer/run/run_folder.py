@@ -14,14 +14,13 @@ With several processes only the first one writes. A damaged file is kept as
 `<name>.damaged-N`.
 """
 
-import fcntl
 import hashlib
-import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ..core import files
+from ..core import files, locks
 from ..core.files import OutputError
 from ..core.settings import InputError
 from . import contents, processes
@@ -58,7 +57,7 @@ class RunFolder:
         going, finished = self.incomplete.exists(), self.path.exists()
         if going:
             # First of all, since another process may be about to fill it.
-            self.release(os.close, lock(self.incomplete))
+            self.release(lock(self.incomplete))
         for folder in [self.path] * finished + [self.incomplete] * going:
             contents.check(folder, may_be_used=overwrite or resume)
         if resume and going and finished:
@@ -73,7 +72,7 @@ class RunFolder:
             # A finished run that is overwritten stays until the new one is finished.
             self.created = not self.reopened
             self.incomplete.mkdir(parents=True, exist_ok=True)
-            self.release(os.close, lock(self.incomplete))
+            self.release(lock(self.incomplete))
         elif not resume:
             contents.delete(self.incomplete, keep_folder=True)
         self.open_metrics()
@@ -184,21 +183,14 @@ class RunFolder:
         return [row for _, row in kept]
 
 
-def lock(folder: Path) -> int:
-    """Locks the folder until the process ends, however it ends."""
-    going = InputError(
-        f"run_dir: a run is still going in {folder}. Choose another --run-dir."
-    )
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def lock(folder: Path) -> Callable[[], None]:
+    """Locks the folder; returns what releases it."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise going from None
-    if not (folder.exists() and os.path.samestat(os.fstat(handle), folder.stat())):
-        os.close(handle)
-        raise going  # it has just been finished, and renamed
-    return handle
+        return locks.lock(folder)
+    except locks.InUse:
+        raise InputError(
+            f"run_dir: a run is still going in {folder}. Choose another --run-dir."
+        ) from None
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:
