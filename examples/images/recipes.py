@@ -17,6 +17,7 @@ import optax
 import optax_warmup as ow
 
 from ..evaluation import Run, Timed, sweep_runs
+from ..transformer.core.update import TrainState
 from .data import Digits
 from .training import Curves, Size, init, make_step, train
 
@@ -53,8 +54,12 @@ class Setting(NamedTuple):
 
 
 def make_optimizer(schedule: optax.ScalarOrSchedule) -> optax.GradientTransformation:
-    """AdamW. This is the line to edit for another optimizer."""
-    return optax.adamw(schedule, b1=0.9, b2=0.95, weight_decay=0.01)
+    """AdamW. These are the lines to edit for another optimizer."""
+    return optax.chain(
+        optax.scale_by_adam(b1=0.9, b2=0.95),
+        optax.add_decayed_weights(0.01),
+        ow.scale_by_learning_rate(schedule),
+    )
 
 
 def make_schedule(
@@ -110,11 +115,11 @@ def timed_step(
 ) -> Timed:
     """A few updates in one jitted call."""
     logits, params = init(size, 0)
-    update = make_step(jax.device_put(digits), logits, optimizer, size.batch_size, 0)
+    step = make_step(jax.device_put(digits), logits, optimizer, size.batch_size, 0)
 
     @jax.jit
     def run(params: Any) -> Any:
-        start = params, optimizer.init(params)
-        return jax.lax.scan(update, start, jnp.arange(TIMED))
+        start = TrainState(params, optimizer.init(params))
+        return jax.lax.scan(step, start, jnp.arange(TIMED))
 
     return Timed(lambda: run(params), TIMED)

@@ -78,7 +78,7 @@ def make_evaluate(
     """Evaluates every set with every kind of weights.
 
     Args:
-        eval_loss: (params, batch) -> loss, jitted.
+        eval_loss: (params, batch) -> loss, or any mean over the batch, jitted.
         sets: the batches of each set, by the name of its loss.
         weights: what to evaluate, by a prefix of the name; by default the parameters.
     """

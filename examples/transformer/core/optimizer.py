@@ -101,7 +101,10 @@ def make_schedule(config: OptimizerConfig) -> ow.Schedule:
 
 
 def make_optimizer(
-    config: OptimizerConfig, rate: ow.ScheduleLike | None = None
+    config: OptimizerConfig,
+    rate: ow.ScheduleLike | None = None,
+    *,
+    record: bool = True,
 ) -> optax.GradientTransformation:
     """AdamW with clipped gradients, and a record of Adam's moments.
 
@@ -120,7 +123,7 @@ def make_optimizer(
     if config.ema_decay:
         weight = ow.averages.exponential(config.ema_decay)
         optimizer = ow.averages.average_params(optimizer, weight)
-    return ow.record_moments(optimizer, eps=config.eps)
+    return ow.record_moments(optimizer, eps=config.eps) if record else optimizer
 
 
 def make_adamw(

@@ -163,15 +163,17 @@ def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
     return np.unique(np.concatenate([rows[index] for index in indices]))
 
 
-def put_batch(tokens_RxL: np.ndarray, rows: np.ndarray, mesh: Mesh) -> jax.Array:
-    """The global batch [B, L] as one array, made from this process's rows."""
+def put_batch(batch: Any, rows: np.ndarray, mesh: Mesh) -> Any:
+    """The global batch [B, ...] of each array, made from this process's rows of it."""
     per_device = len(rows) // len(mesh.local_devices)
-    batch_size = per_device * mesh.size
 
-    def shard(index: tuple[slice, ...] | None) -> np.ndarray:
-        assert index is not None
-        start = int(np.searchsorted(rows, index[0].start or 0))
-        return tokens_RxL[start : start + per_device]
+    def put(mine: np.ndarray) -> jax.Array:
+        def shard(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
+            start = int(np.searchsorted(rows, index[0].start or 0))
+            return mine[start : start + per_device]
 
-    shape = (batch_size, *tokens_RxL.shape[1:])
-    return jax.make_array_from_callback(shape, of_batch(mesh), shard)
+        shape = (per_device * mesh.size, *mine.shape[1:])
+        return jax.make_array_from_callback(shape, of_batch(mesh), shard)
+
+    return jax.tree.map(put, batch)
