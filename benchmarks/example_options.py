@@ -8,7 +8,6 @@ by the process time of all threads, on a GPU by wall time.
 """
 
 import argparse
-import os
 from collections.abc import Callable
 from functools import partial
 
@@ -26,8 +25,6 @@ from examples.transformer.run.presets import PRESETS
 
 HEAD = ["run", "time, next to the preset", "error", "tokens/s", "utilisation"]
 UPDATES = 4  # of each training in a round
-# Leaves memory for the other process on the same GPU.
-os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
 
 
 def runs(config: Config, devices: int) -> dict[str, Config]:

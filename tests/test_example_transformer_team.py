@@ -1,5 +1,7 @@
 """Accumulation, averages, decay kinds, evaluation sets, the best checkpoint, traces."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from transformer_runs import (
     TRAIN,
     compile_once,
     finish,
+    quiet,
     run,
     start,
     write_text,
@@ -21,10 +24,13 @@ from transformer_runs import (
 import optax_warmup as ow
 from examples.transformer.core.optimizer import make_optimizer, make_schedule, matrices
 from examples.transformer.core.settings import InputError
+from examples.transformer.core.train_step import abstract_model, loss_of
 from examples.transformer.core.update import TrainState, make_update
-from examples.transformer.run import train
+from examples.transformer.run import dry_run, estimate, sample, train
 from examples.transformer.run.config import Config
+from examples.transformer.run.plan import make_layout, make_plan
 from examples.transformer.run.result import load_result
+from examples.transformer.run.training import make_evaluation
 
 pytestmark = pytest.mark.train
 
@@ -92,15 +98,16 @@ def test_microbatches_are_what_multi_steps_does():
     multi = optax.MultiSteps(inner, 3)
     params = {"kernel": jnp.ones((3, 1))}
     state = TrainState(params, inner.init(params))
-    update = make_update(quadratic, inner, microbatches=3)
+    update = jax.jit(make_update(quadratic, inner, microbatches=3))
+    accumulate, gradient = jax.jit(multi.update), jax.jit(jax.grad(quadratic))
     sums = multi.init(params)
     for x, y in example_batches(3):
         state, metrics = update(state, (x, y))
         norms = []
         for part in range(3):  # a part takes every third row
-            grads = jax.grad(quadratic)(params, (x[part::3], y[part::3]))
+            grads = gradient(params, (x[part::3], y[part::3]))
             norms.append(grads)
-            updates, sums = multi.update(grads, sums, params)
+            updates, sums = accumulate(grads, sums, params)
             params = optax.apply_updates(params, updates)
         mean = jax.tree.map(lambda *g: sum(g) / 3, *norms)
         norm = optax.tree.norm(mean).item()  # before clipping, which is at 1
@@ -165,12 +172,13 @@ def test_kinds_of_weight_decay(kind):
         total_steps=4, warmup_steps=2, decay_fraction=0.5, peak_value=0.5,
         weight_decay=0.125, weight_decay_kind=kind,
     )  # fmt: skip
-    optimizer = make_optimizer(config)
+    optimizer = make_optimizer(config, record=False)
+    update = jax.jit(optimizer.update)
     params = {"kernel": jnp.ones((1, 1)), "scale": jnp.ones(1)}
     state = optimizer.init(params)
     zero = jax.tree.map(jnp.zeros_like, params)
     for step in range(4):
-        updates, state = optimizer.update(zero, state, params)
+        updates, state = update(zero, state, params)
         rate = make_schedule(config)(step).item()
         assert -updates["kernel"].item() == pytest.approx(decayed(kind, rate, 0.125))
         assert updates["scale"].item() == 0
@@ -226,9 +234,49 @@ def test_the_best_checkpoint_is_kept(equipped):
     assert equipped.summary["best_heldout_loss"] == pytest.approx(losses.min())
 
 
-def test_chosen_updates_are_traced_and_overwrite_deletes_the_trace(equipped, capsys):
+@pytest.mark.slow
+def test_text_from_the_best_checkpoint_and_from_the_average(equipped, tmp_path):
+    def params(**options):
+        return jax.tree.leaves(sample.load_sampler(equipped.folder, **options).params)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sample.ow, "precompile", lambda *_: None)
+        kinds = [params(best=b, average=a) for b in (0, 1) for a in (0, 1)]
+        for i, one in enumerate(kinds):
+            for other in kinds[:i]:
+                assert any(np.any(x != y) for x, y in zip(one, other, strict=True))
+        # The average after 12 updates is what the last evaluation looked at.
+        graphdef, _ = abstract_model(equipped.config)
+        average = sample.load_sampler(equipped.folder, average=True).params
+        plan = make_plan(equipped.config)
+        evaluate = make_evaluation(plan, jax.jit(loss_of(graphdef)))
+        again = evaluate(TrainState(average, plain_average(average)))
+    wanted = equipped.evaluations["average/heldout_loss"][-1]
+    assert again["heldout_loss"] == pytest.approx(wanted, rel=1e-4)
+
+
+def plain_average(params):
+    """A state whose average is these parameters."""
+    return ow.averages.average_params(optax.identity(), 0.5).init(params)
+
+
+def test_what_a_run_did_not_keep_cannot_be_sampled(text, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(vars(TINY)))
+    for options, message in (
+        ({"best": True}, "keep_best=False"),
+        ({"average": True}, "ema_decay=0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            sample.load_sampler(tmp_path, **options)
+
+
+def test_chosen_updates_are_traced(equipped):
     traces = list(equipped.folder.glob("profile/plugins/profile/*/*.xplane.pb"))
     assert len(traces) == 1
+
+
+@pytest.mark.slow
+def test_overwrite_deletes_the_trace(equipped):
     copy = equipped.folder.with_name("again")
     short = ["--total-steps", "1", "--warmup-steps", "0", "--run-dir", str(copy)]
     arguments = ["--config", str(equipped.folder), *short, "--overwrite"]
@@ -271,3 +319,73 @@ def test_an_evaluation_set_must_be_there_and_long_enough(text, tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             run(TINY, tmp_path / "run", data=text, eval_data=(f"more={path}",))
+
+
+# Does it fit?
+
+
+def test_parameters_are_counted_by_part():
+    state = make_layout(TINY.replace(layers=2, tied_embedding=False)).state
+    counts = estimate.parameters(state.params)
+    assert counts["tokens"] == counts["output"] == 256 * 16
+    assert counts["blocks/attention"] == 2 * (16 * 48 + 16 * 16)
+    assert counts["blocks/mlp"] == 2 * 2 * 16 * 32
+    assert counts["final_norm"] == 16
+    stacked = make_layout(
+        TINY.replace(layers=2, tied_embedding=False, scan_layers=True)
+    ).state
+    assert estimate.parameters(stacked.params) == counts
+
+
+def test_memory_is_that_of_the_arrays():
+    """Parameters, gradients, and two moments and a record in the optimizer's state."""
+    state = make_layout(TINY).state
+    params = 4 * sum(estimate.parameters(state.params).values())
+    needed = estimate.memory(TINY, state)
+    assert needed["parameters"] == needed["gradients"] == params
+    assert 2 * params < needed["optimizer state"]
+    with_average = TINY.replace(ema_decay=0.9, microbatches=2)
+    more = estimate.memory(with_average, make_layout(with_average).state)
+    assert more["gradients"] == 2 * params
+    assert more["optimizer state"] - needed["optimizer state"] == params + 4  # a count
+
+
+def test_what_cannot_fit_is_said_before_training(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "room", lambda: 1_000)
+    with pytest.raises(InputError, match="a device has 1 kB .*without any activations"):
+        run(TINY, tmp_path / "run", data=text)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_compiles_and_writes_nothing(tmp_path, capsys):
+    where = ["--run-dir", str(tmp_path / "run"), "--data", "no/such/text"]
+    assert train.main([*OPTIONS, *where, "--dry-run", "--device-memory", "1e9"]) == 0
+    printed = capsys.readouterr().out
+    assert "gradients and activations" in printed and "It fits into 1 GB" in printed
+    assert not list(tmp_path.iterdir())
+    assert train.main([*OPTIONS, *where, "--dry-run", "--device-memory", "1e5"]) == 2
+    assert "it does not fit: a device has 100 kB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "no/such.txtpb"}, "target='no/such.txtpb' is no device"),
+        ({"devices": 1000}, "devices=1000 cannot be had|does not divide"),
+    ],
+)
+def test_devices_that_cannot_be_had(options, message):
+    with pytest.raises(InputError, match=message):
+        dry_run.dry_run(TINY, quiet(), **options)
+
+
+@pytest.mark.slow
+def test_a_dry_run_for_devices_that_are_not_here(tmp_path):
+    options = ["--dry-run", "--devices", "4", "--fsdp", "4", "--batch-size", "8"]
+    code, out, errors = finish(start([*TRAIN, *OPTIONS, *options], devices=1))
+    assert code == 0, errors
+    assert "4 x cpu (data 1, fsdp 4)" in out
+    code, out, errors = finish(
+        start([*TRAIN, *OPTIONS, *options, "--microbatches", "3"], devices=1)
+    )
+    assert code == 2 and "does not divide over 4 devices x microbatches=3" in errors

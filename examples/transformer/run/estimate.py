@@ -43,9 +43,9 @@ def describe(config: Config, state: TrainState) -> str:
     """In one line."""
     count, needed = sum(parameters(state.params).values()), memory(config, state)
     return (
-        f"{count:,} parameters; each device needs {size(sum(needed.values()))} for "
-        f"parameters, optimizer state and gradients, and activations (--dry-run says "
-        f"more)"
+        f"{count:,} parameters; a device holds {size(sum(needed.values()))} of "
+        f"parameters, optimizer state and gradients, and the activations (--dry-run "
+        f"tells their size)"
     )
 
 

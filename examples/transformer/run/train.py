@@ -20,7 +20,7 @@ import optax_warmup as ow
 from ..core.files import OutputError
 from ..core.settings import InputError
 from ..core.stop import INTERRUPTED, Stopped, StopSignal
-from . import contents, processes
+from . import contents, estimate, processes
 from .best import Best
 from .checkpoint import Checkpoints
 from .command_line import TrainOptions, parse
@@ -57,10 +57,12 @@ def run(
     name: str = "train",
     console: Console | None = None,
     sinks: Sequence[Sink] = (),
+    say_size: bool = False,
 ) -> Path:
     """Trains, evaluates and writes the run folder; returns its path.
 
     Each of `sinks` is called with every row of metrics, on the first process.
+    `say_size` prints how many parameters there are, and what they take of a device.
 
     Raises `InputError` before any training if a setting does not fit this machine or
     the contents of the folder, `OutputError` if the disk is full, `Stopped` at a
@@ -92,6 +94,9 @@ def run(
             )
             return folder.path
         console.print(plan.describe(), highlight=False, soft_wrap=True)
+        if say_size:
+            text = estimate.describe(config, plan.state)
+            console.print(text, highlight=False, soft_wrap=True)
         watch = Watch(config, start.about.get("rollbacks", []))
         best = Best(config)
         checkpoints.keep_too = lambda steps: (
@@ -169,6 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
             resume=resume,
             accept_changes=options.accept_changes,
             console=console,
+            say_size=True,
         )
         if processes.is_first():
             conclude(load_result(folder), console)
