@@ -3,7 +3,6 @@ is kept in any case.
 """
 
 import json
-import re
 import sys
 from unittest import mock
 
@@ -163,8 +162,8 @@ def test_a_real_training_stops_and_a_comparison_goes_on(capsys):
     for main, default in ((train.main, "stop"), (demo.main, "continue")):
         with pytest.raises(SystemExit):
             main(["--help"])
-        printed = capsys.readouterr().out
-        assert re.search(rf"continue: train on\W+\(default: {default}\)", printed)
+        printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        assert f"train on (default: {default})" in printed
 
 
 @pytest.mark.slow

@@ -100,6 +100,8 @@ def load_sampler(
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
     )
+    if best and not config.keep_best:
+        raise InputError("--best: the run has keep_best=False, and so kept the newest.")
     name, wanted = "params", abstract
     if average:
         name, wanted = "opt_state", state_of(config, abstract)
@@ -129,8 +131,6 @@ def state_of(config: Config, params: Any) -> Any:
 
 
 def best_step(run: Path, config: Config, steps: list[int]) -> int | None:
-    if not config.keep_best:
-        raise InputError("--best: the run has keep_best=False, and so kept the newest.")
     best = Best(config)
     best.replay([row for _, row in read_rows(run / "metrics.jsonl")[0]])
     return best.of(steps)
