@@ -26,6 +26,14 @@ from .config import Config
 from .estimate import size
 from .plan import describe_devices, make_layout, make_train_program
 
+# Bytes of one device, from the vendor's data sheets.
+MEMORY = {
+    "TPU v4": 32 * 10**9,
+    "TPU v5 lite": 16 * 10**9,
+    "TPU v5": 95 * 10**9,  # v5p
+    "TPU v6 lite": 32 * 10**9,
+}
+
 
 def pretend(count: int) -> None:
     """Makes this machine's CPU so many devices. Must come before any use of JAX."""
@@ -65,15 +73,14 @@ def described(target: str, count: int) -> list[jax.Device]:
     return list(topology.devices)
 
 
-def memory_of(target: str | None) -> int | None:
-    """Bytes of a device: what the target's file says, or this machine's devices."""
+def memory_of(target: str | None, kind: str) -> int | None:
+    """Bytes of a device of this machine or of a target, if that is known."""
     if target is None:
         return estimate.room()
-    file = Path(target).expanduser()
-    found = file.is_file() and re.search(
-        r"device_memory_size: (\d+)", file.read_text("utf-8")
-    )
-    return int(found[1]) if found else None
+    if (file := Path(target).expanduser()).is_file():
+        found = re.search(r"device_memory_size: (\d+)", file.read_text("utf-8"))
+        return int(found[1]) if found else None
+    return MEMORY.get(kind)
 
 
 def dry_run(
@@ -105,7 +112,9 @@ def dry_run(
     console.print(f"{describe_devices(layout.mesh)}; {attention.choose(config)[1]}")
     counts = estimate.parameters(layout.state.params)
     needed = estimate.memory(config, layout.state)
-    room = int(device_memory) or memory_of(target)
+    room = int(device_memory) or memory_of(
+        target, layout.mesh.devices.flat[0].device_kind
+    )
     table(console, "parameters", {n: f"{x:,}" for n, x in counts.items()},
           f"{sum(counts.values()):,}")  # fmt: skip
     table(console, "memory of each device", {n: size(x) for n, x in needed.items()},
