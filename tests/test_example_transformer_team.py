@@ -1,4 +1,4 @@
-"""Accumulation, averages, decay kinds, evaluation sets, the best checkpoint, traces."""
+"""Accumulation, averages, decay kinds, evaluation sets, best checkpoint, traces."""
 
 import json
 
@@ -15,20 +15,21 @@ from transformer_runs import (
     TRAIN,
     compile_once,
     finish,
-    quiet,
     run,
     start,
     write_text,
 )
 
 import optax_warmup as ow
+from examples.transformer.core.data import load_corpus
 from examples.transformer.core.optimizer import make_optimizer, make_schedule, matrices
 from examples.transformer.core.settings import InputError
 from examples.transformer.core.train_step import abstract_model, loss_of
 from examples.transformer.core.update import TrainState, make_update
-from examples.transformer.run import dry_run, estimate, sample, train
+from examples.transformer.run import contents, sample, train
 from examples.transformer.run.config import Config
-from examples.transformer.run.plan import make_layout, make_plan
+from examples.transformer.run.identity import differences, identity
+from examples.transformer.run.plan import make_plan
 from examples.transformer.run.result import load_result
 from examples.transformer.run.training import make_evaluation
 
@@ -276,7 +277,11 @@ def test_chosen_updates_are_traced(equipped):
 
 
 @pytest.mark.slow
-def test_overwrite_deletes_the_trace(equipped):
+def test_overwrite_deletes_the_trace(equipped, tmp_path):
+    mine = tmp_path / "profile/plugins/profile/mine"
+    mine.mkdir(parents=True)
+    with pytest.raises(InputError, match="is not a run"):
+        contents.check(tmp_path, may_be_used=True)  # no run's, so not deleted
     copy = equipped.folder.with_name("again")
     short = ["--total-steps", "1", "--warmup-steps", "0", "--run-dir", str(copy)]
     arguments = ["--config", str(equipped.folder), *short, "--overwrite"]
@@ -321,71 +326,13 @@ def test_an_evaluation_set_must_be_there_and_long_enough(text, tmp_path):
             run(TINY, tmp_path / "run", data=text, eval_data=(f"more={path}",))
 
 
-# Does it fit?
-
-
-def test_parameters_are_counted_by_part():
-    state = make_layout(TINY.replace(layers=2, tied_embedding=False)).state
-    counts = estimate.parameters(state.params)
-    assert counts["tokens"] == counts["output"] == 256 * 16
-    assert counts["blocks/attention"] == 2 * (16 * 48 + 16 * 16)
-    assert counts["blocks/mlp"] == 2 * 2 * 16 * 32
-    assert counts["final_norm"] == 16
-    stacked = make_layout(
-        TINY.replace(layers=2, tied_embedding=False, scan_layers=True)
-    ).state
-    assert estimate.parameters(stacked.params) == counts
-
-
-def test_memory_is_that_of_the_arrays():
-    """Parameters, gradients, and two moments and a record in the optimizer's state."""
-    state = make_layout(TINY).state
-    params = 4 * sum(estimate.parameters(state.params).values())
-    needed = estimate.memory(TINY, state)
-    assert needed["parameters"] == needed["gradients"] == params
-    assert 2 * params < needed["optimizer state"]
-    with_average = TINY.replace(ema_decay=0.9, microbatches=2)
-    more = estimate.memory(with_average, make_layout(with_average).state)
-    assert more["gradients"] == 2 * params
-    assert more["optimizer state"] - needed["optimizer state"] == params + 4  # a count
-
-
-def test_what_cannot_fit_is_said_before_training(text, tmp_path, monkeypatch):
-    monkeypatch.setattr(estimate, "room", lambda: 1_000)
-    with pytest.raises(InputError, match="a device has 1 kB .*without any activations"):
-        run(TINY, tmp_path / "run", data=text)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_dry_run_compiles_and_writes_nothing(tmp_path, capsys):
-    where = ["--run-dir", str(tmp_path / "run"), "--data", "no/such/text"]
-    assert train.main([*OPTIONS, *where, "--dry-run", "--device-memory", "1e9"]) == 0
-    printed = capsys.readouterr().out
-    assert "gradients and activations" in printed and "It fits into 1 GB" in printed
-    assert not list(tmp_path.iterdir())
-    assert train.main([*OPTIONS, *where, "--dry-run", "--device-memory", "1e5"]) == 2
-    assert "it does not fit: a device has 100 kB" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"target": "no/such.txtpb"}, "target='no/such.txtpb' is no device"),
-        ({"devices": 1000}, "devices=1000 cannot be had|does not divide"),
-    ],
-)
-def test_devices_that_cannot_be_had(options, message):
-    with pytest.raises(InputError, match=message):
-        dry_run.dry_run(TINY, quiet(), **options)
-
-
-@pytest.mark.slow
-def test_a_dry_run_for_devices_that_are_not_here(tmp_path):
-    options = ["--dry-run", "--devices", "4", "--fsdp", "4", "--batch-size", "8"]
-    code, out, errors = finish(start([*TRAIN, *OPTIONS, *options], devices=1))
-    assert code == 0, errors
-    assert "4 x cpu (data 1, fsdp 4)" in out
-    code, out, errors = finish(
-        start([*TRAIN, *OPTIONS, *options, "--microbatches", "3"], devices=1)
-    )
-    assert code == 2 and "does not divide over 4 devices x microbatches=3" in errors
+def test_a_setting_newer_than_a_run_is_no_change_of_it():
+    """A checkpoint of before it had a name goes on; other values are named."""
+    corpus = load_corpus()
+    new = identity(Config(), corpus)
+    old = {k: x for k, x in new.items() if k not in ("ema_decay", "weight_decay_kind")}
+    assert differences(old, new, 3) == []
+    other = identity(Config(weight_decay_kind="adamc"), corpus)
+    assert differences(old, other, 3) == [
+        "weight_decay_kind was 'adamw' and is 'adamc'"
+    ]

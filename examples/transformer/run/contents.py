@@ -63,7 +63,8 @@ def check(folder: Path, *, may_be_used: bool) -> None:
                 f"run_dir: {entry} is not what a run writes under that name. Move it "
                 f"away, or choose another --run-dir."
             )
-    if not any(entry.exists() for entry in entries) and any(folder.iterdir()):
+    of_a_run = [entry for entry in entries if entry.name != PROFILE]
+    if not any(entry.exists() for entry in of_a_run) and any(folder.iterdir()):
         raise InputError(
             f"run_dir: {folder} is not a run (it has no metrics.jsonl); --overwrite "
             f"and --resume leave it alone. Choose another --run-dir."

@@ -104,10 +104,11 @@ def dry_run(
     there: Sequence[jax.Device] | None = None
     if target is not None:
         there = described(target, devices or 1)
-        changes = {"attention": "xla", "scan_unroll": config.scan_unroll or 1}
-        config = config.replace(**changes)
+        config = config.replace(attention="xla")
     elif devices:
         pretend(devices)
+    if target or devices:  # the CPU only stands in for them
+        config = config.replace(scan_unroll=config.scan_unroll or 1)
     layout = make_layout(config, there)
     console.print(f"{describe_devices(layout.mesh)}; {attention.choose(config)[1]}")
     counts = estimate.parameters(layout.state.params)

@@ -146,10 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
             on_divergence="stop",
         )
         resume = options.resume is not None
-        if resume and options.overwrite:
-            raise InputError(
-                "--resume and --overwrite: keep the old run, or replace it?"
-            )
+        check(options)
         if options.dry_run:
             dry_run(
                 config,
@@ -192,6 +189,20 @@ def main(arguments: list[str] | None = None) -> int:
             print(how_to_go_on(config, error), file=sys.stderr)
         return getattr(error, "exit_code", INTERRUPTED)
     return 0
+
+
+def check(options: TrainOptions) -> None:
+    """Raises `InputError` at options that contradict each other, or have no effect."""
+    if options.resume is not None and options.overwrite:
+        raise InputError("--resume and --overwrite: keep the old run, or replace it?")
+    if options.dry_run and options.find_rate:
+        raise InputError(
+            "--dry-run and --find-rate: each runs instead of the training."
+        )
+    for name in ("devices", "target", "device_memory"):
+        if getattr(options, name) and not options.dry_run:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} is for a --dry-run, which was not given.")
 
 
 def how_to_go_on(config: Config, error: BaseException) -> str:
