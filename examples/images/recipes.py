@@ -54,12 +54,8 @@ class Setting(NamedTuple):
 
 
 def make_optimizer(schedule: optax.ScalarOrSchedule) -> optax.GradientTransformation:
-    """AdamW. These are the lines to edit for another optimizer."""
-    return optax.chain(
-        optax.scale_by_adam(b1=0.9, b2=0.95),
-        optax.add_decayed_weights(0.01),
-        ow.scale_by_learning_rate(schedule),
-    )
+    """AdamW. This is the line to edit for another optimizer."""
+    return optax.adamw(schedule, b1=0.9, b2=0.95, weight_decay=0.01)
 
 
 def make_schedule(

@@ -70,8 +70,13 @@ def make_update(
     optimizer: optax.GradientTransformation,
     *,
     microbatches: int = 1,
+    rate_of: Callable[[optax.OptState], Any] | None = learning_rate,
 ) -> Update:
-    """(state, batch) -> (state, metrics), to be jitted, scanned or vmapped."""
+    """(state, batch) -> (state, metrics), to be jitted, scanned or vmapped.
+
+    `rate_of` reads the learning rate from the optimizer's state; None where the state
+    does not hold it, as that of `optax.adamw`.
+    """
     gradient_of = loss_and_gradient(loss_fn, microbatches)
 
     def update(
@@ -81,11 +86,10 @@ def make_update(
         loss, grads = gradient_of(params, batch)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
-        metrics = {
-            "loss": loss,
-            "learning_rate": learning_rate(opt_state),
-            "gradient_norm": optax.tree.norm(grads),  # before any clipping
-        }
+        metrics = {"loss": loss}
+        if rate_of is not None:
+            metrics["learning_rate"] = rate_of(opt_state)
+        metrics["gradient_norm"] = optax.tree.norm(grads)  # before any clipping
         return TrainState(params, opt_state), metrics
 
     return update
