@@ -69,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     config = TINY.replace(layers=2) if options.quick else PRESETS[options.preset]
     config = config.replace(batch_size=options.batch_size or config.batch_size)
     rounds = 2 if options.quick else options.rounds
+    unit = "CPU" if clock() == "cpu" else "wall"
     command = (
         f"python -m benchmarks.layer_loop --preset {options.preset} --batch-size "
         f"{config.batch_size} --rounds {rounds}"
@@ -81,8 +82,8 @@ def main(arguments: list[str] | None = None) -> None:
             f"{jax.devices()[0].device_kind} with jax {jax.__version__}. "
             f"{config.layers} layers of width {config.width}, {config.batch_size} x "
             f"{config.length} tokens an update, {config.compute_dtype}. Medians of "
-            f"{rounds} rounds in which the trainings take turns, by {clock()} time. "
-            f"The first update compiles.",
+            f"{rounds} rounds in which the trainings take turns, by {unit} time. "
+            f"The last column includes compilation.",
             "",
             *as_table(HEAD, rows(config, rounds)),
         ]
