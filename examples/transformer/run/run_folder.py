@@ -17,6 +17,7 @@ With several processes only the first one writes. A damaged file is kept as
 import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ..core import files, locks
 from ..core.files import OutputError
 from ..core.settings import InputError
 from . import contents, processes
+from .config import Config
 from .records import parse, read_rows, to_text
 
 METRICS = "metrics.jsonl"
@@ -113,6 +115,11 @@ class RunFolder:
             files.write_atomically(self.incomplete / name, to_text(content, indent=2))
         except OSError as error:
             raise unwritable(self.incomplete / name, error) from None
+
+    def write_first_config(self, config: Config) -> None:
+        """Writes the settings at once, so that `--resume RUN_DIR` always knows them."""
+        if not (self.incomplete / "config.json").exists():
+            self.write("config.json", asdict(config))
 
     def read(self, name: str) -> dict[str, Any]:
         """The content of a file by `write`; {} if there is none, or it is damaged."""

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +77,7 @@ def run(
             lambda: RunFolder(config.run_dir, overwrite=overwrite, resume=resume)
         ))  # fmt: skip
         folder.reopened = processes.first_says(folder.reopened)
-        if folder.created:  # at once, so that --resume RUN_DIR always knows them
-            folder.write("config.json", asdict(config))
+        processes.together(lambda: folder.write_first_config(config), OutputError)
         processes.together(lambda: check_space(folder.incomplete, config, plan.state))
         checkpoints = use(Checkpoints(folder.incomplete, config.keep_checkpoints))
         use(jax.set_mesh(plan.mesh))
