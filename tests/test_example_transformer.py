@@ -35,7 +35,7 @@ from examples.transformer.core.optimizer import make_optimizer, make_schedule
 from examples.transformer.core.settings import InputError
 from examples.transformer.core.sharding import make_mesh
 from examples.transformer.core.train_step import init_params, loss_of
-from examples.transformer.run import demo, find_rate, train
+from examples.transformer.run import demo, find_rate, train, training
 from examples.transformer.run.config import Config
 from examples.transformer.run.presets import PRESETS
 from examples.transformer.run.result import load_result
@@ -125,8 +125,8 @@ def test_an_interrupted_run_is_not_left_as_a_finished_one(
             raise KeyboardInterrupt
         return put_batch(*arguments)
 
-    batches, put_batch = itertools.count(), train.put_batch
-    monkeypatch.setattr(train, "put_batch", put_seven)
+    batches, put_batch = itertools.count(), training.put_batch
+    monkeypatch.setattr(training, "put_batch", put_seven)
     with pytest.raises(KeyboardInterrupt):
         run(TINY, tmp_path / "run", quiet, data=text)
     assert not (tmp_path / "run").exists()

@@ -13,6 +13,7 @@ import pytest
 from transformer_runs import ROOT
 
 from examples.transformer.core import data
+from examples.transformer.core.locks import lock
 from examples.transformer.core.settings import InputError
 from examples.transformer.core.token_file import (
     check_files,
@@ -299,6 +300,16 @@ def test_nothing_is_replaced_unasked(home, tmp_path, capsys):
     assert main([*command, "--overwrite"]) == 2
     assert "holds mine.txt" in capsys.readouterr().err
     assert (tmp_path / "tokens").exists()
+
+
+def test_two_preparations_do_not_write_the_same_files(home, tmp_path):
+    (tmp_path / "tokens.incomplete").mkdir()
+    release = lock(tmp_path / "tokens.incomplete")
+    settings = Settings(Source(str(home / "texts")), heldout_fraction=0.2)
+    with pytest.raises(InputError, match="being written by another process"):
+        prepare(settings, tmp_path / "tokens")
+    release()
+    prepare(settings, tmp_path / "tokens")
 
 
 # Bad input.

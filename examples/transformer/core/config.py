@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import jax
+
 from .settings import InputError, Settings, option
 
 model_option = partial(option, "model")
@@ -52,6 +54,12 @@ class ModelConfig(Settings):
         "auto",
         "auto, cudnn or xla; auto tries cuDNN on a GPU and reports its choice",
     )
+    scan_unroll: int = device_option(
+        0,
+        "layers in one step of the scan over layers; 0: all of them on a CPU, where a "
+        "loop costs time, and one elsewhere, where it costs none and compiles faster",
+        at_least=0,
+    )
     remat: bool = device_option(
         False, "recompute each block in the backward pass instead of storing it"
     )
@@ -75,6 +83,11 @@ class ModelConfig(Settings):
                 f"length={self.length} does not divide into "
                 f"loss_chunks={self.loss_chunks}. Choose a divisor of the length."
             )
+
+    def layers_at_once(self) -> int:
+        """Layers in one step of the scan. The parameters are stacked in any case."""
+        on_cpu = jax.default_backend() == "cpu"
+        return min(self.scan_unroll or (self.layers if on_cpu else 1), self.layers)
 
     @property
     def head_size(self) -> int:

@@ -8,7 +8,7 @@ tokenizer, is prepared first (`prepare/`), and read where a batch needs it.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from .settings import InputError
 from .text import list_files as list_files, read_text
-from .token_file import PROGRESS, is_prepared, open_prepared
+from .token_file import PROGRESS, Prepared, is_prepared, open_prepared
 from .tokenizer import Bytes, Tokenizer
 from .tokens import Mixture, Stream, Tokens
 
@@ -103,6 +103,10 @@ def load_prepared(data: str, heldout_fraction: float) -> Corpus:
             f"heldout_fraction={heldout_fraction}: {data} was prepared with "
             f"{split_at}. Leave it out, or prepare the tokens again."
         )
+    return of_prepared(prepared)
+
+
+def of_prepared(prepared: Prepared) -> Corpus:
     splits = prepared.header["splits"].values()
     return Corpus(
         name=str(prepared.folder),
@@ -114,6 +118,15 @@ def load_prepared(data: str, heldout_fraction: float) -> Corpus:
         tokenizer=prepared.tokenizer,
         has_ends=True,
     )
+
+
+def tokenizer_of(data: str | None) -> Tokenizer:
+    """The tokenizer of a corpus, without its tokens: that of a text is bytes."""
+    parts = mixture_parts(data) or [(data or "", 1.0)]
+    folder = Path(parts[0][0]).expanduser()
+    if parts[0][0] and is_prepared(folder):
+        return open_prepared(folder).tokenizer
+    return Bytes()
 
 
 def mixture_parts(data: str | None) -> list[tuple[str, float]]:
@@ -179,6 +192,33 @@ def require_length(corpus: Corpus, length: int) -> None:
             f"and length={length} needs {length + 1:,} in each. "
             f"Give more text, a smaller length or another heldout_fraction."
         )
+
+
+def load_heldout(data: str, length: int, tokenizer: Tokenizer) -> Corpus:
+    """Opens a corpus that is for evaluation alone: all of it is held out.
+
+    A text is encoded with the tokenizer of the training data; tokens must be its own.
+    """
+    folder = Path(data).expanduser()
+    if is_prepared(folder):
+        corpus = of_prepared(open_prepared(folder))
+        if corpus.tokenizer.fingerprint != tokenizer.fingerprint:
+            raise InputError(
+                f"eval_data: {data} has another tokenizer than the training data. "
+                f"Prepare it with the same one: --tokenizer FOLDER/tokenizer.json."
+            )
+        arrays = [*corpus.train.arrays, *corpus.heldout.arrays]
+        tokens: Any = Stream(arrays, tokenizer.vocab_size)
+    else:
+        corpus = load_text(data, HELDOUT_FRACTION)
+        text = np.concatenate([corpus.train, corpus.heldout]).tobytes()
+        (tokens,) = tokenizer.encode([text.decode()])
+    if len(tokens) < length + 1:
+        raise InputError(
+            f"eval_data: {data} is too short: length={length} needs {length + 1:,} "
+            f"tokens, and it has {len(tokens):,}."
+        )
+    return replace(corpus, train=Stream([]), heldout=tokens, tokenizer=tokenizer)
 
 
 def training_batch(

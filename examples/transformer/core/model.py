@@ -157,6 +157,7 @@ class Transformer(nnx.Module):
         blocks = [Block(config, rngs=rngs) for _ in range(config.layers)]
         self.blocks: Any = stack(blocks) if config.scan_layers else nnx.List(blocks)
         self.scan_layers, self.remat = config.scan_layers, config.remat
+        self.layers_at_once = config.layers_at_once()
         self.loss_chunks, self.dtype = config.loss_chunks, config.compute_dtype
         self.final_norm = norm(config, rngs)
         self.output = (
@@ -186,8 +187,8 @@ class Transformer(nnx.Module):
                 apply,
                 static_argnums=0,
                 policy=None if self.remat else all_but_gathered,
-                # A scan cannot merge the recomputation with the first computation.
-                prevent_cse=not self.scan_layers,
+                # A loop cannot merge the recomputation with the first computation.
+                prevent_cse=not self.scan_layers or self.layers_at_once > 1,
             )
         if self.scan_layers:
             graphdef, stacked = nnx.split(self.blocks)
@@ -198,6 +199,7 @@ class Transformer(nnx.Module):
                 ),
                 x_BxLxD,
                 stacked,
+                unroll=self.layers_at_once,
             )
         else:
             for block in self.blocks:

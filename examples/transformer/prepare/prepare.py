@@ -9,10 +9,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ..core.files import flush_folder, free_name, write_atomically
+from ..core.locks import InUse, lock
 from ..core.settings import InputError
 from ..core.token_file import (
     HEADER,
@@ -55,6 +57,22 @@ def prepare(
             f"another --output."
         )
     incomplete.mkdir(parents=True, exist_ok=True)
+    try:
+        release = lock(incomplete)
+    except InUse:
+        raise InputError(
+            f"{incomplete} is being written by another process. Choose another "
+            f"--output, or wait for it."
+        ) from None
+    with ExitStack() as stack:
+        stack.callback(release)
+        write(settings, incomplete, say)
+    put_in_place(incomplete, folder)
+    return open_prepared(folder)
+
+
+def write(settings: Settings, incomplete: Path, say: Callable[[str], None]) -> None:
+    """All files, from where an earlier preparation came to."""
     progress = read_progress(incomplete, settings)
     if progress is None:
         clear(incomplete)
@@ -69,8 +87,6 @@ def prepare(
         clear(incomplete, but=(TOKENIZER, PROGRESS))
         work.run(None)
     work.finish()
-    put_in_place(incomplete, folder)
-    return open_prepared(folder)
 
 
 def put_in_place(incomplete: Path, folder: Path) -> None:

@@ -20,13 +20,16 @@ import optax_warmup as ow
 
 from ..core.checkpoint import Damaged
 from ..core.generate import make_generate
+from ..core.optimizer import averaged_params, make_optimizer
 from ..core.settings import InputError
 from ..core.token_file import open_tokenizer
 from ..core.tokenizer import Bytes, Tokenizer
 from ..core.train_step import abstract_model
+from .best import Best
 from .checkpoint import Checkpoints
 from .config import Config
 from .config_file import read_config
+from .records import read_rows
 
 
 class Sampler:
@@ -88,8 +91,14 @@ class Sampler:
         return self.tokenizer.decode(generated_N[:length])
 
 
-def load_sampler(run: str | Path) -> Sampler:
-    """The model of a run's newest checkpoint, on one device."""
+def load_sampler(
+    run: str | Path, *, best: bool = False, average: bool = False
+) -> Sampler:
+    """The model of a run's newest checkpoint, on one device.
+
+    With `best`, that of the checkpoint with the lowest held-out loss; with `average`,
+    the moving average of the weights.
+    """
     run = Path(run).expanduser()
     if not (run / "config.json").is_file():
         raise InputError(f"{run} is not a run: it has no config.json.")
@@ -99,18 +108,43 @@ def load_sampler(run: str | Path) -> Sampler:
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
     )
+    if best and not config.keep_best:
+        raise InputError("--best: the run has keep_best=False, and so kept the newest.")
+    name, wanted = "params", abstract
+    if average:
+        name, wanted = "opt_state", state_of(config, abstract)
     with Checkpoints(run, read_only=True) as checkpoints:
-        while step := checkpoints.latest():
+        while steps := checkpoints.steps():
+            step = best_step(run, config, steps) if best else steps[-1]
+            if step is None:
+                break
             try:
-                restored = checkpoints.restore(step, {"params": abstract})
+                restored = checkpoints.restore(step, {name: wanted})[name]
             except Damaged as error:
                 print(f"{error}; taking the one before", file=sys.stderr)
                 continue
+            params = averaged_params(restored) if average else restored
             identity = checkpoints.about(step)["identity"]
             fingerprint = identity.get("tokenizer", Bytes.fingerprint)
-            tokenizer = open_tokenizer(run, fingerprint)
-            return Sampler(config, restored["params"], tokenizer)
+            return Sampler(config, params, open_tokenizer(run, fingerprint))
     raise InputError(f"{run} has no complete checkpoint that is whole.")
+
+
+def state_of(config: Config, params: Any) -> Any:
+    """The shapes of the optimizer's state, with an average of the weights in it."""
+    if not config.ema_decay:
+        raise InputError("--average: the run has ema_decay=0, and so no average.")
+    place = jax.tree.leaves(params)[0].sharding
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+        jax.eval_shape(make_optimizer(config).init, params),
+    )
+
+
+def best_step(run: Path, config: Config, steps: list[int]) -> int | None:
+    best = Best(config)
+    best.replay([row for _, row in read_rows(run / "metrics.jsonl")[0]])
+    return best.of(steps)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,10 +161,16 @@ def main(arguments: list[str] | None = None) -> int:
         "--temperature", type=float, default=0.8, help="0: always the likeliest token"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--best", action="store_true", help="take the checkpoint that --keep-best kept"
+    )
+    parser.add_argument(
+        "--average", action="store_true", help="take the average of the weights"
+    )
     options = parser.parse_args(arguments)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs too much
     try:
-        sampler = load_sampler(options.run)
+        sampler = load_sampler(options.run, best=options.best, average=options.average)
         print(sampler.generate)
         for prompt in options.prompt:
             began = time.perf_counter()
