@@ -1,12 +1,16 @@
 """A sweep in one program, compared with training one by one.
 
     python -m benchmarks.sweep_speed [--write] [--processes N]
+    python -m benchmarks.sweep_speed --on-device N
 
 Three ways to train 8, 64 and 256 configurations: `sweeps.sweep`; a loop that passes the
 configuration as an argument of one jitted function, which compiles once; and a process
 for each configuration, which finds the compiled program in JAX's cache. A training
 costs the loop and the processes the same, however many there are, so a sample of each
 is timed and multiplied. `sweeps.search` is timed for one of the numbers.
+
+`--on-device` compares one sweep of N with the loop on the machine's own device, by the
+time on the wall, and keeps nothing.
 
 What has been measured is kept in runs/sweep_speed.json, so that an interrupted run goes
 on. Ratios are of CPU time, which other work on the machine disturbs less than the time
@@ -138,6 +142,17 @@ def timed(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     return result, {"wall": time.perf_counter() - wall, "cpu": cpu() - begin}
 
 
+def on_device(count: int) -> str:
+    """Seconds of a sweep of `count`, and of the loop over as many."""
+    swept, looped = by_sweep(count)["wall"], by_loop()
+    loop = looped["first"]["wall"] + (count - 1) * looped["each"]["wall"]
+    return (
+        f"A sweep of {count} on {jax.devices()[0].device_kind}, in chunks of {CHUNK}: "
+        f"{swept:.1f} s with its compilation. The loop that takes the configuration as "
+        f"an argument ({LOOPED} timed): {loop:.1f} s, {loop / swept:.2f} times as long."
+    )
+
+
 def ways(few: int) -> dict[str, Callable[[], Any]]:
     """What is measured, in this order."""
     sweeps = {str(count): partial(by_sweep, count) for count in COUNTS}
@@ -226,12 +241,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="keep the table")
     parser.add_argument("--processes", type=int, default=6, help="timed one by one")
+    parser.add_argument("--on-device", type=int, help="a multiple of 4")
     parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(float(jax.jit(lambda **x: one(data.load(), **x))(**options.one)))
         return
     jax.config.update("jax_enable_compilation_cache", False)  # compilation counts
+    if options.on_device:
+        print(on_device(options.on_device))
+        return
     sources = TABLES["sweep_speed.md"].fingerprint()
     found = kept(KEPT, sources)
     for name, way in ways(options.processes).items():
