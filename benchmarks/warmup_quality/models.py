@@ -134,11 +134,13 @@ def normalized(x: jax.Array, scale: jax.Array) -> jax.Array:
     return scale * x * jax.lax.rsqrt(jnp.square(x).mean(axis=-1, keepdims=True) + 1e-5)
 
 
-def attention(block: Params, x: jax.Array, heads: int = 4) -> jax.Array:
+def attention(
+    block: Params, x: jax.Array, heads: int = 4, causal: bool = True
+) -> jax.Array:
     batch, length, width = x.shape
     qkv = apply_dense(block["qkv"], x).reshape(batch, length, 3, heads, -1)
     q, k, v = jnp.unstack(qkv, axis=2)
-    mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+    mixed = jax.nn.dot_product_attention(q, k, v, is_causal=causal)
     return apply_dense(block["out"], mixed.reshape(x.shape))
 
 

@@ -30,6 +30,15 @@ OPTIMIZERS: dict[str, Build] = {
     "lion": lambda rate: optax.lion(rate, b1=0.9, b2=0.99),
     "muon": lambda rate: optax.contrib.muon(rate),
     "frozen_trunk": frozen_trunk,
+    "sgd": lambda rate: optax.sgd(rate),
+    "nesterov": lambda rate: optax.sgd(rate, momentum=0.9, nesterov=True),
+    "rmsprop": lambda rate: optax.rmsprop(rate, 0.99),
+    "adafactor": lambda rate: optax.adafactor(
+        rate, min_dim_size_to_factor=16, multiply_by_parameter_scale=False
+    ),
+    "clipped": lambda rate: optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adam(rate, b2=0.99)
+    ),
 }
 
 # The momentum's decay, which the first version reads from the optimizer's state.

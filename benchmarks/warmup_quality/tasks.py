@@ -52,5 +52,16 @@ TASKS = (
     Task("conv-m90", HELD_OUT, "conv", SGD, "momentum90", steps=300, batch=32),
     Task("conv-adam", HELD_OUT, "conv", LOW, steps=300, batch=32),
     Task("regression", HELD_OUT, "regression", SGD, "momentum90", steps=300, batch=32),
+    Task("gpt", HELD_OUT, "gpt", LOW, "adamw", steps=600, batch=8),
+    Task("gpt-stacked", HELD_OUT, "gpt_stacked", LOW, "adamw", "linear", batch=8),
+    Task("gpt-tuned", HELD_OUT, "gpt_tuned", LOW, "adamw", "linear", steps=200),
+    Task("gpt-adafactor", HELD_OUT, "gpt", LOW, "adafactor", batch=8),
+    Task("vit-wsd", HELD_OUT, "vit", LOW, "adamw", "wsd", steps=300, batch=32),
+    Task("residual", HELD_OUT, "residual", SGD, "nesterov", "linear", batch=32),
+    Task("lstm", HELD_OUT, "lstm", LOW, "clipped", "constant"),
+    Task("autoencoder", HELD_OUT, "autoencoder", LOW, "rmsprop", "inverse_sqrt"),
+    Task("factors", HELD_OUT, "factors", LOW, steps=1000, batch=64),
+    Task("plain-sgd", HELD_OUT, "mlp", SGD, "sgd", batch=32),
+    Task("heavy-tails", HELD_OUT, "heavy_tails", LOW, steps=1500, batch=4),
 )
 BY_NAME = {task.name: task for task in TASKS}

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import problems
+from . import problems, problems_added
 from .arms import Arm, realised
 from .problems import Problem
 from .tasks import Task
@@ -37,7 +37,8 @@ def kept_steps(steps: int) -> np.ndarray:
 
 @functools.cache
 def prepared(name: str) -> Problem:
-    problem: Problem = getattr(problems, name)()
+    module = problems if hasattr(problems, name) else problems_added
+    problem: Problem = getattr(module, name)()
     return problem
 
 
