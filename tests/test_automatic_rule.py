@@ -116,13 +116,13 @@ def known(**fields):
 def test_a_gradient_that_tells_nothing_changes_nothing(bad):
     layout = layout_of([jnp.ones(BLOCK)])
     params = jnp.full((1, BLOCK), 1.5)
-    got = rule.after(known(), jnp.full((1, BLOCK), bad), params, layout, 0.05)
+    got = rule.after(known(), jnp.full((1, BLOCK), bad), params, layout, 0.05, True)
     wanted = known()._replace(params=params)
     for name, (one, two) in zip(
         known()._fields, zip(got, wanted, strict=True), strict=True
     ):
         np.testing.assert_array_equal(one, two, err_msg=name)
-    still = rule.after(known(), jnp.ones((1, BLOCK)), known().params, layout, 0.05)
+    still = rule.after(known(), jnp.ones((1, BLOCK)), known().params, layout, 0.05, True)
     assert still.count == 5 and still.factor == np.float32(0.1)
 
 

@@ -66,8 +66,9 @@ class Sgd:
         return [-self.rate * m for m in self.trace]
 
 
+@pytest.mark.parametrize("feedback", [True, False])
 @parametrize("momentum", [0.9, 0.0, 0.95], quick=1)
-def test_it_does_what_the_formula_says(momentum):
+def test_it_does_what_the_formula_says(momentum, feedback):
     """A steep quadratic with noise: the factor starts, rises, falls and is halved."""
     steps, rate = 70, 3.0
     curvature = [np.logspace(-1, 2.5, 40).reshape(8, 5), np.ones(3)]
@@ -82,10 +83,17 @@ def test_it_does_what_the_formula_says(momentum):
     params = [np.asarray(PARAMS[k], np.float64) for k in ("w", "b")]
     wanted = list(
         oracle_automatic.factors(
-            Sgd(rate, momentum), gradients_at, params, steps, momentum=momentum
+            Sgd(rate, momentum),
+            gradients_at,
+            params,
+            steps,
+            momentum=momentum,
+            feedback=feedback,
         )
     )
-    optimizer = ow.automatic_warmup(optax.sgd(rate, momentum=momentum or None))
+    optimizer = ow.automatic_warmup(
+        optax.sgd(rate, momentum=momentum or None), feedback=feedback
+    )
 
     @quickly
     def train(params, state, noise):
@@ -106,7 +114,8 @@ def test_it_does_what_the_formula_says(momentum):
     np.testing.assert_allclose(coherences, [w[1] for w in wanted], atol=3e-3)
     np.testing.assert_allclose(end["w"], wanted[-1][2][0], rtol=1e-2, atol=1e-3)
     changes = np.diff(np.log([w[0] for w in wanted]))
-    assert changes.max() > 0 and changes.min() < 0  # both happen
+    assert changes.max() > 0
+    assert not feedback or changes.min() < 0  # both happen
 
 
 def test_what_is_frozen_inside_does_not_count():
@@ -313,7 +322,8 @@ def quadratic(optimizer, steps=300):
 def test_a_rate_that_diverges_is_borne(rate, momentum):
     bare, _ = quadratic(optax.sgd(rate, momentum=momentum))
     assert not bare[-1] < 1e6
-    losses, state = quadratic(ow.automatic_warmup(optax.sgd(rate, momentum=momentum)))
+    inner = optax.sgd(rate, momentum=momentum)
+    losses, state = quadratic(ow.automatic_warmup(inner, feedback=True))
     assert losses[-1] < 0.01 * losses[0]
     assert losses.max() < 1e3 * losses[0]
     assert 1e-4 < state.factor * rate < 0.1
@@ -362,6 +372,7 @@ def test_softmax_regression_from_zero(rate):
         ((optax.adam(0.1),), {"total_steps": 9}, "automatic_warmup\\(optimizer\\)"),
         ((optax.adam(0.1),), {"growth": 7}, "unexpected keyword"),
         ((optax.adam(0.1),), {"start": 0}, "start must be .* got 0"),
+        ((optax.adam(0.1),), {"feedback": 1}, "feedback must be"),
         ((optax.adam(0.1),), {"start": float("nan")}, "start must be"),
         ((optax.adam,), {}, "inner must be an optax optimizer"),
     ],

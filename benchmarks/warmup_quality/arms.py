@@ -15,7 +15,6 @@ import optax
 import optax_warmup as ow
 
 from . import first_version
-from .open_loop import open_loop
 from .optimizers import DECAYS, MOMENTUM, OPTIMIZERS
 from .tasks import Task
 
@@ -65,9 +64,8 @@ def automatic(task: Task, peak: Any, length: Any) -> Optimizer:
     return ow.automatic_warmup(complete(task, peak))
 
 
-def control(task: Task, peak: Any, length: Any) -> Optimizer:
-    adds_up = MOMENTUM.get(task.optimizer, 0.9) if "momentum" in task.optimizer else 0.0
-    return open_loop(complete(task, peak), adds_up)
+def judged(task: Task, peak: Any, length: Any) -> Optimizer:
+    return ow.automatic_warmup(complete(task, peak), feedback=True)
 
 
 def first(task: Task, peak: Any, length: Any) -> Optimizer:
@@ -91,7 +89,7 @@ def schedule_free(task: Task, peak: Any, length: Any) -> Optimizer:
 ARMS = (
     Arm("linear", linear, LENGTHS),
     Arm("automatic", automatic, uses=(ow.automatic_warmup,)),
-    Arm("open loop", control, uses=(open_loop,)),
+    Arm("with feedback", judged, uses=(ow.automatic_warmup,)),
     Arm("none", linear, (0.0,)),
     Arm("5 %", linear, (0.05,)),
     Arm("10 %", linear, (0.1,)),

@@ -24,7 +24,7 @@ over {seeds} seeds. Peaks are half a decade apart.
   higher ones whatever limits the rate wins. "largest": of all peaks. "10x": the loss at
   ten times that best peak (at the highest one, if that is lower), minus the best loss
   of linear warmup.
-- open loop: the automatic warmup's start and limit, without what it learns on its way.
+- with feedback: `automatic_warmup(optimizer, feedback=True)`.
 - prodigy and D-Adaptation have a learning rate of 1, and one loss for all peaks.
 - Constants were chosen on the tasks of the half "choosing". The other half was run
   once, with the constants as they are (linear-random, regression and zero-head twice:

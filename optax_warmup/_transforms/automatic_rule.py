@@ -38,7 +38,12 @@ class Known(NamedTuple):
 
 
 def after(
-    known: Known, gradients: jax.Array, params: jax.Array, layout: Layout, start: float
+    known: Known,
+    gradients: jax.Array,
+    params: jax.Array,
+    layout: Layout,
+    start: float,
+    feedback: bool,
 ) -> Known:
     """What is known from a gradient at parameters that an update has moved.
 
@@ -53,9 +58,11 @@ def after(
     early = tells & (known.count < beginning(known.momentum))
     largest = jnp.where(early, jnp.maximum(known.size, size), known.size)
     norm = norm_of(gradients, layout)
-    exploding = has_exploded(norm, known.gradient, cosine)
-    factor = stepped(known.factor, cosine, known.count, exploding)
-    factor = jnp.minimum(factor, limit(largest, start, known.count))
+    factor = limit(largest, start, known.count)
+    if feedback:
+        exploding = has_exploded(norm, known.gradient, cosine)
+        judged = stepped(known.factor, cosine, known.count, exploding)
+        factor = jnp.minimum(factor, judged)
     return known._replace(
         count=jnp.where(tells, known.count + 1, known.count),
         factor=jnp.where(tells, jnp.clip(factor, SMALLEST, 1), known.factor),

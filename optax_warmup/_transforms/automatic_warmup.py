@@ -29,8 +29,8 @@ class AutomaticWarmupState(NamedTuple):
         factor: what the last update was multiplied by, in [0, 1], float32, shape ();
             0 before the first update.
         coherence: the cosine between the last descent direction, -gradient, and the
-            update before it, float32, shape (). The factor rises where it is above 0
-            and falls where it is below.
+            update before it, float32, shape (). Below 0 that update was too long;
+            with feedback, the factor falls.
         momentum: the decay of a momentum that adds gradients up, as SGD's does; 0 for
             one that averages them. float32, shape ().
         size: the relative size S of the largest of the first updates before they were
@@ -70,14 +70,12 @@ def automatic_warmup(
     total_steps: None = None,
     *,
     start: float = 0.07,
+    feedback: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """Warms up any optimizer without being told a length or anything else.
 
     updates = factor * inner's updates
-    factor(0) = min(1, start / S)
-    factor(t) = min(1, factor(t-1) * change(t), start * sqrt(t + 1) / S)
-    change(t) = exp(gain(t)) if c(t) > 0, or else exp(-0.95 * gain(t))
-    gain(t) = min(0.1, 8 / (t + 1))
+    factor(t) = min(1, start * sqrt(t + 1) / S)
 
     S is the relative size of an update before it is scaled: the sum over parameter
     arrays of RMS(update) / RMS(parameters), of the coordinates that move; the largest
@@ -87,16 +85,25 @@ def automatic_warmup(
     up, as SGD's does, is expected to come to its full size: S is divided by 1 - b**t,
     and the largest of 2 / (1 - b) updates.
 
+    Give the optimizer a schedule without a warmup, at its peak from the first step on.
+    A peak that needs no warmup gets none; one that is far too high is not reached in a
+    run that decays.
+
+    With `feedback`, each gradient judges the update before it, and the factor above is
+    the largest one that is allowed:
+
+    factor(t) = min(1, factor(t-1) * change(t), start * sqrt(t + 1) / S)
+    change(t) = exp(gain(t)) if c(t) > 0, or else exp(-0.95 * gain(t))
+    gain(t) = min(0.1, 8 / (t + 1))
+
     c(t) is the cosine between the descent direction at step t and the way that the
     parameters went in update t - 1. Below 0 that update went past the minimum on its
     line, as data say that it was not made from. Where c is below -1/2 and gradients
-    have grown by a fifth the factor is halved.
-
-    So the factor rises as long as updates could have been longer, at most like sqrt(t),
-    and falls while they are too long. Give the optimizer a schedule without a warmup,
-    at its peak from the first step on. A peak that is too high is not reached, and
-    without a decay the rate falls by itself. docs/automatic.md shows where this is
-    better than a fixed warmup and where it is not.
+    have grown by a fifth the factor is halved. So the factor falls while updates are
+    too long, and a rate that is too high falls by itself. Use it without a decay, or
+    with a rate that may be ten times too high. Under a decay and at a good peak it
+    costs some loss, since it prefers what is best for the next update alone:
+    docs/automatic.md has the numbers.
 
     It needs no momentum: it sees the gradients, and where the parameters went, in a
     sample of about 16,384 coordinates and a few of each array. Updates whose gradients
@@ -111,14 +118,15 @@ def automatic_warmup(
         inner: a complete optimizer, learning rate included.
         total_steps: what the first version asked for; must be left out.
         start: the relative size of the first update, a sum over arrays, > 0.
+        feedback: whether gradients may lower the factor.
 
     Returns:
         A transform with state `AutomaticWarmupState`. Updates keep their dtypes; an
         update needs the parameters.
 
     Raises:
-        TypeError: `inner` is not an optimizer, `start` is not a number, or
-            `total_steps` is given.
+        TypeError: `inner` is not an optimizer, `start` is not a number, `feedback` is
+            not True or False, or `total_steps` is given.
         ValueError: `start` is out of its range; at `init`, if `inner` has two learning
             rates in a row, or one in front of Adam.
 
@@ -136,6 +144,7 @@ def automatic_warmup(
     inner = require_optimizer(_OWNER, inner)
     _require_no_length(total_steps)
     start = _check.scalar(_OWNER, "start", start, above=0)
+    _check.flag(_OWNER, "feedback", feedback)
 
     def init_fn(params: optax.Params) -> AutomaticWarmupState:
         inner_state = inner.init(params)
@@ -171,7 +180,7 @@ def automatic_warmup(
             moves = (drawn != 0) & (moved != 0)
             return rule.relative_size(moved, at, moves, layout)
 
-        known = rule.after(rule.Known(*state[1:]), drawn, at, layout, start)
+        known = rule.after(rule.Known(*state[1:]), drawn, at, layout, start, feedback)
         size = measured_if(
             state.count == 0, first_size, None, updates, state.inner_state, params
         )

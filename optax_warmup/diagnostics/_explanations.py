@@ -178,8 +178,9 @@ EXPLANATIONS = {
     ),
     "automatic-limits": (
         "The factor of `automatic_warmup` was below a half at the last recorded step. "
-        "It rises while new gradients agree with the last update, at most like the "
-        "square root of the number of updates, and falls while they do not."
+        "It rises like the square root of the number of updates. With feedback it "
+        "rises no faster than that, and falls while new gradients point against the "
+        "last update."
     ),
     "batch-large": (
         "In the second half of the record the upper bound on the gradient noise scale "

@@ -31,7 +31,9 @@ def cosine(gradients, moved):
     return -(g @ m) / math.sqrt((g @ g) * (m @ m))
 
 
-def factors(inner, gradients_at, params, steps, *, start=START, momentum=0.0):
+def factors(
+    inner, gradients_at, params, steps, *, start=START, momentum=0.0, feedback=False
+):
     """Yields factor, coherence and parameters after each update.
 
     `inner(gradients, params)` is the wrapped optimizer's update, `gradients_at(params,
@@ -61,7 +63,8 @@ def factors(inner, gradients_at, params, steps, *, start=START, momentum=0.0):
                 factor /= 2
             else:
                 factor *= math.exp(gain if known > 0 else -FALL * gain)
-            factor = min(1.0, factor, start * math.sqrt(t + 1) / largest)
+            limit = min(1.0, start * math.sqrt(t + 1) / largest)
+            factor = min(factor, limit) if feedback else limit
         before = params
         params = [p + factor * u for p, u in zip(params, updates, strict=True)]
         yield factor, known, params
