@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 def faults(site: Path) -> list[str]:
     """What is wrong with the site, one line each."""
+    site = site.resolve()  # as the ends of links are
     pages = sorted(site.rglob("*.html"))
     texts = {page: page.read_text() for page in pages}
     return [

@@ -65,6 +65,13 @@ def _docstring(
     lines[:] = as_rst(lines)
 
 
+def _without_builtins(app: Any) -> list[Any]:
+    """viewcode lists the module of aliases such as `int | float`, without a page."""
+    getattr(app.env, "_viewcode_modules", {}).pop("builtins", None)
+    return []
+
+
 def setup(app: Any) -> None:
     """Docstrings are read before napoleon turns their sections into fields."""
     app.connect("autodoc-process-docstring", _docstring, priority=100)
+    app.connect("html-collect-pages", _without_builtins, priority=100)

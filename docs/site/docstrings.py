@@ -74,8 +74,12 @@ def _raw(paragraph: str) -> str:
 
 def _escaped(text: str) -> str:
     """Stars and bars are signs of arithmetic here; names in single quotes are code."""
-    pieces = re.split(r"(`[^`]*`)", text)
-    return "".join(
-        f"`{piece}`" if piece.startswith("`") else re.sub(r"([*|]|_\b)", r"\\\1", piece)
-        for piece in pieces
-    )
+    pieces = re.split(r"(`[^`]*`)(?=(\w?))", text)
+    done = []
+    for piece, after in zip(pieces[::3], [*pieces[2::3], ""], strict=True):
+        done.append(re.sub(r"([*|]|_\b)", r"\\\1", piece))
+        if len(done) <= len(pieces[1::3]):
+            code = pieces[1::3][len(done) - 1]
+            is_name = re.fullmatch(r"`[A-Za-z_][\w.]*`", code)
+            done[-1] += (code if is_name else f"`{code}`") + ("\\ " if after else "")
+    return "".join(done)

@@ -203,10 +203,7 @@ def _known_as(name: str) -> list[str]:
 
 def _source_link(name: str, thing: Any) -> str:
     module = thing.__module__.replace(".", "/")
-    return (
-        f'<a href="../_modules/{module}.html#{thing.__module__}.{thing.__qualname__}">'
-        "Source</a>."
-    )
+    return f'<a href="../_modules/{module}.html#{thing.__qualname__}">Source</a>.'
 
 
 def _shapes(folder: Path) -> None:

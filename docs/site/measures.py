@@ -100,7 +100,7 @@ ILL = {
     ),
     "update_to_weight": (
         "updates-large",
-        "Above 1e-2 the weights are rewritten within a hundred updates. Lower the peak, "
+        "Above 1e-2 the weights are rewritten within 100 updates. Lower the peak, "
         "or reach it later.",
     ),
     "angular_update": (

@@ -72,6 +72,7 @@ class _Parser:
         found = TOKEN.finditer(line)
         self.tokens = [(m.lastgroup, m.group()) for m in found if m.lastgroup]
         self.at = 0
+        self.in_bars = False  # where a bar closes an absolute value
 
     def peek(self) -> str:
         return self.tokens[self.at][1] if self.at < len(self.tokens) else ""
@@ -124,7 +125,9 @@ class _Parser:
 
     def starts_a_factor(self) -> bool:
         return self.at < len(self.tokens) and (
-            self.tokens[self.at][0] in ("number", "name") or self.peek() in "([|`'"
+            self.tokens[self.at][0] in ("number", "name")
+            or self.peek() in "([`'"
+            or (self.peek() == "|" and not self.in_bars)
         )
 
     def power(self, bare: bool = False) -> str:
@@ -146,8 +149,11 @@ class _Parser:
             return _brackets("(", self.inside(")"), ")")
         if token == "[":
             return _brackets("[", self.inside("]"), "]")
-        if token == "|":
-            return _brackets("|", self.inside("|"), "|")
+        if token == "|" and not self.in_bars:
+            self.in_bars = True
+            content = self.inside("|")
+            self.in_bars = False
+            return _brackets("|", content, "|")
         if token in ("`", "'"):
             return ""
         raise SyntaxError(token)
