@@ -1,6 +1,7 @@
 """Settings of Sphinx. `make docs` runs it, through build.py."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,34 @@ def _without_builtins(app: Any) -> list[Any]:
     return []
 
 
+def _back_links(
+    app: Any, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Leads the links from sources back to entries of the reference.
+
+    viewcode takes all names of a file for those of one namespace.
+    """
+    if not page.startswith("_modules/"):
+        return
+    known = app.env.domains.python_domain.objects
+
+    def right(match: re.Match[str]) -> str:
+        url, address = match.groups()
+        if address not in known:
+            last = "." + address.rpartition(".")[2]
+            at_page = [
+                name
+                for name, entry in known.items()
+                if name.endswith(last) and url.endswith(f"{entry.docname}.html")
+            ]
+            address = at_page[0] if at_page else address
+        return f'href="{url}#{address}"'
+
+    context["body"] = re.sub(r'href="([^"#]+)#([\w.]+)"', right, context["body"])
+
+
 def setup(app: Any) -> None:
     """Docstrings are read before napoleon turns their sections into fields."""
     app.connect("autodoc-process-docstring", _docstring, priority=100)
     app.connect("html-collect-pages", _without_builtins, priority=100)
+    app.connect("html-page-context", _back_links)

@@ -14,7 +14,9 @@ Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 def draw(path: Path, curves: Curves, xlabel: str) -> None:
     """One small panel."""
     figure = Figure(figsize=(5.2, 2.4), layout="constrained")
-    _panel(figure.subplots(), curves, xlabel)
+    ax = figure.subplots()
+    _panel(ax, curves, xlabel)
+    ax.set_ylim(bottom=0)
     _save(figure, path)
 
 
@@ -28,6 +30,7 @@ def draw_panels(path: Path, panels: Mapping[str, tuple[Curves, bool]]) -> None:
         ax.set_xscale("log")
         if log:
             ax.set_yscale("log")
+        ax.tick_params(which="minor", labelsize=7, labelcolor="#333333")
     axes[0].legend(fontsize=8, frameon=False)
     _save(figure, path)
 

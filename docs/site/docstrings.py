@@ -12,7 +12,7 @@ SECTIONS = (
 HEADER = re.compile(rf"^(?:{SECTIONS}):", re.M)
 LEFT_SIDE = re.compile(r"^\s*\S+(?:\(.*?\))? = ", re.M)
 CASES = re.compile(r"^(?:for|from|in|after)\b[^.]*:(?:\s|$)", re.M)
-SENTENCE = re.compile(r"\w\. [A-Z]")
+SENTENCE = re.compile(r"\w\.\s+[A-Z]")
 
 
 def is_formula(paragraph: str) -> bool:

@@ -4,6 +4,7 @@ The formula and the source come from the docstring, the picture and the first st
 the schedule, and its names in other libraries from the tested table of parity.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -143,7 +144,7 @@ def _page(folder: Path, name: str, call: str) -> None:
         parts += [typeset(formula) + "\n" for formula in formulas(thing)]
     if sources(thing):
         parts.append(f"Source: {linked(sources(thing))}\n")
-    parts.append(f"## First step\n\n{_first_step(values)}\n")
+    parts.append(f"## First step\n\n{_first_step(thing, values)}\n")
     if known := _known_as(name):
         parts.append("## Also known as\n")
         parts.append(
@@ -168,7 +169,7 @@ def _addressed(call: str) -> str:
     )
 
 
-def _first_step(values: np.ndarray) -> str:
+def _first_step(thing: Any, values: np.ndarray) -> str:
     """What the first updates get, as the values show it."""
     first, second, peak = values[0], values[1], values.max()
     at = int(values.argmax())
@@ -177,10 +178,10 @@ def _first_step(values: np.ndarray) -> str:
         f"In the picture the first update (step 0) has {first:.4g}, the second one "
         f"{second:.4g}. "
     )
-    if first == 0:
+    if first == 0 and "offset" in inspect.signature(thing).parameters:
         text += (
-            "An update with 0 changes nothing: where the function has `init_value` or "
-            "`offset`, `offset=1` lets the first update have a part of the peak. "
+            "An update with 0 changes nothing; with `offset=1` the first one already "
+            "has a part of the peak. "
         )
     if at:
         text += f"The largest value, {peak:.4g}, comes at step {at}. "
@@ -191,14 +192,22 @@ def _first_step(values: np.ndarray) -> str:
 
 def _known_as(name: str) -> list[str]:
     leading = re.compile(rf"(?<![\w.]){re.escape(name)}\(")
-    rows = [row for row in parity_table.ROWS if leading.search(row.ours)]
+    rows = [
+        row for row in parity_table.ROWS if leading.search(f"{row.ours} {row.note}")
+    ]
     if not rows:
         return []
     table = ["| system | its call | here |", "|---|---|---|"]
     for row in rows:
-        cells = (row.system, f"`{row.call}`", f"`{row.ours}`")
+        note = f" ({_as_code(row.note)})" if row.note else ""
+        cells = (row.system, f"`{row.call}`", f"`{row.ours}`{note}")
         table.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return table
+
+
+def _as_code(note: str) -> str:
+    """A note with its calls as code."""
+    return re.sub(r"[\w.]+\((?:[^()]|\([^()]*\))*\)", r"`\g<0>`", note)
 
 
 def _source_link(name: str, thing: Any) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from docstrings import formulas, linked, purpose, sources
-from names import members, namespaces
+from names import members, namespaces, short
 from typeset import typeset
 
 INTRO = """# The mathematics
@@ -27,5 +27,7 @@ def write(path: Path) -> None:
             parts += [typeset(formula) + "\n" for formula in formulas(thing)]
             if sources(thing):
                 parts.append(f"Source: {linked(sources(thing))}\n")
-            parts.append(f"{{py:obj}}`Arguments <{module}.{name}>`\n")
+            parts.append(
+                f"Arguments: {{py:obj}}`{short(module)}.{name} <{module}.{name}>`\n"
+            )
     path.write_text("\n".join(parts))

@@ -16,7 +16,7 @@ ILL = {
     "effective_sample_size": (
         "warmup-short",
         "Here the peak rate came at the first update, when nu averaged one gradient. "
-        "Warm up until the blue curve is well above 20, or lower the peak.",
+        "The curve itself depends on b2 alone: let the peak come where it is above 20.",
     ),
     "nu_hat_rms": (
         "huge-gradient",
@@ -139,11 +139,18 @@ def write(folder: Path) -> None:
     healthy = trainings.healthy("adam 0.999")
     for name, (code, advice) in ILL.items():
         ill = trainings.ILL[code]()
-        curves = {"healthy": curve(*healthy, name), "ill": curve(*ill, name)}
+        shown = (name, "learning_rate") if name == "effective_sample_size" else (name,)
+        panels = {
+            each: (
+                {"healthy": curve(*healthy, each), "ill": curve(*ill, each)},
+                each not in LINEAR,
+            )
+            for each in shown
+        }
         picture = f"pictures/statistic-{name}.svg"
-        draw_panels(folder / picture, {name: (curves, name not in LINEAR)})
+        draw_panels(folder / picture, panels)
         meaning, expected = meanings[name]
-        parts.append(f"## {name}\n\n{meaning}.\n")
+        parts.append(f"## {name}\n\n{_sentence(meaning)}.\n")
         if expected:
             parts.append(f"**Expect:** {expected}.\n")
         parts.append(f"![{name} of a healthy run and an ill one]({picture})\n")
@@ -161,3 +168,8 @@ def _meanings(page: str) -> dict[str, tuple[str, str]]:
         for names, meaning, expected in rows
         for name in re.findall(r"`(\w+)`", names)
     }
+
+
+def _sentence(text: str) -> str:
+    """The text with a capital letter, unless it begins with a formula."""
+    return text if "(" in text.split()[0] else text[0].upper() + text[1:]

@@ -27,7 +27,7 @@ def typeset(formula: str) -> str:
     rows = [_row(line) for line in _joined(formula.splitlines())]
     body = "".join(f"<mtr><mtd>{row}</mtd></mtr>" for row in rows)
     return (
-        f'<div class="formula"><math display="block"><mtable columnalign="left">{body}'
+        f'<div class="formula"><math display="block"><mtable displaystyle="true">{body}'
         "</mtable></math></div>"
     )
 
