@@ -26,7 +26,7 @@ help:
 	@echo "make compare    compare schedules on digits and CartPole (6 CPU minutes; may be stopped, goes on)"
 	@echo "make bench      measure every cost table again (about ten minutes); make bench-stale"
 	@echo "                lists those that are out of date"
-	@echo "make bench-gpu  every GPU measurement, with the packages that this machine has (8 minutes)"
+	@echo "make bench-gpu  every GPU measurement, with the packages that this machine has (10 minutes)"
 	@echo "make docs   build the site into build/site/html, every code cell executed (a few minutes)"
 	@echo "make clean  remove the environment, the caches and the runs"
 

@@ -25,6 +25,7 @@ DEPTHS = range(1, 9)
 SEGMENTS = (10, 50, 100, 200, 300)
 ARRAYS = (25, 50, 100, 200)
 GROUPS = (10, 20, 40, 60)
+RULES = (1, 10, 60)
 NESTED: dict[str, Callable[[Any, int], ow.Schedule]] = {
     "cooldown": lambda inner, depth: ow.cooldown(inner, 1000 - depth, 5),
     "warmup": lambda inner, depth: ow.warmup(inner, 5),
@@ -104,16 +105,53 @@ def groups(count: int) -> dict[str, optax.GradientTransformation]:
     }
 
 
+def ruled(count: int) -> dict[str, optax.GradientTransformation]:
+    """Sixty arrays in so many groups, each with a schedule or a multiplier."""
+    names = [f"w{i}" for i in range(max(RULES))]
+    labels = {name: str(i % count) for i, name in enumerate(names)}
+
+    def rules(**each: Callable[[int], Any]) -> list[ow.groups.Rule]:
+        return [
+            ow.groups.Rule(
+                lambda path, k=k: labels[path] == str(k),
+                name=str(k),
+                **{name: value(k) for name, value in each.items()},
+            )
+            for k in range(count)
+        ]
+
+    def schedule(k: int) -> ow.Schedule:
+        return ow.warmup_cosine(1e-3 * (k + 1), 100, 10_000)
+
+    def by_rules(rules: list[ow.groups.Rule], *rate: Any) -> Any:
+        scaling = ow.groups.scale_by_rules(rules, *rate, weight_decay=1e-4)
+        return optax.chain(optax.scale_by_adam(), scaling)
+
+    parts = {str(k): optax.adamw(schedule(k)) for k in range(count)}
+    return {
+        "optax.partition": optax.partition(parts, labels),
+        "rules, schedules": by_rules(rules(learning_rate=schedule)),
+        "rules, multipliers": by_rules(
+            rules(multiplier=lambda k: 1 / (k + 1)), schedule(0)
+        ),
+    }
+
+
 def measured(
-    numbers: tuple[int, ...], optimizers: Callable[[int], dict[str, Any]]
+    numbers: tuple[int, ...],
+    optimizers: Callable[[int], dict[str, Any]],
+    arrays: int | None = None,
 ) -> tuple[Curves, list[list[str]]]:
-    """Operations for each number; and a row for each: operations and seconds."""
+    """Operations for each number; and a row for each: operations and seconds.
+
+    There are so many arrays, or else as many as the number says.
+    """
     curves: Curves = {}
     rows = []
     for count in numbers:
         row = [f"{count}"]
         for name, optimizer in optimizers(count).items():
-            found, tracing, compiling = compiled(optimizer, count)
+            found, tracing, compiling = compiled(optimizer, arrays or count)
             curves.setdefault(name, []).append(int(found))
             row += [f"{found:,}", f"{tracing:.2f} + {compiling:.2f}"]
         rows.append(row)
@@ -150,6 +188,7 @@ def main() -> None:
     deep, long = depth(), segments()
     of_arrays, array_rows = measured(ARRAYS, arrays)
     of_groups, group_rows = measured(GROUPS, groups)
+    of_rules, rule_rows = measured(RULES, ruled, max(RULES))
 
     def head(first: str, curves: Curves) -> list[str]:
         return [first, *(x for name in curves for x in (name, "CPU s"))]
@@ -176,6 +215,11 @@ def main() -> None:
             "## Groups of `optax.partition`, an adamw with a schedule each: operations",
             "",
             *as_table(head("groups", of_groups), group_rows),
+            "## Rules: operations of 60 arrays in so many groups",
+            "",
+            *as_table(head("groups", of_rules), rule_rows),
+            "With one group all arrays of a shape share one compiled kernel; with many "
+            "there is a kernel for each, which takes its time to compile.",
         ]
     )
     print(text)

@@ -7,6 +7,7 @@ from optax_warmup import (
     diagnostics as diagnostics,
     factors as factors,
     finder as finder,
+    groups as groups,
     guards as guards,
     loss_laws as loss_laws,
     runs as runs,

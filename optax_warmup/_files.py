@@ -24,6 +24,20 @@ def as_path(owner: str, path: object, suffixes: tuple[str, ...] = ()) -> Path:
     return path
 
 
+def with_ending(path: Path, ending: str) -> Path:
+    """Appends an ending, unless the path has it.
+
+    Not with_suffix, which would write lr0.01 and lr0.02 to the same file.
+    """
+    return path if path.suffix == ending else path.with_name(f"{path.name}{ending}")
+
+
+def as_saved(path: Path, ending: str) -> Path:
+    """The file that was saved as `path`, where its ending may have been appended."""
+    longer = with_ending(path, ending)
+    return longer if longer.is_file() and not path.exists() else path
+
+
 @contextlib.contextmanager
 def write_atomically(path: Path) -> Iterator[IO[bytes]]:
     """Opens a binary file that gets its name only once it is complete on disk.

@@ -44,6 +44,11 @@ def is_bit_exact() -> bool:
     return bool(_exact.value)
 
 
+def is_narrow(dtype: Any) -> bool:
+    """Whether a dtype is a real floating-point one of less than 32 bits."""
+    return bool(jnp.issubdtype(dtype, jnp.floating)) and jnp.dtype(dtype).itemsize < 4
+
+
 def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> jax.Array:
     """`jnp.where` for arrays of different shardings on an explicit mesh.
 

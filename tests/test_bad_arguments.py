@@ -228,11 +228,17 @@ CALLS = {
         {"schedule": {*NOT_NEGATIVE, "schedule"}, "steps": COUNT},
     ),
     ow.steps_from: (
-        {"epochs": 3, "dataset_size": 100, "batch_size": 10},
+        {
+            **{"epochs": 3, "dataset_size": 100, "batch_size": 10},
+            **{"drop_last": None, "accumulation_steps": 1, "last_window": "continue"},
+        },
         {
             "epochs": {"0", "half", "1", "jax number"},
             "dataset_size": {"1", "2**31"},
             "batch_size": {"1", "schedule"},
+            "drop_last": {"None", *FLAG},
+            "accumulation_steps": {"1"},
+            "last_window": set(),
         },
     ),
     ow.to_config: (

@@ -39,6 +39,7 @@ def test_every_public_transform_has_a_budget():
     rooms = ("optax_warmup._transforms", "optax_warmup._record")
     found = {n for n, x in vars(ow).items() if _room(x).startswith(rooms)}
     found |= {f"averages.{n}" for n in vars(ow.averages) if n.startswith("average_")}
+    found |= {f"groups.{n}" for n in vars(ow.groups) if n.startswith("scale_")}
     assert found and found <= budgeted
 
 

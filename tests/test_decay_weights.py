@@ -118,6 +118,10 @@ def test_updates_keep_their_dtypes():
         (float("nan"), "decay nan"),
         ("0.1", "decay '0.1'"),
         (ow.multiply(ow.constant(3e-2), 100.0), "decay [0, 1] 3 multiplied"),
+        (lambda step: -0.1, "decay [0, 1] -0.1"),
+        (lambda step: jnp.nan, "decay [0, 1] nan"),
+        (ow.constant(jnp.array([0.5, 1.5])), "decay [0, 1] 1.5"),
+        (optax.linear_schedule(0.5, -1.0, 8), "decay [0, 1] -1 step 8"),
     ],
 )
 def test_a_wrong_decay_is_refused(decay, words):

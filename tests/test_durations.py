@@ -7,6 +7,7 @@ from fractions import Fraction
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import optax_warmup as ow
@@ -63,6 +64,145 @@ def test_what_a_unit_does_not_need_is_ignored():
     assert ow.steps_from(epochs=2, **run) == 40
     assert ow.steps_from(tokens=256 * 5, **run) == 5
     assert ow.steps_from(fraction=0.5, total_steps=10, **run) == 5
+
+
+def torch_batches(size, batch, processes, drop_last):
+    """Batches of an epoch in each process, by the loops of PyTorch's classes.
+
+    DistributedSampler drops the tail or repeats the first examples, so that each
+    process has as many; then DataLoader makes batches of what a process has.
+    """
+    examples = list(range(size))
+    if drop_last:
+        examples = examples[: size // processes * processes]
+    else:
+        while len(examples) % processes:
+            examples += examples[: processes - len(examples) % processes]
+    batches = []
+    for start in range(0, len(examples[0::processes]), batch):
+        batches.append(examples[0::processes][start : start + batch])
+    return sum(len(b) == batch for b in batches) if drop_last else len(batches)
+
+
+def simulated(epochs, microbatches, window, last_window):
+    """The updates of a loop over the batches of some epochs."""
+    updates = waiting = 0
+    for _ in range(epochs):
+        for batch in range(microbatches):
+            waiting += 1
+            last = batch == microbatches - 1 and last_window == "update"
+            if waiting == window or last:
+                updates, waiting = updates + 1, 0
+        if last_window == "drop":
+            waiting = 0
+    return updates
+
+
+def test_epochs_are_counted_as_loaders_count_them():
+    rng = random.Random(1)
+    seen = set()
+    for _ in range(400):
+        epochs, processes = rng.randrange(1, 5), rng.choice([1, 2, 3, 8])
+        batch, window = rng.randrange(1, 9), rng.choice([1, 2, 3, 5])
+        size, drop_last = rng.randrange(1, 300), rng.random() < 0.5
+        last_window = rng.choice(["continue", "update", "drop"])
+        per_epoch = torch_batches(size, batch, processes, drop_last)
+        expected = simulated(epochs, per_epoch, window, last_window)
+        run = {
+            "epochs": epochs,
+            "dataset_size": size,
+            "batch_size": batch * processes * window,
+            "drop_last": drop_last,
+            "accumulation_steps": window,
+            "last_window": last_window,
+        }
+        if expected:
+            assert ow.steps_from(**run) == expected, run
+        elif not per_epoch or last_window == "drop":
+            with pytest.raises(ValueError, match="leaves nothing"):
+                ow.steps_from(**run)
+        else:
+            assert ow.steps_from(**run) == 1  # a duration that was asked for
+        seen.add((drop_last, last_window, expected > 0))
+    assert len(seen) >= 10
+
+
+def test_epochs_of_a_grain_loader():
+    """Grain's own batches, whether it repeats before or after them."""
+    grain = pytest.importorskip("grain", reason="needs the extra `examples`")
+    data = grain.MapDataset.source(list(range(1000)))
+    for drop in (False, True):
+        batches = data.batch(600, drop_remainder=drop).repeat(10)
+        run = {"epochs": 10, "dataset_size": 1000, "batch_size": 600}
+        assert ow.steps_from(drop_last=drop, **run) == len(batches) == 10 * (2 - drop)
+    stream = data.repeat(10).batch(600, drop_remainder=False)
+    assert ow.steps_from(**run) == len(stream) == 17
+
+
+def test_optax_goes_on_with_a_window_in_the_next_epoch():
+    optimizer = optax.MultiSteps(optax.sgd(1.0), 4)
+    state = optimizer.init(jnp.ones(()))
+    for _ in range(3 * 6):  # 3 epochs of 6 microbatches
+        _, state = optimizer.update(jnp.ones(()), state, jnp.ones(()))
+    run = {"epochs": 3, "dataset_size": 11, "batch_size": 8, "accumulation_steps": 4}
+    assert ow.steps_from(drop_last=False, **run) == int(state.gradient_step) == 4
+    assert ow.steps_from(drop_last=False, last_window="update", **run) == 6
+    assert ow.steps_from(drop_last=False, last_window="drop", **run) == 3
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps"), [(0, 0), (0.5, 1), (0.01, 1), (1.25, 3), (2, 4)]
+)
+def test_parts_of_epochs_are_rounded(epochs, steps):
+    run = {"dataset_size": 1000, "batch_size": 600, "drop_last": False}
+    assert ow.steps_from(epochs=epochs, **run) == steps
+
+
+@pytest.mark.parametrize(("rule", "factor"), [("linear", 4), ("sqrt", 2), ("none", 1)])
+def test_a_schedule_of_another_batch_from_the_start(rule, factor):
+    """The rate follows the rule and the lengths the data, in whole updates."""
+    tuned = ow.warmup_linear(0.1, 100, 1000, offset=1)
+    other = ow.runs.change_batch_size(tuned, 0, old=64, new=256, rule=rule)
+    for step in (0, 1, 24, 25, 100, 249, 250, 400):
+        expected = factor * tuned(4 * step).item()
+        assert other(step).item() == pytest.approx(expected, rel=1e-5), step
+
+
+def test_how_epochs_end_does_not_matter_elsewhere():
+    run = {"batch_size": 10, "drop_last": True, "accumulation_steps": 3}
+    assert ow.steps_from(examples=35, last_window="drop", **run) == 4
+
+
+@pytest.mark.parametrize(
+    ("duration", "error", "words"),
+    [
+        (
+            {"drop_last": True, "batch_size": ow.join([(2, 8)], last=16)},
+            TypeError,
+            ["drop_last", "join"],
+        ),
+        ({"last_window": "update"}, TypeError, ["last_window='update'", "drop_last"]),
+        ({"last_window": "keep"}, ValueError, ["last_window", "'keep'", "'drop'"]),
+        (
+            {"drop_last": True, "accumulation_steps": 3},
+            ValueError,
+            ["accumulation_steps", "3 and 8"],
+        ),
+        ({"drop_last": True, "dataset_size": 7}, ValueError, ["drop_last", "7", "8"]),
+        (
+            {"drop_last": True, "accumulation_steps": 0},
+            ValueError,
+            ["accumulation_steps", "0"],
+        ),
+        ({"drop_last": 1}, TypeError, ["drop_last", "True or False"]),
+    ],
+)
+def test_says_what_is_wrong_with_the_end_of_an_epoch(duration, error, words):
+    run = {"epochs": 2, "dataset_size": 100, "batch_size": 8}
+    with pytest.raises(error) as caught:
+        ow.steps_from(**(run | duration))
+    for word in ("steps_from: ", *words):
+        assert word in str(caught.value)
 
 
 @pytest.mark.parametrize(

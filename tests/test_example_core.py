@@ -6,14 +6,36 @@ import shutil
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+import optax
 import pytest
+from compiled import quickly
 from transformer_runs import ROOT
+
+import optax_warmup as ow
+from examples.images import data, training as images
+from examples.transformer.core import sharding
+from examples.transformer.core.loop import loop, make_evaluate
+from examples.transformer.core.recorder import Recorder
+from examples.transformer.core.update import (
+    abstract_state_of,
+    init_state_of,
+    make_train_step,
+)
 
 pytestmark = pytest.mark.train
 
 TRANSFORMER = ROOT / "examples" / "transformer"
 CORE = sorted((TRANSFORMER / "core").glob("*.py"))
-MODEL = ("model.py", "attention.py", "sharding.py", "config.py", "settings.py")
+MODEL = (
+    "model.py",
+    "attention.py",
+    "packing.py",
+    "sharding.py",
+    "config.py",
+    "settings.py",
+)
 
 USE_THE_MODEL = """
 import jax, jax.numpy as jnp
@@ -33,15 +55,15 @@ import jax, numpy as np
 from lifted.config import ModelConfig
 from lifted.optimizer import OptimizerConfig, make_optimizer
 from lifted.sharding import make_mesh
-from lifted.train_step import abstract_state, init_state, loss_of, make_eval_loss
-from lifted.train_step import make_train_step
-from lifted.loop import Programs, loop
+from lifted.train_step import abstract_state, init_state, loss_of
+from lifted.update import make_eval_loss, make_train_step
+from lifted.loop import loop, make_evaluate
 import sys
 assert "examples" not in sys.modules
 
 class Outputs:
     def update(self, step, metrics): print("update", step)
-    def evaluation(self, step, heldout_loss, state): print("evaluation", step)
+    def evaluation(self, step, losses, state): print("evaluation", step, *losses)
     def checkpoint(self, step, state): print("checkpoint", step)
 
 config = ModelConfig(length=8, width=8, layers=1, heads=2, mlp_width=16)
@@ -49,12 +71,11 @@ optimizer = make_optimizer(OptimizerConfig(total_steps=4, warmup_steps=2))
 mesh = make_mesh(batch_size=2)
 graphdef, abstract = abstract_state(config, optimizer, mesh)
 loss_fn = loss_of(graphdef)
-programs = Programs(
-    make_train_step(loss_fn, optimizer, abstract, mesh), make_eval_loss(loss_fn, mesh)
-)
+train_step = make_train_step(loss_fn, optimizer, abstract, mesh)
 state = init_state(config, optimizer, abstract, mesh, seed=0)
 batch = np.zeros((2, 9), np.int32)
-loop(state, programs, [batch] * 3, [batch], range(1, 4), Outputs(),
+evaluate = make_evaluate(make_eval_loss(loss_fn, mesh), {"loss": [batch]})
+loop(state, train_step, evaluate, [batch] * 3, range(1, 4), Outputs(),
      eval_every=2, checkpoint_every=3)
 """
 
@@ -97,8 +118,8 @@ def test_the_model_needs_no_more_than_its_own_settings():
         pytest.param(
             [path.name for path in CORE],
             USE_ALL,
-            "update 1\nevaluation 2\nupdate 2\ncheckpoint 3\nupdate 3\n"
-            "checkpoint 4\nevaluation 4\n",
+            "update 1\nevaluation 2 loss\nupdate 2\ncheckpoint 3\nupdate 3\n"
+            "checkpoint 4\nevaluation 4 loss\n",
             marks=pytest.mark.slow,
         ),
     ],
@@ -118,3 +139,60 @@ def test_a_copy_works_on_its_own(names, program, printed, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == printed
+
+
+def test_another_model_trains_through_core():
+    """The vision transformer of examples/images: its parameters and its loss go in.
+
+    With accumulation, evaluation by accuracy, and a recorder one step behind.
+    """
+    digits = data.load()
+    size = images.Size(width=8, layers=1)
+    logits, params = images.init(size, 0)
+
+    def loss_fn(params, batch):
+        return images.cross_entropy(logits(params, batch[0]), batch[1])
+
+    def accuracy(params, batch):
+        return jnp.mean(jnp.argmax(logits(params, batch[0]), axis=-1) == batch[1])
+
+    class Outputs:
+        def __init__(self):
+            self.rows, self.saved = [], []
+            self.recorder = Recorder([self.rows.append], total_steps=9, log_every=4)
+            self.update = self.recorder.update
+
+        def evaluation(self, step, losses, state):
+            self.recorder.evaluation(step, losses)
+
+        def checkpoint(self, step, state):
+            self.saved.append(step)
+
+    optimizer = optax.chain(optax.scale_by_adam(), ow.scale_by_learning_rate(1e-2))
+    mesh = sharding.make_mesh(batch_size=32, microbatches=2)
+    abstract = abstract_state_of(jax.eval_shape(lambda: params), optimizer, mesh)
+    state = init_state_of(params, optimizer, abstract)
+    train_step = make_train_step(loss_fn, optimizer, abstract, mesh, microbatches=2)
+    rows = sharding.local_rows(mesh, 32)
+
+    def batch(start, pixels=digits.train_NxSxS, labels=digits.train_N):
+        part = slice(start, start + 32)
+        return sharding.put_batch((pixels[part], labels[part]), rows, mesh)
+
+    heldout = [batch(0, digits.validation_NxSxS, digits.validation_N)]
+    evaluate = make_evaluate(quickly(accuracy), {"accuracy": heldout})
+    outputs = Outputs()
+    with jax.set_mesh(mesh):
+        state, done = loop(
+            state, train_step, evaluate, (batch(32 * i) for i in range(9)), range(9),
+            outputs, eval_every=9, checkpoint_every=6,
+        )  # fmt: skip
+    outputs.recorder.flush()
+    assert (done, outputs.saved) == (9, [6, 9])
+    losses = {row["step"]: row["loss"] for row in outputs.rows if "loss" in row}
+    assert list(losses) == [0, 4, 8]
+    assert losses[8] < losses[0]
+    assert all(row["learning_rate"] == pytest.approx(1e-2)
+               for row in outputs.rows if "loss" in row)  # fmt: skip
+    accuracies = [row["accuracy"] for row in outputs.rows if "accuracy" in row]
+    assert accuracies[1] > accuracies[0]

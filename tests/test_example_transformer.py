@@ -35,7 +35,7 @@ from examples.transformer.core.optimizer import make_optimizer, make_schedule
 from examples.transformer.core.settings import InputError
 from examples.transformer.core.sharding import make_mesh
 from examples.transformer.core.train_step import init_params, loss_of
-from examples.transformer.run import demo, find_rate, train
+from examples.transformer.run import demo, find_rate, train, training
 from examples.transformer.run.config import Config
 from examples.transformer.run.presets import PRESETS
 from examples.transformer.run.result import load_result
@@ -125,8 +125,8 @@ def test_an_interrupted_run_is_not_left_as_a_finished_one(
             raise KeyboardInterrupt
         return put_batch(*arguments)
 
-    batches, put_batch = itertools.count(), train.put_batch
-    monkeypatch.setattr(train, "put_batch", put_seven)
+    batches, put_batch = itertools.count(), training.put_batch
+    monkeypatch.setattr(training, "put_batch", put_seven)
     with pytest.raises(KeyboardInterrupt):
         run(TINY, tmp_path / "run", quiet, data=text)
     assert not (tmp_path / "run").exists()
@@ -194,11 +194,21 @@ def test_an_untrained_model_knows_nothing():
 
 
 @pytest.mark.parametrize(
-    ("preset", "millions"),
-    [("demo", 0.12), ("small", 10.8), ("gpt2", 124.4), ("1b", 1014)],
+    ("preset", "rows", "millions"),
+    [
+        ("demo", 256, 0.12),
+        ("small", 256, 10.8),
+        ("gpt2", 256, 86.0),
+        ("gpt2", 50_304, 124.4),
+        ("1b", 256, 911),
+        ("1b", 50_304, 1014),
+    ],
 )
-def test_the_presets_have_the_size_they_promise(preset, millions):
-    model = nnx.eval_shape(lambda: Transformer(PRESETS[preset], rngs=nnx.Rngs(0)))
+def test_the_presets_have_the_size_they_promise(preset, rows, millions):
+    """With a row for each byte, and with GPT-2's tokens, padded."""
+    assert PRESETS[preset].vocab_size == 256
+    config = PRESETS[preset].replace(vocab_size=rows)
+    model = nnx.eval_shape(lambda: Transformer(config, rngs=nnx.Rngs(0)))
     sizes = [x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param))]
     assert sum(sizes) / 1e6 == pytest.approx(millions, rel=0.01)
 

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 import optax
 import pytest
+from fault_runs import CONFIG, EVERY, interrupted, resumed
 from selection import parametrize
 from transformer_runs import (
     OPTIONS,
     ROOT,
-    TINY,
     assert_same_training,
     compile_once,
     finish,
@@ -34,9 +34,6 @@ from examples.transformer.run.run_folder import RunFolder
 
 pytestmark = pytest.mark.train
 
-EVERY = 2
-CONFIG = TINY.replace(checkpoint_every=EVERY)
-
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
@@ -54,29 +51,6 @@ def text(tmp_path_factory):
 def whole(programs, text, tmp_path_factory):
     """The run that nothing interrupts."""
     return run(CONFIG, tmp_path_factory.mktemp("whole") / "run", data=text)
-
-
-def interrupt_at(step):
-    """A sink that interrupts when the metrics of a step arrive."""
-
-    def sink(row):
-        if "loss" in row and row["step"] == step:
-            raise KeyboardInterrupt
-
-    return sink
-
-
-def interrupted(folder, step, **changes):
-    """What a run leaves that was interrupted after the metrics of a step arrived."""
-    with pytest.raises(KeyboardInterrupt):
-        run(CONFIG, folder, options={"sinks": [interrupt_at(step)]}, **changes)
-    return folder
-
-
-def resumed(folder, **changes):
-    accept = changes.pop("accept_changes", False)
-    options = {"resume": True, "accept_changes": accept}
-    return run(CONFIG, folder, options=options, **changes)
 
 
 def final_state(folder, config):

@@ -78,7 +78,7 @@ def test_a_trained_model_writes_what_it_read(sampler):
     ("arguments", "message"),
     [
         (("", 5), "prompt: it is empty"),
-        (("the", 14), "together are 17 bytes.*length=16 positions"),
+        (("the", 14), "together are 17 tokens.*length=16 positions"),
         (("the", 0), "tokens=0 .*1 or more"),
         (("the", 5, -1.0), "temperature=-1.0 .*0 or more"),
         (("the", 5, float("nan")), "temperature=nan .*finite"),

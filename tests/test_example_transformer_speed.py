@@ -7,6 +7,7 @@ import sys
 import threading
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import quickly
@@ -20,6 +21,7 @@ from examples.transformer.core.optimizer import matrices
 from examples.transformer.core.settings import InputError
 from examples.transformer.core.sharding import make_mesh, put_batch
 from examples.transformer.core.train_step import (
+    abstract_model,
     init_params,
     init_state,
     loss_of,
@@ -67,6 +69,7 @@ def plain():
         {"scan_layers": True, "remat": True, "loss_chunks": 2},
         {"scan_layers": True},
         {"remat": True, "loss_chunks": 4},
+        {"scan_layers": True, "scan_unroll": 1, "remat": True},
     ],
     quick=3,
     ids=lambda changes: "_".join(changes),
@@ -88,6 +91,21 @@ def test_the_scales_of_norms_do_not_decay(scan_layers):
     names = {jax.tree_util.keystr(path): decays for path, decays in decayed}
     assert all(decays is ("scale" not in name) for name, decays in names.items())
     assert sum("scale" in name for name in names) == (3 if scan_layers else 5)
+
+
+def test_the_layers_of_a_scan_are_stacked_however_it_runs(monkeypatch):
+    """So a checkpoint of a CPU, which unrolls the loop, goes on where it is a loop."""
+    config = PRESETS["small"].replace(layers=3)
+    assert config.layers_at_once() == 3
+    shapes = [jax.tree.map(jnp.shape, abstract_model(config)[1])]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(attention, "probe", lambda *_: "not here")
+    assert config.layers_at_once() == 1
+    assert config.replace(scan_unroll=2).layers_at_once() == 2
+    assert config.replace(scan_unroll=9).layers_at_once() == 3
+    shapes.append(jax.tree.map(jnp.shape, abstract_model(config)[1]))
+    assert shapes[0] == shapes[1]
+    assert shapes[0]["blocks"]["mlp"]["up"]["kernel"] == (3, 384, 1536)
 
 
 def test_parameters_moments_and_loss_stay_float32_under_bfloat16(text):

@@ -207,6 +207,21 @@ run = functools.partial(finder.find_rate, STEP, begin())
             lambda: finder.find_rate(lambda *x: 1.0, None, itertools.repeat(0)),
             "must return \\(state, loss\\)",
         ),
+        (
+            lambda: finder.find_rate(
+                lambda *x: (None, np.ones(8)), None, itertools.repeat(0)
+            ),
+            r"scalar loss, got the shape \(8,\)",
+        ),
+        (
+            lambda: finder.find_rate(
+                lambda *x: (x[0], jnp.ones(3)),
+                jnp.ones(2),
+                itertools.repeat(jnp.ones(2)),
+                seeds=2,
+            ),
+            r"scalar loss, got the shape \(3,\)",
+        ),
         (lambda: finder.suggest([1.0]), "must be a RateCurve"),
         (lambda: finder.RateCurve(RATES[:5], RATES[:5]), "at least 10"),
         (lambda: finder.RateCurve(RATES[::-1], RATES), "increase"),
@@ -223,10 +238,12 @@ def test_a_curve_survives_its_file(tmp_path):
     losses = np.stack([typical(), typical(noise=0.1)])
     losses[1, -1] = np.nan
     curve = finder.RateCurve(RATES, losses, diverged=True)
-    found = finder.load_curve(curve.save(tmp_path / "curve"))
-    np.testing.assert_array_equal(found.losses, losses)
-    np.testing.assert_array_equal(found.rates, RATES)
-    assert found.diverged
+    # By the path that save returns, and by the one that it was given.
+    paths = curve.save(tmp_path / "lr0.01"), tmp_path / "lr0.01"
+    for found in map(finder.load_curve, paths):
+        np.testing.assert_array_equal(found.losses, losses)
+        np.testing.assert_array_equal(found.rates, RATES)
+        assert found.diverged
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,9 @@ WRAPPERS = {
     "scale_by_learning_rate": lambda adam: optax.chain(
         adam, ow.scale_by_learning_rate(1.0, flip_sign=False)
     ),
+    "scale_by_rules": lambda adam: optax.chain(
+        adam, ow.groups.scale_by_rules([ow.groups.Rule(".")])
+    ),
     "init_second_moment_from_gradient": ow.init_second_moment_from_gradient,
     "clip_update_rms": ow.clip_update_rms,
     "clip_outliers": ow.clip_outliers,

@@ -247,6 +247,12 @@ def test_runs_in_order_give_no_warning():
         (lambda law: loss_laws.rank(law, [ow.constant(3e-3)], 100), "other peaks"),
         (lambda law: loss_laws.best_cooldown(law, 3e-4, 100), "other peaks"),
         (
+            lambda law: loss_laws.best_cooldown(
+                law, ow.warmup_constant(PEAK, 100), 100
+            ),
+            "ends within the warmup",
+        ),
+        (
             lambda law: loss_laws.best_cooldown(law, PEAK, 100, fractions=(0.0,)),
             "fractions must be",
         ),
@@ -260,6 +266,28 @@ def test_runs_in_order_give_no_warning():
 def test_wrong_arguments_are_refused(fitted, call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call(fitted)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        ow.warmup_constant(PEAK, 600),
+        # A fall within a warmup does not end it.
+        ow.piecewise(
+            0.0,
+            [
+                (200, PEAK / 2, ow.shapes.linear),
+                (100, PEAK / 3, ow.shapes.linear),
+                (300, PEAK, ow.shapes.linear),
+            ],
+        ),
+    ],
+)
+def test_no_cooldown_begins_within_the_warmup(fitted, schedule):
+    found = loss_laws.best_cooldown(
+        fitted, schedule, 1000, fractions=(0.1, 0.4, 0.5, 0.9)
+    )
+    assert {each.name for each in found.ranked} == {"10 %", "40 %"}
 
 
 def write_run(folder, cooldown):

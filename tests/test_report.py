@@ -183,7 +183,7 @@ def test_the_page_of_one_run_stands_alone(healthy, tmp_path):
     path = ow.diagnostics.write_report(tmp_path / "report.html", history, losses=losses)
     text = path.read_text()
     page = Page(text)
-    assert page.links == [] and page.counts["svg"] == 9
+    assert page.links == [] and page.counts["svg"] == 10
     assert not re.search(r"https?://|@import|url\(|<script", text)
     assert "width=device-width" in text and "prefers-color-scheme: dark" in text
     assert "No issues found." in text
@@ -220,7 +220,7 @@ def test_the_page_of_several_runs_has_advice_for_each(healthy, tmp_path):
     page = Page(text)
     assert "with &lt;warmup&gt;" in text and "<warmup>" not in text
     assert page.counts["article"] == len(ow.diagnostics.advise(ill, losses=losses))
-    assert page.counts["svg"] == 7 + 2 * 2
+    assert page.counts["svg"] == 8 + 2 * 2
     assert {"run0", "run1", "warning", "note"} <= page.classes
     for advice in ow.diagnostics.advise(ill, losses=losses):
         assert html.escape(advice.explanation) in text
@@ -276,7 +276,7 @@ def test_the_figure_has_a_panel_for_all_that_is_recorded(healthy):
             "update_rms",
             "normalized_gradient_rms",
         ),
-        *("update_to_weight", "alignment", "distribution", "groups"),
+        *("update_to_weight", "alignment", "noise_scale", "distribution", "groups"),
     }
     x, y = axes["update_rms"].lines[-1].get_data()
     np.testing.assert_array_equal(x, history.steps + 1)

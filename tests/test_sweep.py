@@ -538,6 +538,17 @@ def test_the_command_searches_at_random(small, tmp_path, capsys):
     assert (tmp_path / "a" / "heat_map.png").is_file()
 
 
+def test_the_command_searches_with_optuna(small, tmp_path, capsys):
+    arguments = ["--search=8", "--chunk=12", f"--folder={tmp_path / 'a'}"]
+    assert command.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "trained 4 of 8 trials" in printed and "(mean of 3 seeds)" in printed
+    assert command.main(arguments) == 0  # everything is there
+    assert capsys.readouterr().out.startswith("trained 8 of 8 trials\nBest ")
+    assert command.main([*arguments, "--seeds=2"]) == 2
+    assert "belongs to another objective" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -551,6 +562,13 @@ def test_the_command_says_what_is_wrong(small, tmp_path, capsys, arguments, mess
     assert command.main([*arguments, f"--folder={tmp_path / 'a'}"]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("wrong", [["--search=0"], ["--search=3", "--random=3"]])
+def test_the_command_searches_or_draws_at_random(wrong, capsys):
+    with pytest.raises(SystemExit):
+        command.main(wrong)
+    assert "--search takes a number of trials" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("steps", [-1, 201])

@@ -11,10 +11,11 @@ import pytest
 from transformer_runs import compile_once
 
 import optax_warmup as ow
-from benchmarks import gpu, warm_start
+from benchmarks import example_options, gpu, warm_start
 from benchmarks.training_speed import __main__ as training_speed, with_jax, with_torch
 from benchmarks.training_speed.measure import Spent, take_turns
 from examples.transformer.core.train_step import init_params
+from examples.transformer.run.command_line import TrainOptions, parse
 
 pytestmark = pytest.mark.train
 
@@ -194,7 +195,7 @@ def test_one_failure_does_not_lose_the_others(monkeypatch, tmp_path, capsys):
     assert "2 parts are not complete" in capsys.readouterr().out
 
 
-def test_the_parts_of_the_command_exist_and_fit_into_eight_minutes():
+def test_the_parts_of_the_command_exist_and_fit_into_ten_minutes():
     for on_gpu in (False, True):
         chosen = gpu.parts(on_gpu, quick=True)
         assert all("--quick" in part.arguments for part in chosen)
@@ -202,7 +203,34 @@ def test_the_parts_of_the_command_exist_and_fit_into_eight_minutes():
             module = part.arguments[0].replace(".", "/")
             paths = ROOT / f"{module}.py", ROOT / module / "__main__.py"
             assert any(path.exists() for path in paths)
-    assert gpu.TOTAL_SECONDS < 8 * 60
+    assert gpu.TOTAL_SECONDS < 10 * 60
+
+
+def test_the_options_of_the_example_are_compared_on_this_machine(monkeypatch):
+    """Those that need several devices only where there are several."""
+    names = [list(example_options.runs(TINY, devices)) for devices in (1, 4)]
+    assert "--microbatches 4" in names[0] and "--fsdp 4" not in names[0]
+    assert "--fsdp 4" in names[1] and "--microbatches 2" not in names[1]  # a batch of 4
+    for name, config in example_options.runs(TINY, 1).items():
+        if name.startswith("-"):
+            given = parse(TrainOptions, "train", "", name.split())[1]
+            changed = {k for k, x in vars(config).items() if x != getattr(TINY, k)}
+            for field in changed:
+                assert getattr(given, field) == getattr(config, field)
+    made = []
+
+    def example(config, batches, optimizer=None):
+        made.append(config)
+        if config.remat:
+            raise MemoryError("no room")
+        return Metronome(1.0 + config.automatic_warmup, 2.0)
+
+    monkeypatch.setattr(example_options, "Example", example)
+    table, left_out = example_options.rows(TINY.replace(peak_flops=1e9), rounds=2)
+    assert len(made) == len(table) + 1 == len(example_options.runs(TINY, 1)) + 1
+    row = next(row for row in table if "automatic" in row[0])
+    assert row[:2] == ["`--automatic-warmup`", "2.000"]
+    assert left_out == ["Left out: --remat (MemoryError: no room)."]
 
 
 @pytest.mark.slow

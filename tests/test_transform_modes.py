@@ -30,6 +30,17 @@ def adam():
 
 TRANSFORMS = {
     "scale_by_warmup": lambda: optax.chain(adam(), ow.scale_by_warmup(FACTOR)),
+    "rules": lambda: optax.chain(
+        adam(),
+        ow.groups.scale_by_rules(
+            [
+                ow.groups.Rule("b", decay_multiplier=0, multiplier=FACTOR),
+                ow.groups.Rule("w", learning_rate=ow.warmup_cosine(0.1, 2, 100)),
+            ],
+            0.1,
+            weight_decay=0.1,
+        ),
+    ),
     "seed": lambda: ow.init_second_moment_from_gradient(adam()),
     "clip_rms": lambda: ow.clip_update_rms(adam(), b2=B2, threshold=0.9),
     "clip_outliers": lambda: ow.clip_outliers(adam(), b2=B2, theta=2.0),

@@ -47,14 +47,18 @@ class Example:
         optimizer: optax.GradientTransformation | None = None,
     ):
         self.config, self.batches = config, batches
-        self.mesh = make_mesh(config.batch_size, config.fsdp)
+        self.mesh = make_mesh(config.batch_size, config.fsdp, config.microbatches)
         self.rows = local_rows(self.mesh, config.batch_size)
         self.step = config.total_steps // 2
         optimizer = optimizer or make_optimizer(config)
         with jax.set_mesh(self.mesh):
             graphdef, abstract = abstract_state(config, optimizer, self.mesh)
             self.train_step = make_train_step(
-                loss_of(graphdef, config.compute_dtype), optimizer, abstract, self.mesh
+                loss_of(graphdef, config.compute_dtype),
+                optimizer,
+                abstract,
+                self.mesh,
+                microbatches=config.microbatches,
             )
             state = init_state(config, optimizer, abstract, self.mesh, config.seed)
             counted = counting_from(self.step, state.opt_state)

@@ -25,6 +25,7 @@ TITLES = {
     "nu_hat_rms": "nu_hat_rms",
     "nonfinite": "nonfinite",
     "applied_rate": "applied_rate",
+    "noise_scale": "noise_scale",
 }
 LINEAR = ("alignment", "eps_dominated", "nonfinite")
 # What to look at for each code. The first one is where the illness shows best.
@@ -43,6 +44,8 @@ LOOK_AT = {
     "gradients-vanish": ("gradient_norm", "loss"),
     "gradients-explode": ("gradient_norm", "normalized_gradient_rms"),
     "eps-dominates": ("eps_dominated", "update_rms", "loss"),
+    "batch-large": ("noise_scale", "update_rms"),
+    "batch-small": ("noise_scale", "update_rms"),
     "moments-frozen": ("nu_hat_rms", "gradient_norm"),
     "huge-gradient": ("nu_hat_rms", "update_rms", "loss"),
     "not-finite": ("nonfinite", "nu_hat_rms"),

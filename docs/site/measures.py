@@ -43,6 +43,19 @@ ILL = {
         "Where it stays at eps, Adam is SGD with momentum. Lower eps, or scale the "
         "loss up.",
     ),
+    "signal_share": (
+        "batch-small",
+        "Small: most of a gradient is noise. Larger batches raise it.",
+    ),
+    "noise_scale": (
+        "batch-small",
+        "Far above 1 a larger batch makes each update better; far below 1 a smaller one "
+        "learns as much from fewer examples.",
+    ),
+    "noise_scale_bound": (
+        "batch-small",
+        "Where `noise_scale` is not known, this may still say that it is at most so much.",
+    ),
     "drift": (
         "update-spikes",
         "Above 0 gradients grow faster than they are forgotten: look at the loss and "
@@ -108,7 +121,14 @@ ILL = {
         "As `update_to_weight`, but without the change of length.",
     ),
 }
-LINEAR = ("alignment", "eps_dominated", "nonfinite", "drift", "update_explained")
+LINEAR = (
+    "alignment",
+    "eps_dominated",
+    "nonfinite",
+    "drift",
+    "update_explained",
+    "signal_share",
+)
 INTRO = """# Reading the diagnostics
 
 Look at four things first, in this order:

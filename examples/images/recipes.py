@@ -17,6 +17,7 @@ import optax
 import optax_warmup as ow
 
 from ..evaluation import Run, Timed, sweep_runs
+from ..transformer.core.update import TrainState
 from .data import Digits
 from .training import Curves, Size, init, make_step, train
 
@@ -110,11 +111,11 @@ def timed_step(
 ) -> Timed:
     """A few updates in one jitted call."""
     logits, params = init(size, 0)
-    update = make_step(jax.device_put(digits), logits, optimizer, size.batch_size, 0)
+    step = make_step(jax.device_put(digits), logits, optimizer, size.batch_size, 0)
 
     @jax.jit
     def run(params: Any) -> Any:
-        start = params, optimizer.init(params)
-        return jax.lax.scan(update, start, jnp.arange(TIMED))
+        start = TrainState(params, optimizer.init(params))
+        return jax.lax.scan(step, start, jnp.arange(TIMED))
 
     return Timed(lambda: run(params), TIMED)

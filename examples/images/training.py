@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from ..transformer.core.update import TrainState, make_update
 from .data import Digits, shifted
 from .model import VisionTransformer
 
-Carry = tuple[Any, Any]  # parameters, optimizer state
+Batch = tuple[jax.Array, jax.Array]  # images, labels
 
 
 class Size(NamedTuple):
@@ -60,21 +61,25 @@ def make_step(
     batch_size: int,
     seed: jax.Array | int,
 ) -> Callable:
-    """(carry, step) -> (carry, loss): samples a batch, augments it, and updates."""
+    """(state, step) -> (state, loss): samples a batch, augments it, and updates.
 
-    def update(carry: Carry, step: jax.Array) -> tuple[Carry, jax.Array]:
-        params, opt_state = carry
-        sampling, shifting = jax.random.split(batch_key(seed, step))
+    The update is that of the transformer example, which knows no model.
+    """
+
+    def loss_fn(params: Any, batch: Batch) -> jax.Array:
+        images, labels = batch
+        return cross_entropy(logits(params, images), labels)
+
+    update = make_update(loss_fn, optimizer, rate_of=None)  # of any optimizer
+
+    def step(state: TrainState, index: jax.Array) -> tuple[TrainState, jax.Array]:
+        sampling, shifting = jax.random.split(batch_key(seed, index))
         chosen = jax.random.randint(sampling, (batch_size,), 0, len(digits.train_N))
         images = shifted(shifting, digits.train_NxSxS[chosen])
-        labels = digits.train_N[chosen]
-        loss, grads = jax.value_and_grad(
-            lambda params: cross_entropy(logits(params, images), labels)
-        )(params)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), loss
+        state, metrics = update(state, (images, digits.train_N[chosen]))
+        return state, metrics["loss"]
 
-    return update
+    return step
 
 
 def batch_key(seed: jax.Array | int, step: jax.Array) -> jax.Array:
@@ -99,7 +104,7 @@ def train(
     """
     digits = jax.tree.map(jnp.asarray, digits)
     logits, params = init(size, seed)
-    update = make_step(digits, logits, optimizer, size.batch_size, seed)
+    step = make_step(digits, logits, optimizer, size.batch_size, seed)
 
     def evaluate(params: Any) -> tuple[jax.Array, jax.Array]:
         out = logits(params, digits.validation_NxSxS)
@@ -108,13 +113,15 @@ def train(
         accuracy = jnp.where(jnp.all(jnp.isfinite(out)), right.mean(), jnp.nan)
         return cross_entropy(out, digits.validation_N), accuracy
 
-    def train_and_evaluate(carry: Carry, begin: jax.Array) -> tuple[Carry, Any]:
+    def train_and_evaluate(
+        state: TrainState, begin: jax.Array
+    ) -> tuple[TrainState, Any]:
         steps = begin + jnp.arange(size.eval_every)
-        carry, losses = jax.lax.scan(update, carry, steps)
-        return carry, (losses, *evaluate(carry[0]))
+        state, losses = jax.lax.scan(step, state, steps)
+        return state, (losses, *evaluate(state.params))
 
     count = size.total_steps // size.eval_every
     begins = size.eval_every * jnp.arange(count)
-    carry = params, optimizer.init(params)
-    _, (losses, *evaluations) = jax.lax.scan(train_and_evaluate, carry, begins)
+    state = TrainState(params, optimizer.init(params))
+    _, (losses, *evaluations) = jax.lax.scan(train_and_evaluate, state, begins)
     return Curves(losses.reshape(-1), begins + size.eval_every, *evaluations)

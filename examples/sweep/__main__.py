@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(highlight=False, soft_wrap=True)
     evaluation.use_all_cores()
     size = SIZE._replace(total_steps=options.total_steps)
+    if options.search is not None:
+        return search_all(size, options, console)
     try:
         points = configurations(options)
         console.print(
@@ -79,6 +81,33 @@ def configurations(options: argparse.Namespace) -> list[dict[str, Any]]:
         warmup_steps=(1, max(2, *options.warmups)),
     )
     return [point | {"seed": seed} for point in points for seed in seeds]
+
+
+def search_all(size: Size, options: argparse.Namespace, console: Console) -> int:
+    """Lets Optuna choose, and prints the best."""
+    try:
+        from .search import search
+    except ModuleNotFoundError as error:
+        print(f"error: {error}: pip install 'optax_warmup[search]'", file=sys.stderr)
+        return 2
+    try:
+        best = search(
+            make_train(size),
+            options,
+            lambda done, total: console.print(f"trained {done} of {total} trials"),
+        )
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if best is None:
+        console.print("Every trial diverged: try lower peak rates.")
+        return 0
+    console.print(
+        f"Best      peak_value={best.params['peak_value']:.3g}, "
+        f"warmup_steps={best.params['warmup_steps']}: {best.value:.4f} "
+        f"(mean of {options.seeds} seeds)"
+    )
+    return 0
 
 
 def train_all(
@@ -137,11 +166,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--seeds", type=int, default=3, help="runs of each configuration")
     add("--random", type=int, metavar="N",
         help="N random points instead of the grid")  # fmt: skip
+    add("--search", type=int, metavar="N",
+        help="N trials that Optuna chooses instead of the grid")  # fmt: skip
     add("--total-steps", type=int, default=SIZE.total_steps, help="updates in each")
     add("--chunk", type=int, default=24, help="trainings at a time, saved together")
     add("--folder", type=Path, default=Path("runs/sweep"),
         help="keeps results; the same command continues the sweep")  # fmt: skip
     options = parser.parse_args(arguments)
+    if options.search is not None and (options.search < 1 or options.random):
+        parser.error("--search takes a number of trials, and no --random beside it")
     if not all(0 <= steps <= options.total_steps for steps in options.warmups):
         parser.error("--warmups must be from 0 to --total-steps")
     if options.total_steps < SIZE.eval_every:

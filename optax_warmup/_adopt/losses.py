@@ -159,13 +159,20 @@ def tell_what_changes(old: list[Part], new: list[Part], taken: dict[str, Any]) -
                 stacklevel=3,
             )
     for part in old:
-        if isinstance(part.node, states.ScaleByLearningRateState) and not part.taken:
+        if "scheduled" in part.leaves and is_rate_clock(part.node) and not part.taken:
             _tell_of_a_held_rate(part)
         scale = _known_scale(part)
         if not part.taken and not is_rate_clock(part.node) and scale not in (None, 1):
             warnings.warn(
                 f"{OWNER}: {part.kind} is gone, which multiplied the updates by "
                 f"{scale:.3g}; the learning rate jumps to its full value.",
+                stacklevel=3,
+            )
+        scales = _known_scales(part)
+        if scales and not part.taken and not is_rate_clock(part.node):
+            warnings.warn(
+                f"{OWNER}: {part.kind} is gone, which multiplied the updates of "
+                f"{scales}; their learning rates jump to the common one.",
                 stacklevel=3,
             )
 
@@ -189,6 +196,17 @@ def _known_scale(part: Part) -> float | None:
         return None
     scale = declared(part.node, "update_scale")
     return None if _check.is_traced(scale) or jnp.ndim(scale) else float(scale)
+
+
+def _known_scales(part: Part) -> str:
+    """The scales of a state that has several, for a message; "" where all are 1."""
+    if not declares(part.node, "update_scales"):
+        return ""
+    return ", ".join(
+        f"{name} by {float(scale):.3g}"
+        for name, scale in declared(part.node, "update_scales").items()
+        if not (_check.is_traced(scale) or jnp.ndim(scale) or scale == 1)
+    )
 
 
 def listed(parts: list[Part]) -> str:

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules.batch_size import sizes_of
+from optax_warmup._schedules.epochs import Epochs, LastWindow
 from optax_warmup._schedules.schedule import Schedule
 
 _OWNER = "steps_from"
@@ -27,12 +28,26 @@ def steps_from(
     dataset_size: ArrayLike | None = None,
     sequence_length: ArrayLike | None = None,
     total_steps: ArrayLike | None = None,
+    drop_last: bool | None = None,
+    accumulation_steps: int = 1,
+    last_window: LastWindow = "continue",
 ) -> int:
     """Converts a duration in any unit to a number of steps.
 
     steps = floor(exact + 1/2), but at least 1 unless the duration is 0, where exact is
     `epochs * dataset_size / batch_size`, `examples / batch_size`,
     `tokens / (sequence_length * batch_size)` or `fraction * total_steps`.
+
+    So epochs run into each other, in batches of equal size. Most data loaders end each
+    epoch with an incomplete batch, which they keep or drop; with `drop_last` epochs are
+    counted as they are then. In an epoch,
+
+        microbatches = ceil(dataset_size / microbatch), or floor if drop_last
+        updates = ceil(microbatches / accumulation_steps), floor if last_window="drop"
+
+    with microbatch = batch_size / accumulation_steps; the number of processes does not
+    matter. With last_window="continue" the microbatches of all epochs are counted
+    together, and only complete windows are updates, at least one.
 
     The arithmetic is exact, on decimals as they are written: 0.3 is 3/10, so
     fraction=0.3 of 5 steps is exactly 1.5, which rounds to 2.
@@ -52,6 +67,13 @@ def steps_from(
         dataset_size: examples in the data, a whole number.
         sequence_length: tokens per example, > 0; may be a mean.
         total_steps: length of the whole run in updates.
+        drop_last: for `epochs`, whether the loader drops the last batch of an epoch
+            where it is incomplete; None where batches run across epochs.
+        accumulation_steps: microbatches per update, a divisor of `batch_size`. It
+            matters with `drop_last` alone.
+        last_window: what becomes of the microbatches at the end of an epoch if they are
+            fewer: they "continue" in the next one (`optax.MultiSteps`), make an
+            "update" (transformers' Trainer, Lightning), or are lost ("drop").
 
     Returns:
         An int from 0 to 2**31 - 1.
@@ -59,13 +81,17 @@ def steps_from(
     Raises:
         TypeError: not exactly one duration is given, what it needs is missing, or an
             argument is not a number or is traced.
-        ValueError: a number is out of its range, or there would be more than 2**31 - 1
-            steps.
+        ValueError: a number is out of its range, there would be more than 2**31 - 1
+            steps, `accumulation_steps` does not divide `batch_size`, or nothing is left
+            of an epoch.
 
     Example:
         >>> import optax_warmup as ow
         >>> ow.steps_from(epochs=5, dataset_size=50_000, batch_size=128)
         1953
+        >>> run = {"dataset_size": 1000, "batch_size": 600}
+        >>> [ow.steps_from(epochs=10, drop_last=x, **run) for x in (None, False, True)]
+        [17, 20, 10]
         >>> ow.steps_from(tokens=2e9, sequence_length=4096, batch_size=512)
         954
         >>> ow.steps_from(fraction=0.01, total_steps=90)
@@ -87,6 +113,7 @@ def steps_from(
             f"{_OWNER}: give exactly one of {', '.join(durations)}, got "
             f"{' and '.join(given) or 'none'}."
         )
+    ends = Epochs.of(_OWNER, drop_last, accumulation_steps, last_window)
     if steps is not None:
         return int(_exact("steps", _check.length(_OWNER, "steps", steps)))
     if fraction is not None:
@@ -103,6 +130,14 @@ def steps_from(
     if batch_size is None:
         raise _missing(given[0], "batch_size")
     phases, last = sizes_of(_OWNER, batch_size)
+    if epochs is not None and drop_last is not None:
+        if phases:
+            raise TypeError(
+                f"{_OWNER}: drop_last needs one batch_size, got {batch_size!r}; count "
+                "the epochs of each size on their own."
+            )
+        number, whole = _exact("epochs", epochs), _whole(last)
+        return _rounded(ends.updates(_OWNER, number, int(size), whole), given)
     known = [(_whole(steps), _whole(size)) for steps, size in phases]
     return _rounded(_updates(amount, known, _whole(last)), given)
 

@@ -1,8 +1,9 @@
 """What states declare of themselves: what they scale, and what is to be recorded.
 
-A state, a NamedTuple, may have six properties:
+A state, a NamedTuple, may have seven properties:
 
     update_scale: what the last update was multiplied by, an array;
+    update_scales: the same for each group of parameters, a dictionary of arrays;
     is_learning_rate: True where that is the learning rate itself, not a factor on one;
     schedule_count: how many updates the schedule has counted that it comes from;
     gates_updates: True where what it wraps does not see every update, or restarts;

@@ -62,8 +62,8 @@ def _of_tree(tree: Any) -> Sides | None:
         return isinstance(node, optax.MaskedNode)
 
     leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=masked)
-    inside = frozenset(_keys(path) for path, leaf in leaves if not masked(leaf))
-    outside = frozenset(_keys(path) for path, leaf in leaves if masked(leaf))
+    inside = frozenset(keys(path) for path, leaf in leaves if not masked(leaf))
+    outside = frozenset(keys(path) for path, leaf in leaves if masked(leaf))
     return (inside, outside) if leaves else None
 
 
@@ -78,7 +78,7 @@ def _of_parts(node: Any) -> Sides | None:
     return inside, outside or frozenset()
 
 
-def _keys(path: Any) -> Path:
+def keys(path: Any) -> Path:
     """The keys of a path, without the one that flax's variables add."""
     keys = tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
     wrapped = path and path[-1] == jax.tree_util.GetAttrKey("value")
@@ -115,7 +115,7 @@ def described(paths: Iterable[Path], others: Iterable[Path]) -> str:
             (path[:end] for end in range(len(path)) if path[:end] not in beginnings),
             path,
         )
-        for path in sorted(paths, key=_natural)
+        for path in sorted(paths, key=natural)
     )
     for shorten in (lambda path: path, _without_numbers, lambda path: ("*", path[-1])):
         names = list(dict.fromkeys("/".join(shorten(path)) for path in cut if path))
@@ -130,7 +130,7 @@ def _without_numbers(path: Path) -> Path:
     return tuple(re.sub(r"\d+", "*", key) for key in path)
 
 
-def _natural(path: Path) -> list[Any]:
+def natural(path: Iterable[str]) -> list[Any]:
     """Sorts layer_10 after layer_9."""
     parts = itertools.chain.from_iterable(re.split(r"(\d+)", key) for key in path)
     return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]

@@ -109,7 +109,8 @@ def _transform(opt_state: optax.OptState, path: str) -> str:
 
 
 def _node(opt_state: optax.OptState, path: str) -> Any:
-    """What lies at a path, as `find` writes it."""
+    """What lies at a path, as `find` writes it; a group of it is behind "#"."""
+    path = path.partition("#")[0]
 
     def here(place: Any, node: Any) -> bool:
         return jax.tree_util.keystr(place, simple=True, separator="/") == path

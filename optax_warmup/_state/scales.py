@@ -14,7 +14,7 @@ import optax
 from optax_warmup._state.declared import WRAPPERS, declared, declares
 from optax_warmup._state.find import bare, children
 from optax_warmup._state.groups import Group, Label, join, merged, possible
-from optax_warmup._state.masks import sides
+from optax_warmup._state.masks import natural, sides
 from optax_warmup._state.step import INJECTED, is_injected
 
 # States of optax's that hold what they multiply by, and in which field.
@@ -62,11 +62,9 @@ def _walk(node: Any, path: str) -> list[Group]:
         return [Group(normalizers=(path,))]
     if declares(node, "update_scale"):
         scale = {path: declared(node, "update_scale")}
-        is_rate = getattr(node, "is_learning_rate", False)
-        own = Group(rates=scale) if is_rate else Group(factors=scale)
-        if declares(node, "schedule_count"):
-            own = replace(own, clocks={path: declared(node, "schedule_count")})
-        return join(_below(node, path), [own])
+        return join(_below(node, path), [_scaled(node, path, scale)])
+    if declares(node, "update_scales"):
+        return join(_below(node, path), _by_group(node, path))
     if isinstance(node, _COUNTED):
         count = {path: bare(node.count)}
         return [Group(counts=count, clocks=count)]
@@ -83,8 +81,33 @@ def _walk(node: Any, path: str) -> list[Group]:
 
 def _is_read(node: Any) -> bool:
     return isinstance(node, tuple) and (
-        isinstance(node, _READ) or declares(node, "update_scale")
+        isinstance(node, _READ)
+        or declares(node, "update_scale")
+        or declares(node, "update_scales")
     )
+
+
+def _scaled(node: Any, path: str, scale: dict[str, jax.Array]) -> Group:
+    """What a state that declares its scale does to updates."""
+    rated = declares(node, "is_learning_rate") and declared(node, "is_learning_rate")
+    own = Group(rates=scale) if rated else Group(factors=scale)
+    if declares(node, "schedule_count"):
+        own = replace(own, clocks={path: declared(node, "schedule_count")})
+    return own
+
+
+def _by_group(node: Any, path: str) -> list[Group]:
+    """The same for a state that declares several; groups without one are frozen."""
+    scales = declared(node, "update_scales")
+    if len(scales) == 1:
+        return [_scaled(node, path, {path: scale}) for scale in scales.values()]
+    place = frozenset(scales)
+    return [
+        _scaled(node, path, {f"{path}#{name}": scale}).under(
+            Label("partition", place, name), trains=True
+        )
+        for name, scale in sorted(scales.items(), key=lambda x: natural(x[0]))
+    ]
 
 
 def _below(node: Any, path: str) -> list[Group]:

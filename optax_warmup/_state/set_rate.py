@@ -8,7 +8,7 @@ import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._state.declared import declares
+from optax_warmup._state.declared import declared, declares
 from optax_warmup._state.find import bare, find_if
 from optax_warmup._state.step import is_injected
 
@@ -73,7 +73,11 @@ def set_learning_rate(
 def _holds_rate(node: Any) -> bool:
     if is_injected(node):
         return "learning_rate" in node.hyperparams
-    return declares(node, "is_learning_rate") and "learning_rate" in node._fields
+    return (
+        declares(node, "is_learning_rate")
+        and "learning_rate" in node._fields
+        and bool(declared(node, "is_learning_rate"))
+    )
 
 
 def _with_rate(node: Any, rate: Any) -> Any:

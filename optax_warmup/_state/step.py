@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
-from optax_warmup._state.declared import declares
+from optax_warmup._state.declared import declared, declares
 from optax_warmup._state.find import bare, children, find
 from optax_warmup._state.passed import require_state
 
@@ -86,7 +86,7 @@ def is_injected(node: Any) -> bool:
 def is_rate_clock(node: Any) -> bool:
     """Whether a state counts the steps of a learning rate's schedule."""
     if declares(node, "is_learning_rate"):
-        return bool(node.is_learning_rate)
+        return bool(declared(node, "is_learning_rate"))
     return isinstance(node, optax.ScaleByScheduleState) or is_injected(node)
 
 

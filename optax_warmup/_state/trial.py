@@ -1,6 +1,8 @@
 """Trying an optimizer on few numbers, for what its state does not tell."""
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +31,23 @@ _PARAMETERS = (0, 2, -1, 0.5)
 _GRADIENTS = ((1, 1, 0.5, -0.25), (0, 1, -0.5, 0.125), (0.5, -0.75, 0.25, 1))
 
 
+_running = contextvars.ContextVar("running", default=False)
+
+
+def is_trial() -> bool:
+    """Whether an optimizer is being tried: shapes are not those of the parameters."""
+    return _running.get()
+
+
+@contextlib.contextmanager
+def _trial() -> Iterator[None]:
+    token = _running.set(True)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
 def tried(
     inner: optax.GradientTransformationExtraArgs,
     params: Any,
@@ -48,7 +67,7 @@ def tried(
     Returns:
         The small copy, and the updates.
     """
-    with jax.ensure_compile_time_eval():
+    with _trial(), jax.ensure_compile_time_eval():
         few = jax.tree.map(lambda p: _few(p, _PARAMETERS[:coordinates]), params)
         like = trained(few)
         state, steps = inner.init(few), []

@@ -80,14 +80,16 @@ def require_fraction(
     steps = np.unique(np.concatenate([[0], 2 ** np.arange(31), [_check.MAX_STEP]]))
     try:
         with jax.ensure_compile_time_eval():  # also when this is called inside jit
-            values = np.array([np.max(np.asarray(schedule(int(k)))) for k in steps])
+            values = [np.ravel(np.asarray(schedule(int(k)))) for k in steps]
     except jax.errors.TracerArrayConversionError:
         return schedule  # a traced number has no value yet
-    if np.any(values > 1 + 1e-6):
-        worst = int(np.argmax(values))
+    outside = np.array([np.max(np.abs(x - 0.5), initial=0) for x in values])
+    if not np.all(outside <= 0.5 + 1e-6):
+        worst = int(np.argmax(outside))  # NaN is the largest
+        value = values[worst][np.argmax(np.abs(values[worst] - 0.5))]
         raise ValueError(
             f"{owner}: {name} must have values in [0, 1], got {schedule!r}, which is "
-            f"{values[worst]:g} at step {steps[worst]:,}. {way_out}"
+            f"{value:g} at step {steps[worst]:,}. {way_out}"
         )
     return schedule
 

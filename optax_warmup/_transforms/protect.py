@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
+from optax_warmup._numerics import is_narrow
 from optax_warmup._transforms.arguments import require_optimizer
 from optax_warmup._transforms.skip_nonfinite import skip_nonfinite
 
@@ -84,15 +85,11 @@ def _in_float32(
 
 def _widened(tree: Any) -> Any:
     def widened(leaf: Any) -> Any:
-        return leaf.astype(jnp.float32) if _is_narrow(jnp.result_type(leaf)) else leaf
+        return leaf.astype(jnp.float32) if is_narrow(jnp.result_type(leaf)) else leaf
 
     return jax.tree.map(widened, tree)
 
 
 def _as_narrow_as(update: Any, like: Any) -> Any:
     dtype = jnp.result_type(like)
-    return update.astype(dtype) if _is_narrow(dtype) else update
-
-
-def _is_narrow(dtype: Any) -> bool:
-    return bool(jnp.issubdtype(dtype, jnp.floating)) and jnp.dtype(dtype).itemsize < 4
+    return update.astype(dtype) if is_narrow(dtype) else update

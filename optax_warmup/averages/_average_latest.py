@@ -8,9 +8,8 @@ import optax
 
 from optax_warmup import _check
 from optax_warmup._state.find import bare
-from optax_warmup._state.order import require_order
-from optax_warmup._transforms.arguments import require_optimizer, require_params
-from optax_warmup.averages._average_params import widened
+from optax_warmup._transforms.arguments import require_optimizer
+from optax_warmup.averages._newest import Newest, init_inner, widened
 
 _OWNER = "average_latest"
 
@@ -77,8 +76,7 @@ def average_latest(
     size = _check.count(_OWNER, "size", size, minimum=1)
 
     def init_fn(params: optax.Params) -> AverageLatestState:
-        inner_state = inner.init(params)
-        require_order(_OWNER, inner_state)
+        inner_state = init_inner(_OWNER, inner, params)
         snapshots = jax.tree.map(lambda p: jnp.stack([widened(p)] * size), params)
         return AverageLatestState(
             inner_state,
@@ -93,21 +91,20 @@ def average_latest(
         params: optax.Params | None = None,
         **extra: Any,
     ) -> tuple[optax.Updates, AverageLatestState]:
-        require_params(_OWNER, params)
-        updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
-        newest = optax.apply_updates(params, updates)
-        count = optax.safe_increment(state.count)
-        due = count % every == 0
+        new = Newest.after(_OWNER, inner, updates, state, params, extra)
+        due = new.count % every == 0
         slot = state.taken % size
 
-        def replaced(rows: jax.Array, new: Any) -> jax.Array:
+        def replaced(rows: jax.Array, param: Any) -> jax.Array:
             # Only one row is read and written, in place if the state is donated.
-            row = jnp.where(due, jnp.asarray(new).astype(rows.dtype), rows[slot])
+            row = jnp.where(due, jnp.asarray(param).astype(rows.dtype), rows[slot])
             return rows.at[slot].set(row)
 
-        snapshots = jax.tree.map(replaced, state.snapshots, newest)
+        snapshots = jax.tree.map(replaced, state.snapshots, new.params)
         taken = state.taken + due.astype(jnp.int32)
-        return updates, AverageLatestState(inner_state, count, taken, snapshots)
+        return new.updates, AverageLatestState(
+            new.inner_state, new.count, taken, snapshots
+        )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 

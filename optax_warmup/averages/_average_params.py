@@ -7,12 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup._schedules.schedule import ScheduleLike
-from optax_warmup._state.order import require_order
-from optax_warmup._transforms.arguments import (
-    require_fraction,
-    require_optimizer,
-    require_params,
-)
+from optax_warmup._transforms.arguments import require_fraction, require_optimizer
+from optax_warmup.averages._newest import Newest, init_inner, widened
 
 _OWNER = "average_params"
 
@@ -99,8 +95,7 @@ def average_params(
     )
 
     def init_fn(params: optax.Params) -> AverageParamsState:
-        inner_state = inner.init(params)
-        require_order(_OWNER, inner_state)
+        inner_state = init_inner(_OWNER, inner, params)
         average = jax.tree.map(widened, params)
         return AverageParamsState(inner_state, jnp.zeros((), jnp.int32), average)
 
@@ -110,23 +105,14 @@ def average_params(
         params: optax.Params | None = None,
         **extra: Any,
     ) -> tuple[optax.Updates, AverageParamsState]:
-        require_params(_OWNER, params)
-        updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
-        newest = optax.apply_updates(params, updates)
+        new = Newest.after(_OWNER, inner, updates, state, params, extra)
         now = schedule(state.count)
-        average = jax.tree.map(lambda a, p: _moved(a, p, now), state.average, newest)
-        count = optax.safe_increment(state.count)
-        return updates, AverageParamsState(inner_state, count, average)
+        average = jax.tree.map(
+            lambda a, p: _moved(a, p, now), state.average, new.params
+        )
+        return new.updates, AverageParamsState(new.inner_state, new.count, average)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def widened(param: Any) -> jax.Array:
-    """A copy of a parameter that a small change does not get lost in."""
-    param = jnp.asarray(param)
-    low = jnp.issubdtype(param.dtype, jnp.floating) and param.dtype.itemsize < 4
-    # A buffer of its own: a donated state must not share one with the parameters.
-    return jnp.array(param, jnp.float32 if low else param.dtype, copy=True)
 
 
 def _moved(average: jax.Array, newest: Any, weight: jax.Array) -> jax.Array:

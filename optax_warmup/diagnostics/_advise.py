@@ -9,6 +9,7 @@ from optax_warmup.diagnostics._evidence import Evidence
 from optax_warmup.diagnostics._history import MomentHistory
 from optax_warmup.diagnostics._rules import (
     automatic,
+    batch,
     gradients,
     moments,
     peak,
@@ -24,6 +25,7 @@ RULES = (
     *warmup.RULES,
     *automatic.RULES,
     *peak.RULES,
+    *batch.RULES,
 )
 SEVERITIES = ("problem", "warning", "note")
 
@@ -45,7 +47,8 @@ def advise(
             it was made with `gradients` and `parameters`.
         losses: the training loss of each step, or a mapping of steps to losses if only
             some were kept. The loss of step n is the one before update n.
-        batch_size: examples per update, for the suggested length of a warmup.
+        batch_size: examples per update, for the suggested length of a warmup and
+            the critical batch.
 
     Returns:
         A tuple of `Advice`, empty if no issues were found.

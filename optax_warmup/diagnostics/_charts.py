@@ -13,6 +13,7 @@ from optax_warmup.diagnostics._chart_spec import ChartSpec, Curve, build, update
 from optax_warmup.diagnostics._evidence import Evidence
 from optax_warmup.diagnostics._forecast import Forecast
 from optax_warmup.diagnostics._history import MomentHistory
+from optax_warmup.diagnostics._noise_scale import most_batches
 from optax_warmup.diagnostics._rules.gradients import spike_threshold
 
 _POINTS = 400  # of a loss curve; a panel has no more columns of pixels
@@ -108,6 +109,15 @@ def _largest_group(e: Evidence) -> np.ndarray | None:
         return None
     largest: np.ndarray = values[:, e.history.sizes > 0].max(axis=1)
     return largest
+
+
+def _noise_scale_bound(e: Evidence) -> np.ndarray | None:
+    """The bound where there is no estimate, unless it says next to nothing."""
+    scale, bound = e.overall("noise_scale"), e.overall("noise_scale_bound")
+    if scale is None or bound is None:
+        return None
+    near = np.isnan(scale) & (bound < 10 * most_batches(e.history.b1))
+    return np.where(near, bound, np.nan)
 
 
 # Reference lines.
@@ -269,5 +279,15 @@ CHARTS = (
         references=_level(0.0, ""),
         log=lambda values: False,
         include=lambda log: (-0.5, 0.5),
+    ),
+    ChartSpec(
+        "noise_scale",
+        "Gradient noise scale in batches",
+        "The critical batch over the batch of the run, as the momentum shows it. Dots: "
+        "an upper bound where it shows no more. Above 1, a larger batch needs clearly "
+        "fewer updates.",
+        _statistic("noise_scale"),
+        references=_level(1.0, "the batch"),
+        dots=_noise_scale_bound,
     ),
 )

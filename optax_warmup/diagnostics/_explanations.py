@@ -181,6 +181,26 @@ EXPLANATIONS = {
         "It rises while new gradients agree with the last update, at most like the "
         "square root of the number of updates, and falls while they do not."
     ),
+    "batch-large": (
+        "In the second half of the record the upper bound on the gradient noise scale "
+        "was known at 8 or more steps, and nowhere above an eighth of the batch (nor "
+        "below a thousandth, as where each update sees all of the data). By "
+        "McCandlish et al. 2018 (arXiv:1812.06162), a batch of B needs "
+        "1 + B_crit / B times the fewest possible updates and 1 + B / B_crit times "
+        "the fewest possible examples, where B_crit is about the noise scale: at "
+        "B = 8 B_crit, larger batches could save one update in nine, and smaller ones "
+        "eight examples in nine. The noise scale usually rises during training, most "
+        "at its beginning."
+    ),
+    "batch-small": (
+        "In the second half of the record the gradient noise scale was known at 8 or "
+        "more steps, and at most of them above 4 batches: by the same formula, such a "
+        "batch needs 5 times the fewest possible updates or more, and 1.25 times the "
+        "fewest possible examples or less. Where the mean gradient turns within "
+        "1 / (1 - b1) updates the estimate is too large, so it is not used above "
+        "(1 + b1) / (1 - b1) / 2 batches, and this advice does not appear in most runs "
+        "with a batch that is too small. It is a hint to try a larger batch."
+    ),
     "empty-record": (
         "No update is recorded: none was made, or all of them had record=False, or the "
         "steps that record_moments was asked for come later."

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from optax_warmup._config import fingerprint
-from optax_warmup._files import as_path
+from optax_warmup._files import as_path, as_saved, with_ending
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.diagnostics import _history_file, _table
 from optax_warmup.diagnostics._history_checks import (
@@ -69,7 +69,8 @@ class MomentHistory:
             `nu_hat_max`, `update_rms`, `snr`, `denominator`, `eps_dominated`,
             `nonfinite`, `drift`. Of the gradients that entered them: `gradient_rms`,
             `gradient_norm`, `normalized_gradient_rms`, `gradient_to_nu_ratio`,
-            `alignment`. Of the final updates: `applied_rate`, `applied_decay`,
+            `alignment`, `signal_share`, `noise_scale`, `noise_scale_bound`. Of the
+            final updates: `applied_rate`, `applied_decay`,
             `update_explained`, `parameter_rms`, `update_to_weight`, `angular_update`.
         overall: the same over all groups, arrays of shape (T,).
         histogram: about how many coordinates have log2(nu) in each bin, int64, shape
@@ -182,10 +183,7 @@ class MomentHistory:
             TypeError: `path` is neither a string nor a path.
             OSError: the file cannot be written.
         """
-        file_path = as_path("save", path)
-        if file_path.suffix != ".npz":
-            # Not with_suffix, which would write lr0.01 and lr0.02 to the same file.
-            file_path = file_path.with_name(f"{file_path.name}.npz")
+        file_path = with_ending(as_path("save", path), ".npz")
         meta = {name: getattr(self, name) for name in _META}
         meta["meta"] = dict(self.meta) | _identity(schedule)
         arrays = {name: getattr(self, name) for name in _ARRAYS}
@@ -228,7 +226,7 @@ def load_moments(path: str | Path) -> MomentHistory:
     """Reads what `MomentHistory.save` wrote.
 
     Args:
-        path: the .npz file.
+        path: the file, as `save` returns it or as `save` was given it.
 
     Returns:
         The `MomentHistory`.
@@ -246,7 +244,7 @@ def load_moments(path: str | Path) -> MomentHistory:
         ...     ow.diagnostics.load_moments(path).groups
         ('parameters',)
     """
-    path = as_path("load_moments", path)
+    path = as_saved(as_path("load_moments", path), ".npz")
     meta, arrays = _history_file.read("load_moments", path)
     try:
         require_sound_description(meta)

@@ -35,8 +35,9 @@ def plot_moments(
     Returns:
         The matplotlib figure, and its axes by name: `loss`, `learning_rate`,
         `warmup_factor`, `coherence`, `effective_sample_size`, `update_rms`,
-        `normalized_gradient_rms`, `update_to_weight`, `sharpness`, `alignment`, and
-        `distribution` and `groups`, followed by ` <name>` if there are several runs.
+        `normalized_gradient_rms`, `update_to_weight`, `sharpness`, `alignment`,
+        `noise_scale`, and `distribution` and `groups`, followed by ` <name>` if there
+        are several runs.
 
     Raises:
         ImportError: matplotlib is not installed.

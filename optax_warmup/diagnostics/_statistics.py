@@ -6,6 +6,7 @@ import numpy as np
 
 from optax_warmup._record.direction import UNTRIED
 from optax_warmup._record.layout import Layout
+from optax_warmup.diagnostics._noise_scale import noise_scale
 
 
 def effective_sample_size(b2: float, count: np.ndarray) -> np.ndarray:
@@ -44,6 +45,7 @@ def statistics(
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = {name: x / np.where(size > 0, size, np.nan) for name, x in sums.items()}
         nu_hat = mean["nu"] / correction
+        of_gradients = _of_gradients(layout, mean, nu_hat, size)
         return {
             "nu_hat_rms": np.sqrt(nu_hat),
             "nu_hat_max": np.sqrt(sums["nu_max"] / correction) + 0 * mean["nu"],
@@ -53,7 +55,14 @@ def statistics(
             "eps_dominated": mean["eps_dominated"],
             "nonfinite": (~np.isfinite(sums["nu"])).astype(float),
             "drift": _drift(nu_hat, steps),
-            **_of_gradients(layout, mean, nu_hat, size),
+            **of_gradients,
+            **noise_scale(
+                layout.b1,
+                steps,
+                count,
+                mean["mu_squared"] * size,
+                of_gradients["gradient_norm"],
+            ),
             **_of_updates(mean),
         }
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._files import as_path, write_atomically
+from optax_warmup._files import as_path, as_saved, with_ending, write_atomically
 
 _SMOOTHING = 0.02  # of the test: the time constant of the average
 FEWEST = 10  # updates that a curve must have
@@ -82,7 +82,7 @@ class RateCurve:
         """Writes the curve as CSV: learning_rate, then the loss of each seed.
 
         Args:
-            path: the file; `.csv` is added if it has no ending.
+            path: the file; .csv is appended if it is missing.
 
         Returns:
             The path.
@@ -92,8 +92,7 @@ class RateCurve:
         for rate, losses in zip(self.rates, self.losses.T, strict=True):
             rows.append([repr(float(x)) for x in (rate, *losses)])
         text = "".join(",".join(row) + "\n" for row in rows)
-        target = as_path("RateCurve.save", path)
-        target = target if target.suffix else target.with_suffix(".csv")
+        target = with_ending(as_path("RateCurve.save", path), ".csv")
         with write_atomically(target) as file:
             file.write(text.encode())
         return target
@@ -120,7 +119,8 @@ def load_curve(path: str | Path) -> RateCurve:
         ...     ow.finder.load_curve(curve.save(f"{folder}/curve")).losses.shape
         (2, 50)
     """
-    with as_path("load_curve", path).open(newline="") as file:
+    file_path = as_saved(as_path("load_curve", path), ".csv")
+    with file_path.open(newline="") as file:
         rows = list(csv.reader(file))
     head = [name.strip() for name in rows[0]] if rows else []
     rate = next(

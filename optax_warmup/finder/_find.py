@@ -40,7 +40,7 @@ def find_rate(
         step: a function of (state, batch, learning_rate) that returns (state, loss);
             the rate is a float32 scalar. It is usually jitted, and may build its
             optimizer from the rate: `optax.adamw(learning_rate)`. The loss is that of
-            the batch before the update; of any shape, its mean counts.
+            the batch before the update, a scalar.
         state: the parameters and the optimizer's state, as `step` takes them.
         batches: an iterable of at least `steps` batches.
         min_value: the rate of the first update, > 0: so low that nothing is learned.
@@ -54,7 +54,8 @@ def find_rate(
         A `RateCurve`; see `suggest` and `plot_curve`.
 
     Raises:
-        TypeError: `step` is not callable, or does not return (state, loss).
+        TypeError: `step` is not callable, or does not return (state, loss) with a
+            scalar loss.
         ValueError: a rate or a number is out of range, there are fewer batches than
             steps, or a leaf has no axis of `seeds`.
 
@@ -110,7 +111,7 @@ def find_rate(
             ) from None
         if seeds is not None:
             _require_axis("a batch", batch, seeds)
-        state, loss = _applied(one, state, batch, jnp.float32(rate))
+        state, loss = _applied(one, state, batch, jnp.float32(rate), seeds)
         pending.append(loss)
         if len(pending) == _EVERY or index == steps - 1:
             losses = np.concatenate([losses, _fetched(pending, seeds or 1)], axis=1)
@@ -140,12 +141,21 @@ def _copied(x: Any) -> Any:
     return jnp.copy(x) if isinstance(x, jax.Array) else x
 
 
-def _applied(one: Any, state: Any, batch: Any, rate: jax.Array) -> tuple[Any, Any]:
+def _applied(
+    one: Any, state: Any, batch: Any, rate: jax.Array, seeds: int | None
+) -> tuple[Any, Any]:
     result = one(state, batch, rate)
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(
             f"{_OWNER}: step must return (state, loss), got {type(result).__name__}; "
             "wrap a step that returns more."
+        )
+    shape = np.shape(result[1])
+    if shape != (() if seeds is None else (seeds,)):
+        one_run = shape if seeds is None else shape[1:]
+        raise TypeError(
+            f"{_OWNER}: step must return a scalar loss, got the shape {one_run}; "
+            "return its mean, or pass seeds=n if these are runs."
         )
     return result
 
@@ -153,7 +163,7 @@ def _applied(one: Any, state: Any, batch: Any, rate: jax.Array) -> tuple[Any, An
 def _fetched(pending: list[Any], seeds: int) -> np.ndarray:
     """The losses of some updates, [seeds, updates]."""
     fetched = [np.asarray(x, np.float64) for x in jax.device_get(pending)]
-    return np.stack([x.reshape(seeds, -1).mean(axis=1) for x in fetched], axis=1)
+    return np.stack([x.reshape(seeds) for x in fetched], axis=1)
 
 
 def _divergence(losses: np.ndarray, steps: int, stop_at: float) -> int | None:

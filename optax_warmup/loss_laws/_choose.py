@@ -149,7 +149,8 @@ def best_cooldown(
             `warmup_constant(peak_value, warmup_steps)`.
         steps: the length of the run in updates, >= 2.
         fractions: the shares of the run that are compared, in (0, 1]. A cooldown begins
-            behind the warmup, so the longest may be shorter.
+            behind the warmup: where a share reaches into it, the rest of the run
+            after the warmup takes its place.
         end_value: the rate at the end.
         shape: the shape of the cooldown.
 
@@ -158,8 +159,8 @@ def best_cooldown(
 
     Raises:
         TypeError: an argument has a wrong type.
-        ValueError: a fraction is not in (0, 1], or the peak of the schedule lies
-            outside of the fitted ones; see `rank`.
+        ValueError: a fraction is not in (0, 1], the run ends within the warmup, or the
+            peak of the schedule lies outside of the fitted ones; see `rank`.
 
     Example:
         >>> import optax_warmup as ow
@@ -178,13 +179,21 @@ def best_cooldown(
         raise ValueError(
             f"best_cooldown: schedule must be above 0 somewhere, got {schedule!r}."
         )
-    longest = total - rates.warmup_end  # a cooldown begins behind the warmup
+    longest = total - rates.top  # a cooldown begins behind the warmup
+    if longest < 1:
+        raise ValueError(
+            f"best_cooldown: steps={total} ends within the warmup of {schedule!r}: "
+            f"nothing is left to cool down. Give more steps, or a shorter warmup."
+        )
     lengths: dict[str, int] = {}
     for each in _shares(fractions):
         share = _check.scalar(
             "best_cooldown", "fractions", each, above=0.0, maximum=1.0
         )
-        lengths[f"{100 * share:g} %"] = min(max(1, round(share * total)), longest)
+        length = max(1, round(share * total))
+        if length > longest:
+            length, share = longest, float(f"{longest / total:.3g}")
+        lengths[f"{100 * share:g} %"] = length
     candidates: dict[str, Any] = {
         name: cooldown(base, total - length, length, end_value=end_value, shape=shape)
         for name, length in lengths.items()

@@ -82,6 +82,15 @@ class Rates(NamedTuple):
         first = self.values[: max(self.begin, 1)]
         return int((first >= first.max() * (1 - _ROUNDING)).argmax()) * self.stride
 
+    @property
+    def top(self) -> int:
+        """The first step at the peak, behind a warmup of any number of stages.
+
+        One step later if it is the last one, since then the rate rises to the end.
+        """
+        first = int((self.values >= self.peak * (1 - _ROUNDING)).argmax())
+        return (first + (first == len(self.values) - 1)) * self.stride
+
 
 def one_schedule(x: ScheduleLike, owner: str, name: str) -> Schedule:
     """Converts `x` to a schedule; refuses a stack of several."""

@@ -3,7 +3,8 @@
 A state is a NamedTuple. A state of your own can take part in what is reported by
 properties: `update_scale`, an array, is what the last update was multiplied by, and
 `learning_rate` multiplies by it (or starts from it, where another property,
-`is_learning_rate`, is True); `schedule_count` is how many updates its schedule has
+`is_learning_rate`, is True); `update_scales` is a dictionary of these by the names of
+groups; `schedule_count` is how many updates its schedule has
 counted; `gates_updates` is True where what it wraps does not see every update;
 `recorded` is a dictionary of scalars for a diagnostic record.
 """
@@ -43,4 +44,7 @@ from optax_warmup.averages._average_latest import (
 )
 from optax_warmup.averages._average_params import (
     AverageParamsState as AverageParamsState,
+)
+from optax_warmup.groups._scale_by_rules import (
+    ScaleByRulesState as ScaleByRulesState,
 )

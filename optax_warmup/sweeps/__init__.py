@@ -1,4 +1,4 @@
-"""Sweeps: train many configurations in one compiled program, and rank them."""
+"""Sweeps and searches: many configurations in one compiled program, ranked."""
 
 from optax_warmup.sweeps._points import (
     grid as grid,
@@ -9,4 +9,5 @@ from optax_warmup.sweeps._rank import (
     Ranked as Ranked,
     rank as rank,
 )
+from optax_warmup.sweeps._search import search as search
 from optax_warmup.sweeps._sweep import sweep as sweep

@@ -16,71 +16,72 @@ from optax_warmup.values._value import Value
 Columns = dict[str, Any]
 
 
-def stack(configurations: Sequence[Configuration]) -> Columns:
+def stack(configurations: Sequence[Configuration], owner: str = "sweep") -> Columns:
     """Stacks configurations into one array for each name, or number of a schedule.
 
     Raises if the configurations cannot share a program.
     """
     if not isinstance(configurations, list | tuple):
         raise TypeError(
-            "sweep: configurations must be a list of dicts, such as "
+            f"{owner}: configurations must be a list of dicts, such as "
             f"ow.sweeps.grid(...) makes, got {configurations!r}."
         )
     if not configurations:
         raise ValueError(
-            "sweep: configurations must hold at least one, got none; make them with "
+            f"{owner}: configurations must hold at least one, got none; make them with "
             "ow.sweeps.grid(peak_value=[...], seed=[...])."
         )
     first = configurations[0]
     for index, each in enumerate(configurations):
         if not isinstance(each, dict):
             raise TypeError(
-                f"sweep: configurations[{index}] must be a dict of names and numbers, "
-                f"got {each!r}."
+                f"{owner}: configurations[{index}] must be a dict of names and "
+                f"numbers, got {each!r}."
             )
         if each.keys() != first.keys():
             raise ValueError(
-                f"sweep: configurations[{index}] must have the names of the first, "
+                f"{owner}: configurations[{index}] must have the names of the first, "
                 f"{sorted(first)}, got {sorted(each)}."
             )
     return {
-        name: _column(name, [each[name] for each in configurations]) for name in first
+        name: _column(owner, name, [each[name] for each in configurations])
+        for name in first
     }
 
 
-def _column(name: str, values: list[Any]) -> Any:
+def _column(owner: str, name: str, values: list[Any]) -> Any:
     for index, value in enumerate(values):
-        _check_value(f"configurations[{index}][{name!r}]", value)
+        _check_value(owner, f"configurations[{index}][{name!r}]", value)
     structures: list[Any] = [jax.tree.structure(value) for value in values]
     for value, structure in zip(values, structures, strict=True):
         if structure != structures[0]:
             raise ValueError(
-                f"sweep: values of {name} may differ in their numbers only, got "
+                f"{owner}: values of {name} may differ in their numbers only, got "
                 f"{values[0]!r} and {value!r}, which need two programs; sweep each "
                 f"kind on its own."
             )
-    return jax.tree.map(lambda *numbers: _array(name, numbers), *values)
+    return jax.tree.map(lambda *numbers: _array(owner, name, numbers), *values)
 
 
-def _array(name: str, numbers: tuple[Any, ...]) -> np.ndarray:
+def _array(owner: str, name: str, numbers: tuple[Any, ...]) -> np.ndarray:
     try:
         array = np.stack([np.asarray(x) for x in numbers])
         return array.astype(jnp.asarray(array).dtype)  # 32 bits, unless JAX has 64
     except (OverflowError, ValueError) as error:
-        raise ValueError(f"sweep: {name} cannot be stacked: {error}.") from error
+        raise ValueError(f"{owner}: {name} cannot be stacked: {error}.") from error
 
 
-def _check_value(where: str, value: Any) -> None:
+def _check_value(owner: str, where: str, value: Any) -> None:
     if isinstance(value, Value):
         return
     value = plain_number(value)
     if not isinstance(value, bool | int | float):
         raise TypeError(
-            f"sweep: {where} must be a number or a schedule, got {value!r}; pass what "
-            "is the same for all in shared, or write it into train."
+            f"{owner}: {where} must be a number or a schedule, got {value!r}; pass "
+            "what is the same for all in shared, or write it into train."
         )
     if not math.isfinite(value):
-        raise ValueError(f"sweep: {where} must be finite, got {value!r}.")
+        raise ValueError(f"{owner}: {where} must be finite, got {value!r}.")
 
 
 def plain(configurations: Sequence[Configuration]) -> list[dict[str, Any]]:

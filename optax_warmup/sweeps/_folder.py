@@ -143,16 +143,13 @@ def _check_chunk(
             raise ValueError(f"it holds an array of shape {leaf.shape}, not {wanted}")
 
 
-def identity(
-    lowered: Any, configurations: list[dict[str, Any]], shared: Any
-) -> dict[str, Any]:
-    """Returns what distinguishes a sweep from others.
+def identity(lowered: Any, shared: Any) -> dict[str, Any]:
+    """Returns what distinguishes trainings from others.
 
     The program is that of one configuration, so neither the size of a chunk nor the
     number of devices is part of it.
     """
     return {
-        "configurations": configurations,
         "program": hashlib.sha256(lowered.as_text().encode()).hexdigest(),
         "shared": _hash(shared),
         "jax": jax.__version__,

@@ -12,7 +12,7 @@ from fault_runs import CONFIG, command, interrupted, resumed
 from transformer_runs import ROOT, assert_same_training, finish, run, start_pair
 
 import optax_warmup as ow
-from examples.transformer.run import demo, train
+from examples.transformer.run import demo, train, training
 from examples.transformer.run.config import Config
 from examples.transformer.run.contents import complete_checkpoints
 from examples.transformer.run.presets import PRESETS
@@ -29,12 +29,12 @@ BAD = 5  # the batch that breaks the run; checkpoints are of even steps
 @pytest.fixture(scope="module")
 def without(programs, text, tmp_path_factory):
     """The run that never sees the batches from the checkpoint on to the bad one."""
-    batch = train.training_batch
+    batch = training.training_batch
 
     def passing_over(corpus, seed, step, **shape):
         return batch(corpus, seed, step if step < 4 else step + 2, **shape)
 
-    with mock.patch.object(train, "training_batch", passing_over):
+    with mock.patch.object(training, "training_batch", passing_over):
         return run(CONFIG, tmp_path_factory.mktemp("without") / "run", data=text)
 
 
@@ -162,7 +162,8 @@ def test_a_real_training_stops_and_a_comparison_goes_on(capsys):
     for main, default in ((train.main, "stop"), (demo.main, "continue")):
         with pytest.raises(SystemExit):
             main(["--help"])
-        assert f"train on [{default}]" in " ".join(capsys.readouterr().out.split())
+        printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        assert f"train on (default: {default})" in printed
 
 
 @pytest.mark.slow

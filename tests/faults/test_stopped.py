@@ -19,7 +19,7 @@ from transformer_runs import (
 )
 
 from examples.transformer.core.stop import RESUME_ME, Stopped, StopSignal
-from examples.transformer.run import train
+from examples.transformer.run import train, training
 from examples.transformer.run.contents import complete_checkpoints
 from examples.transformer.run.result import load_result
 
@@ -63,8 +63,8 @@ def test_other_signals_save_as_well(name, text, tmp_path, capsys, monkeypatch):
             os.kill(os.getpid(), getattr(signal, name))
         return training_batch(corpus, seed, step, **shape)
 
-    training_batch = train.training_batch
-    monkeypatch.setattr(train, "training_batch", batch_and_signal)
+    training_batch = training.training_batch
+    monkeypatch.setattr(training, "training_batch", batch_and_signal)
     with signals_heard():
         code = train.main(command(text, tmp_path / "run")[3:])
     assert code == (130 if name == "SIGINT" else RESUME_ME)

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import optax_warmup as ow
-from examples.transformer.run import train
+from examples.transformer.run import train, training
 
 
 def main(step, *arguments):
@@ -35,8 +35,8 @@ def main(step, *arguments):
         print("record", hashlib.sha256(values).hexdigest(), len(history.steps))
         write_summary(folder, plan, state, seconds)
 
-    put_batch, write_summary = train.put_batch, train.write_summary
-    train.put_batch, train.write_summary = put_until, tell
+    put_batch, write_summary = training.put_batch, train.write_summary
+    training.put_batch, train.write_summary = put_until, tell
     return train.main(list(arguments))
 
 

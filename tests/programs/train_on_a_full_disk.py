@@ -8,7 +8,7 @@ beyond what it has, which to the writing program looks as a full disk does.
 import resource
 import sys
 
-from examples.transformer.run import train
+from examples.transformer.run import train, training
 
 BYTES = 4096  # more than nothing, so that small files still fit
 
@@ -22,8 +22,8 @@ def main(step, *arguments):
 
         return batches(make_and_fill, *rest)
 
-    batches = train.batches
-    train.batches = batches_until_full
+    batches = training.batches
+    training.batches = batches_until_full
     return train.main(list(arguments))
 
 

@@ -11,7 +11,7 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
-from examples.transformer.run import train
+from examples.transformer.run import train, training
 
 MARK = 255  # a token that no text has
 
@@ -19,7 +19,8 @@ MARK = 255  # a token that no text has
 @contextlib.contextmanager
 def poisoned(bad, value=jnp.nan):
     """The batches in `bad` make the loss, and all parameters after them, `value`."""
-    training_batch, make_programs = train.training_batch, train.make_programs
+    training_batch = training.training_batch
+    make_programs = training.make_programs
 
     def marked(corpus, seed, batch, **shape):
         tokens = training_batch(corpus, seed, batch, **shape)
@@ -44,7 +45,8 @@ def poisoned(bad, value=jnp.nan):
         return programs._replace(train_step=step)
 
     with (
-        mock.patch.object(train, "training_batch", marked),
+        mock.patch.object(training, "training_batch", marked),
+        mock.patch.object(training, "make_programs", wrapped),
         mock.patch.object(train, "make_programs", wrapped),
     ):
         yield

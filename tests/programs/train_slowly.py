@@ -7,7 +7,7 @@ Arguments: the seconds that each batch takes, then those of the trainer.
 import sys
 import time
 
-from examples.transformer.run import train
+from examples.transformer.run import train, training
 
 
 def main(seconds, *arguments):
@@ -15,8 +15,8 @@ def main(seconds, *arguments):
         time.sleep(float(seconds))
         return put_batch(*batch)
 
-    put_batch = train.put_batch
-    train.put_batch = put_slowly
+    put_batch = training.put_batch
+    training.put_batch = put_slowly
     return train.main(list(arguments))
 
 

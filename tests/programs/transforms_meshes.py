@@ -49,7 +49,19 @@ def chain():
     )
 
 
+def rules():
+    """Rows of w as stacked layers, on devices of their own where rows are split."""
+    layers = ow.groups.layerwise_decay(0.5, embed=None, head="b", stacked="w")
+    return optax.chain(
+        adam(),
+        ow.groups.scale_by_rules(
+            layers, ow.warmup_cosine(0.1, 2, 10, offset=1), weight_decay=0.1
+        ),
+    )
+
+
 OPTIMIZERS = {
+    "rules": rules,
     "chain": chain,
     "skip": lambda: ow.skip_nonfinite(optax.adam(0.1)),
     "skip, accumulate": lambda: ow.skip_nonfinite(optax.MultiSteps(chain(), 2)),
@@ -119,7 +131,7 @@ def manual():
     """Replicas inside shard_map, each with all parameters and the mean gradient."""
     mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
     shares = jnp.array([0.5, 1.0, 1.5, 1.0])
-    for name in ("chain", "skip, accumulate", "automatic"):
+    for name in ("rules", "chain", "skip, accumulate", "automatic"):
         make = OPTIMIZERS[name]
         grads = gradients() if "skip" in name else gradients()[:2]
 

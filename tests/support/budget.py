@@ -47,6 +47,17 @@ def transforms():
         "skip_nonfinite": ow.skip_nonfinite(adamw),
         "record_moments": ow.record_moments(adamw),
         "record_moments, guarded": ow.record_moments(ow.skip_nonfinite(adamw)),
+        "groups.scale_by_rules": optax.chain(
+            optax.scale_by_adam(),
+            ow.groups.scale_by_rules(
+                [ow.groups.Rule("w3"), ow.groups.Rule("w", multiplier=0.5)],
+                ow.warmup_cosine(0.1, 2, 9),
+                weight_decay=0.01,
+            ),
+        ),
+        "groups.scale_eps": optax.chain(
+            ow.groups.scale_eps([ow.groups.Rule(".", multiplier=0.5)]), adam()
+        ),
         "averages.average_params": ow.averages.average_params(
             adamw, ow.averages.exponential(0.9)
         ),

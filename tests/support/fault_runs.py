@@ -36,9 +36,10 @@ def interrupted(folder, step, **changes):
     return folder
 
 
-def resumed(folder, console=None, **changes):
+def resumed(folder, console=None, accept_changes=False, **changes):
     """The finished run."""
-    return run(CONFIG, folder, console, options={"resume": True}, **changes)
+    options = {"resume": True, "accept_changes": accept_changes}
+    return run(CONFIG, folder, console, options=options, **changes)
 
 
 def copy_of(folder, target):

@@ -309,6 +309,19 @@ def measured_quadratic(rate):
     return train(adam(0.95), ramp(rate, 50), params, 1500, bowl, look)
 
 
+def noisy_slope(params, key, now):
+    """The mean gradient is constant, of length 1; tr(Sigma) is `scale`."""
+    noise = jax.random.normal(key, (600,)) * jnp.sqrt(now["scale"] / 600)
+    return params["w"] @ (600**-0.5 + noise)
+
+
+@functools.cache
+def known_noise_scale(batches):
+    """A gradient noise scale of so many batches."""
+    params = {"w": jnp.ones(600)}
+    return train(adam(), ramp(1e-4, 50), params, 600, noisy_slope, scale=batches)
+
+
 @functools.cache
 def cold_rmsprop():
     return train(rmsprop(0.999), ow.constant(1e-2), network(0), 400)
@@ -444,6 +457,8 @@ ILL = {
     "gradients-vanish": deep_sigmoids,
     "gradients-explode": unbounded_loss,
     "eps-dominates": large_eps,
+    "batch-large": functools.partial(known_noise_scale, 0.05),
+    "batch-small": functools.partial(known_noise_scale, 6.0),
     "moments-frozen": functools.partial(low_precision, jnp.bfloat16),
     "huge-gradient": one_huge_gradient,
     "not-finite": nan_in_a_batch,

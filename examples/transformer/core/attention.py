@@ -31,7 +31,9 @@ def choose(config: ModelConfig) -> tuple[Implementation, str]:
         return "xla", f"XLA attention (cuDNN does not run on {jax.default_backend()})"
     error: str | None = "it needs compute_dtype='bfloat16'"
     if config.compute_dtype == "bfloat16":
-        error = probe(config.length, config.heads, config.head_size)
+        error = probe(
+            config.length, config.heads, config.head_size, config.document_mask
+        )
     if error and requested:
         raise InputError(
             f"attention='cudnn' does not work here: {error}. Choose --attention auto."
@@ -42,18 +44,26 @@ def choose(config: ModelConfig) -> tuple[Implementation, str]:
 
 
 @functools.cache
-def probe(length: int, heads: int, head_size: int) -> str | None:
+def probe(length: int, heads: int, head_size: int, masked: bool = False) -> str | None:
     """Compiles cuDNN attention, forward and backward; returns the error, if any."""
 
-    def total(q_BxLxHxK: jax.Array) -> jax.Array:
+    def total(q_BxLxHxK: jax.Array, mask_Bx1xLxL: jax.Array | None) -> jax.Array:
         y_BxLxHxK = jax.nn.dot_product_attention(
-            q_BxLxHxK, q_BxLxHxK, q_BxLxHxK, is_causal=True, implementation="cudnn"
+            q_BxLxHxK,
+            q_BxLxHxK,
+            q_BxLxHxK,
+            mask=mask_Bx1xLxL,
+            is_causal=True,
+            implementation="cudnn",
         )
         return y_BxLxHxK.astype(jnp.float32).sum()
 
+    mask_Bx1xLxL = None
+    if masked:
+        mask_Bx1xLxL = jax.ShapeDtypeStruct((1, 1, length, length), jnp.bool)
     q_BxLxHxK = jax.ShapeDtypeStruct((1, length, heads, head_size), jnp.bfloat16)
     try:
-        jax.jit(jax.grad(total)).lower(q_BxLxHxK).compile()
+        jax.jit(jax.grad(total)).lower(q_BxLxHxK, mask_Bx1xLxL).compile()
     except Exception as error:  # whatever the reason, XLA's attention works
         return f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
     return None

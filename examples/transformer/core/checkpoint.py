@@ -8,7 +8,7 @@ Each checkpoint has checksums of its files and of its arrays. One that is damage
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +33,7 @@ class Checkpoints:
     Args:
         folder: of the checkpoints alone.
         keep: how many of the newest to keep.
-        keep_too: chooses one more, for example the last one before a divergence.
+        keep_too: chooses more of them, such as the best one.
         read_only: changes nothing in the folder.
     """
 
@@ -42,7 +42,7 @@ class Checkpoints:
         folder: Path,
         keep: int = 1,
         *,
-        keep_too: Callable[[list[int]], int | None] = lambda steps: None,
+        keep_too: Callable[[list[int]], Iterable[int | None]] = lambda steps: (),
         read_only: bool = False,
     ):
         self.folder = folder.absolute()
@@ -151,7 +151,7 @@ class Checkpoints:
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list:
         """Called by Orbax, whose policy for what to keep this is."""
         steps = sorted(each.step for each in checkpoints)
-        kept = {*steps[-self.keep :], self.keep_too(steps)}
+        kept = {*steps[-self.keep :], *self.keep_too(steps)}
         return [each.step in kept for each in checkpoints]
 
     def set_aside(self) -> None:

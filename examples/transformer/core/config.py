@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import jax
+
 from .settings import InputError, Settings, option
 
 model_option = partial(option, "model")
@@ -15,7 +17,12 @@ device_option = partial(option, "devices")
 class ModelConfig(Settings):
     """A decoder-only transformer. The defaults have 119,104 parameters."""
 
-    vocab_size: int = model_option(256, "rows of the embedding table", at_least=256)
+    vocab_size: int = model_option(
+        256,
+        "rows of the embedding table; more, a multiple of 128, if the tokenizer of the "
+        "data has more tokens",
+        at_least=256,
+    )
     length: int = model_option(64, "sequence length, in tokens", at_least=1)
     width: int = model_option(64, "size of the residual stream", at_least=1)
     layers: int = model_option(2, "number of transformer blocks", at_least=1)
@@ -31,6 +38,11 @@ class ModelConfig(Settings):
         "compile one block and scan over the layers, whose parameters are stacked: "
         "compile time does not grow with depth, and the record sees all layers as one",
     )
+    document_mask: bool = model_option(
+        False,
+        "keep the documents of a sequence apart: attention, positions and loss stay "
+        "within each; needs prepared data, which have the ends of documents",
+    )
     compute_dtype: Literal["float32", "bfloat16"] = model_option(
         "float32",
         "dtype of the matrix products, float32 or bfloat16; parameters and loss stay "
@@ -41,6 +53,12 @@ class ModelConfig(Settings):
     attention: Literal["auto", "cudnn", "xla"] = device_option(
         "auto",
         "auto, cudnn or xla; auto tries cuDNN on a GPU and reports its choice",
+    )
+    scan_unroll: int = device_option(
+        0,
+        "layers in one step of the scan over layers; 0: all of them on a CPU, where a "
+        "loop costs time, and one elsewhere, where it costs none and compiles faster",
+        at_least=0,
     )
     remat: bool = device_option(
         False, "recompute each block in the backward pass instead of storing it"
@@ -65,6 +83,11 @@ class ModelConfig(Settings):
                 f"length={self.length} does not divide into "
                 f"loss_chunks={self.loss_chunks}. Choose a divisor of the length."
             )
+
+    def layers_at_once(self) -> int:
+        """Layers in one step of the scan. The parameters are stacked in any case."""
+        on_cpu = jax.default_backend() == "cpu"
+        return min(self.scan_unroll or (self.layers if on_cpu else 1), self.layers)
 
     @property
     def head_size(self) -> int:

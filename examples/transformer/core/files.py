@@ -1,5 +1,6 @@
 """Files that are complete or absent, whatever ends the process that writes them."""
 
+import contextlib
 import itertools
 import os
 from pathlib import Path
@@ -32,13 +33,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def flush_folder(folder: Path) -> None:
     """Without this a power cut could undo a rename."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass  # some network file systems cannot
-    finally:
-        os.close(handle)
+    # Windows cannot open a folder, and some network file systems cannot flush one.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def free_name(path: Path, why: str) -> Path:

@@ -8,14 +8,15 @@ from flax import nnx
 
 from .config import ModelConfig
 
-BYTES = 256  # the rest of a larger vocabulary is never trained
 
-
-def make_generate(config: ModelConfig, graphdef: nnx.GraphDef) -> jax.stages.Wrapped:
+def make_generate(
+    config: ModelConfig, graphdef: nnx.GraphDef, vocab_size: int = 256
+) -> jax.stages.Wrapped:
     """(params, tokens_L, start, stop, temperature, seed) -> tokens_L, jitted.
 
     tokens[:start] is the prompt; tokens[start:stop] are sampled one after the other.
-    One compiled program serves prompts of any length.
+    One compiled program serves prompts of any length. `vocab_size` is the tokenizer's:
+    further rows of the embedding table are never trained.
     """
     shape = (config.layers, 1, config.length, config.heads, config.head_size)
 
@@ -34,7 +35,7 @@ def make_generate(config: ModelConfig, graphdef: nnx.GraphDef) -> jax.stages.Wra
 
         def sample_next(n: jax.Array, carry: tuple) -> tuple:
             tokens_L, cache, logits_V = carry
-            scaled_V = logits_V[:BYTES] / jnp.maximum(temperature, 1e-6)
+            scaled_V = logits_V[:vocab_size] / jnp.maximum(temperature, 1e-6)
             sampled = jax.random.categorical(jax.random.fold_in(key, n), scaled_V)
             token = jnp.where(temperature > 0, sampled, jnp.argmax(scaled_V))
             tokens_L = tokens_L.at[n].set(token.astype(tokens_L.dtype))

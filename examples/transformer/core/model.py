@@ -15,6 +15,7 @@ from flax import nnx
 
 from .attention import implementation
 from .config import ModelConfig
+from .packing import Packed, counted, pack
 from .sharding import all_but_gathered, gather, shares_params, split_over_batch
 
 # Keys and values of the tokens so far, each [B, L, H, K].
@@ -58,12 +59,15 @@ class Attention(nnx.Module):
             config.width, config.width, config, rngs, residual_gain(config)
         )
 
-    def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
+    def __call__(
+        self, x_BxLxD: jax.Array, mask_Bx1xLxL: jax.Array | None = None
+    ) -> jax.Array:
         q_BxLxHxK, k_BxLxHxK, v_BxLxHxK = self.project(x_BxLxD)
         y_BxLxHxK = jax.nn.dot_product_attention(
             q_BxLxHxK,
             k_BxLxHxK,
             v_BxLxHxK,
+            mask=mask_Bx1xLxL,
             is_causal=True,
             implementation=self.implementation,
         )
@@ -118,8 +122,11 @@ class Block(nnx.Module):
         self.mlp_norm = norm(config, rngs)
         self.mlp = MLP(config, rngs=rngs)
 
-    def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
-        x_BxLxD = x_BxLxD + self.attention(self.attention_norm(x_BxLxD))
+    def __call__(
+        self, x_BxLxD: jax.Array, mask_Bx1xLxL: jax.Array | None = None
+    ) -> jax.Array:
+        y_BxLxD = self.attention(self.attention_norm(x_BxLxD), mask_Bx1xLxL)
+        x_BxLxD = x_BxLxD + y_BxLxD
         return x_BxLxD + self.mlp(self.mlp_norm(x_BxLxD))
 
     def extend(
@@ -150,6 +157,7 @@ class Transformer(nnx.Module):
         blocks = [Block(config, rngs=rngs) for _ in range(config.layers)]
         self.blocks: Any = stack(blocks) if config.scan_layers else nnx.List(blocks)
         self.scan_layers, self.remat = config.scan_layers, config.remat
+        self.layers_at_once = config.layers_at_once()
         self.loss_chunks, self.dtype = config.loss_chunks, config.compute_dtype
         self.final_norm = norm(config, rngs)
         self.output = (
@@ -158,34 +166,44 @@ class Transformer(nnx.Module):
             else linear(config.width, config.vocab_size, config, rngs)
         )
 
-    def __call__(self, tokens_BxL: jax.Array) -> jax.Array:
-        return self.unembed(self.decode(self.embed(tokens_BxL)))
+    def __call__(
+        self, tokens_BxL: jax.Array, packed: Packed | None = None
+    ) -> jax.Array:
+        return self.unembed(self.decode(self.embed(tokens_BxL, packed), packed))
 
-    def embed(self, tokens_BxL: jax.Array) -> jax.Array:
+    def embed(self, tokens_BxL: jax.Array, packed: Packed | None = None) -> jax.Array:
         x_BxLxD = self.tokens(tokens_BxL)
-        x_BxLxD = x_BxLxD + self.positions(jnp.arange(tokens_BxL.shape[1]))[None]
+        if packed is None:
+            x_BxLxD = x_BxLxD + self.positions(jnp.arange(tokens_BxL.shape[1]))[None]
+        else:
+            x_BxLxD = x_BxLxD + self.positions(packed.positions_BxL)
         return split_over_batch(x_BxLxD)
 
-    def decode(self, x_BxLxD: jax.Array) -> jax.Array:
+    def decode(self, x_BxLxD: jax.Array, packed: Packed | None = None) -> jax.Array:
+        mask_Bx1xLxL = packed and packed.mask_Bx1xLxL
         apply: Callable = partial(apply_block, self.dtype)
         if self.remat or shares_params():
             apply = jax.checkpoint(
                 apply,
                 static_argnums=0,
                 policy=None if self.remat else all_but_gathered,
-                # A scan cannot merge the recomputation with the first computation.
-                prevent_cse=not self.scan_layers,
+                # A loop cannot merge the recomputation with the first computation.
+                prevent_cse=not self.scan_layers or self.layers_at_once > 1,
             )
         if self.scan_layers:
             graphdef, stacked = nnx.split(self.blocks)
             x_BxLxD, _ = jax.lax.scan(
-                lambda x_BxLxD, layer: (apply(graphdef, layer, x_BxLxD), None),
+                lambda x_BxLxD, layer: (
+                    apply(graphdef, layer, x_BxLxD, mask_Bx1xLxL),
+                    None,
+                ),
                 x_BxLxD,
                 stacked,
+                unroll=self.layers_at_once,
             )
         else:
             for block in self.blocks:
-                x_BxLxD = apply(*nnx.split(block), x_BxLxD)
+                x_BxLxD = apply(*nnx.split(block), x_BxLxD, mask_Bx1xLxL)
         return self.final_norm(x_BxLxD)
 
     def extend(
@@ -210,10 +228,14 @@ class Transformer(nnx.Module):
 
 
 def apply_block(
-    dtype: str, graphdef: nnx.GraphDef, params: nnx.State, x_BxLxD: jax.Array
+    dtype: str,
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    x_BxLxD: jax.Array,
+    mask_Bx1xLxL: jax.Array | None,
 ) -> jax.Array:
     block = nnx.merge(graphdef, gather(params, dtype))
-    return split_over_batch(block(x_BxLxD))
+    return split_over_batch(block(x_BxLxD, mask_Bx1xLxL))
 
 
 def stack(blocks: Sequence[Block]) -> Block:
@@ -226,23 +248,38 @@ def stack(blocks: Sequence[Block]) -> Block:
     return nnx.merge(graphdef, jax.tree.map(lambda *x: jnp.stack(x), *states))
 
 
-def next_token_loss(model: Transformer, tokens_BxL: jax.Array) -> jax.Array:
+def next_token_loss(
+    model: Transformer, tokens_BxL: jax.Array, document_end: int | None = None
+) -> jax.Array:
     """Mean cross-entropy of each token given the tokens before it, in nats; shape ().
+
+    With `document_end`, the token that ends a document, each document of a sequence is
+    as if it were alone: attention and positions stay within it, and the loss is 0 where
+    the token before is of another one. The mean is over all positions, so that the mean
+    of the parts of a batch is that of the batch.
 
     With `loss_chunks` > 1 the sequence is processed in that many parts, so that the
     logits, the largest array of a model with a large vocabulary, are never in memory
     all at once.
     """
-    x_BxLxD = model.decode(model.embed(tokens_BxL[:, :-1]))
-    targets_BxL = tokens_BxL[:, 1:]
+    inputs_BxL, targets_BxL = tokens_BxL[:, :-1], tokens_BxL[:, 1:]
+    packed = counted_BxL = None
+    if document_end is not None:
+        packed = pack(inputs_BxL, document_end)
+        counted_BxL = counted(tokens_BxL, document_end)
+    x_BxLxD = model.decode(model.embed(inputs_BxL, packed), packed)
 
-    def loss(x_BxCxD: jax.Array, targets_BxC: jax.Array) -> jax.Array:
-        return optax.softmax_cross_entropy_with_integer_labels(
+    def loss(x_BxCxD: jax.Array, targets_BxC: jax.Array, counted_BxC: Any) -> jax.Array:
+        losses_BxC = optax.softmax_cross_entropy_with_integer_labels(
             model.unembed(x_BxCxD), targets_BxC
-        ).mean()
+        )
+        if counted_BxC is not None:
+            losses_BxC = jnp.where(counted_BxC, losses_BxC, 0)
+        return losses_BxC.mean()
 
+    arrays = x_BxLxD, targets_BxL, counted_BxL
     if model.loss_chunks == 1:
-        return loss(x_BxLxD, targets_BxL)
+        return loss(*arrays)
     split = partial(jnp.split, indices_or_sections=model.loss_chunks, axis=1)
-    chunks = jnp.stack(split(x_BxLxD)), jnp.stack(split(targets_BxL))
+    chunks = jax.tree.map(lambda x: jnp.stack(split(x)), arrays)
     return jax.lax.map(lambda chunk: jax.checkpoint(loss)(*chunk), chunks).mean()

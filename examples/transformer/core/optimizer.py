@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import optax
@@ -47,8 +47,21 @@ class OptimizerConfig(Settings):
     weight_decay: float = training_option(
         0.1, "weight decay of the matrices", at_least=0
     )
+    weight_decay_kind: Literal["adamw", "adamc", "independent"] = training_option(
+        "adamw",
+        "what an update takes from a matrix: adamw, learning rate * weight_decay; "
+        "adamc, that * learning rate / peak_value, so that gradients do not grow at "
+        "the end of the decay; independent, weight_decay itself, such as 1e-4",
+    )
     clip_norm: float = training_option(
         1.0, "largest global norm of the gradient", above=0
+    )
+    ema_decay: float = training_option(
+        0.0,
+        "decay of an exponential moving average of the weights, such as 0.999, which "
+        "is evaluated besides them; 0: none",
+        at_least=0,
+        below=1,
     )
 
     def __post_init__(self) -> None:
@@ -59,6 +72,11 @@ class OptimizerConfig(Settings):
                 f"steps (decay_fraction={self.decay_fraction}) do not fit into "
                 f"total_steps={self.total_steps}. Shorten one of the two, or train "
                 f"longer."
+            )
+        if self.weight_decay_kind == "independent" and self.weight_decay > 1:
+            raise InputError(
+                f"weight_decay={self.weight_decay} of the kind independent is a share "
+                f"of the weights, and must be 1 or less. Choose one such as 1e-4."
             )
 
     @property
@@ -83,7 +101,10 @@ def make_schedule(config: OptimizerConfig) -> ow.Schedule:
 
 
 def make_optimizer(
-    config: OptimizerConfig, rate: ow.ScheduleLike | None = None
+    config: OptimizerConfig,
+    rate: ow.ScheduleLike | None = None,
+    *,
+    record: bool = True,
 ) -> optax.GradientTransformation:
     """AdamW with clipped gradients, and a record of Adam's moments.
 
@@ -91,15 +112,40 @@ def make_optimizer(
     gets, after the clipping. With `rate`, that learning rate instead of the schedule's.
     """
     schedule = make_schedule(config) if rate is None else rate
-    adamw = optax.chain(
-        optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
-        optax.add_decayed_weights(config.weight_decay, mask=matrices),
-        ow.scale_by_learning_rate(schedule),
-    )
+    optimizer = make_adamw(config, schedule)
     if config.automatic_warmup:
-        adamw = ow.automatic_warmup(adamw)
-    clipped = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
-    return ow.record_moments(clipped, eps=config.eps)
+        optimizer = ow.automatic_warmup(optimizer)
+    if config.weight_decay_kind == "independent":  # of any warmup, too
+        decay = optax.masked(ow.decay_weights(config.weight_decay), matrices)
+        optimizer = optax.chain(optimizer, decay)
+    clip = optax.clip_by_global_norm(config.clip_norm)
+    optimizer = optax.chain(clip, optimizer)
+    if config.ema_decay:
+        weight = ow.averages.exponential(config.ema_decay)
+        optimizer = ow.averages.average_params(optimizer, weight)
+    return ow.record_moments(optimizer, eps=config.eps) if record else optimizer
+
+
+def make_adamw(
+    config: OptimizerConfig, rate: ow.ScheduleLike
+) -> optax.GradientTransformation:
+    """Adam, learning rate, and a weight decay that follows the learning rate."""
+    adam = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
+    scale = ow.scale_by_learning_rate(rate)
+    if config.weight_decay_kind == "adamw":
+        decay = optax.add_decayed_weights(config.weight_decay, mask=matrices)
+        return optax.chain(adam, decay, scale)
+    if config.weight_decay_kind == "adamc":
+        squared = ow.multiply(rate, rate, config.weight_decay / config.peak_value)
+        return optax.chain(
+            adam, scale, optax.masked(ow.decay_weights(squared), matrices)
+        )
+    return optax.chain(adam, scale)
+
+
+def averaged_params(opt_state: optax.OptState) -> Any:
+    """The moving average of the weights; needs `ema_decay`."""
+    return ow.averages.averaged_params(opt_state)
 
 
 def learning_rate(opt_state: optax.OptState) -> jax.Array | float:

@@ -5,6 +5,7 @@ along "fsdp" the devices share one copy. The batch is split over both axes. The 
 inserts the collectives.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,29 +18,43 @@ from .settings import InputError
 BATCH_AXES = ("data", "fsdp")
 
 
-def make_mesh(batch_size: int, fsdp: int = 1) -> Mesh:
+def make_mesh(
+    batch_size: int,
+    fsdp: int = 1,
+    microbatches: int = 1,
+    described: Sequence[jax.Device] | None = None,
+) -> Mesh:
     """A mesh of all devices of all processes, [devices / fsdp, fsdp].
 
     Args:
-        batch_size: sequences in a batch, over all devices; must divide evenly.
+        batch_size: sequences in a batch, over all devices; must divide evenly over
+            devices and microbatches.
         fsdp: devices that share one copy of the parameters; 0 means all devices.
+        microbatches: parts of the batch that are computed one after the other.
+        described: devices of a topology that is not here, to compile for them.
     """
-    devices = jax.device_count()
+    devices = jax.device_count() if described is None else len(described)
     fsdp = fsdp or devices
     if devices % fsdp:
         raise InputError(
             f"fsdp={fsdp} does not divide the {devices} devices. "
             f"Choose a divisor of {devices}, or 0 for all of them."
         )
-    if batch_size % devices:
-        nearest = max(round(batch_size / devices), 1) * devices
+    if batch_size % (parts := devices * microbatches):
+        nearest = max(round(batch_size / parts), 1) * parts
+        over = f"{devices} devices"
+        if microbatches > 1:
+            over += f" x microbatches={microbatches}"
         raise InputError(
-            f"batch_size={batch_size} does not divide over {devices} devices. "
-            f"Choose a multiple of {devices}, for example {nearest}."
+            f"batch_size={batch_size} does not divide over {over}. "
+            f"Choose a multiple of {parts}, for example {nearest}."
         )
     # Auto axes: with Explicit axes, the default, the embedding's gather fails.
     return jax.make_mesh(
-        (devices // fsdp, fsdp), BATCH_AXES, axis_types=(AxisType.Auto,) * 2
+        (devices // fsdp, fsdp),
+        BATCH_AXES,
+        axis_types=(AxisType.Auto,) * 2,
+        devices=described,
     )
 
 
@@ -91,6 +106,22 @@ def split_over_batch(x: jax.Array) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES))
 
 
+def split_batch(batch: Any, parts: int) -> Any:
+    """Arrays [B, ...] as [parts, B / parts, ...]: every part is on all devices.
+
+    A part takes one row in `parts`, since the rows of a device are next to each other.
+    """
+
+    def split(x: jax.Array) -> jax.Array:
+        x = x.reshape(len(x) // parts, parts, *x.shape[1:]).swapaxes(0, 1)
+        mesh = jax.sharding.get_abstract_mesh()
+        if mesh.empty or mesh.size == 1:
+            return x
+        return jax.lax.with_sharding_constraint(x, PartitionSpec(None, BATCH_AXES))
+
+    return jax.tree.map(split, batch)
+
+
 def shares_params() -> bool:
     return jax.sharding.get_abstract_mesh().shape.get("fsdp", 1) > 1
 
@@ -132,15 +163,17 @@ def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
     return np.unique(np.concatenate([rows[index] for index in indices]))
 
 
-def put_batch(tokens_RxL: np.ndarray, rows: np.ndarray, mesh: Mesh) -> jax.Array:
-    """The global batch [B, L] as one array, made from this process's rows."""
+def put_batch(batch: Any, rows: np.ndarray, mesh: Mesh) -> Any:
+    """The global batch [B, ...] of each array, made from this process's rows of it."""
     per_device = len(rows) // len(mesh.local_devices)
-    batch_size = per_device * mesh.size
 
-    def shard(index: tuple[slice, ...] | None) -> np.ndarray:
-        assert index is not None
-        start = int(np.searchsorted(rows, index[0].start or 0))
-        return tokens_RxL[start : start + per_device]
+    def put(mine: np.ndarray) -> jax.Array:
+        def shard(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
+            start = int(np.searchsorted(rows, index[0].start or 0))
+            return mine[start : start + per_device]
 
-    shape = (batch_size, *tokens_RxL.shape[1:])
-    return jax.make_array_from_callback(shape, of_batch(mesh), shard)
+        shape = (per_device * mesh.size, *mine.shape[1:])
+        return jax.make_array_from_callback(shape, of_batch(mesh), shard)
+
+    return jax.tree.map(put, batch)

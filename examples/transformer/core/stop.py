@@ -25,7 +25,7 @@ from . import processes
 # BSD's EX_TEMPFAIL: "temporary failure; the user is invited to try again".
 RESUME_ME = 75
 INTERRUPTED = 130  # as shells report a process that Ctrl-C ended
-NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP", "SIGBREAK")  # those that exist
 SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 

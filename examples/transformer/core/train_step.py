@@ -1,12 +1,11 @@
-"""The training state, and the jitted step that updates it.
+"""The transformer's parameters, state and loss, as pure functions and pytrees.
 
-The model is a Flax nnx module, but the step is a plain `jax.jit` over arrays: nnx.jit
-with nnx.Optimizer walks all modules in Python at every call, which for a small model
-takes longer than the step itself.
+The model is a Flax nnx module, but the step (update.py) is a plain `jax.jit` over
+arrays: nnx.jit with nnx.Optimizer walks all modules in Python at every call, which for
+a small model takes longer than the step itself.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import optax
@@ -16,16 +15,16 @@ from jax.sharding import Mesh
 from . import sharding
 from .config import ModelConfig
 from .model import Transformer, next_token_loss
-from .optimizer import learning_rate
-
-Loss = Callable[[Any, jax.Array], jax.Array]  # (params, tokens_BxL) -> scalar
-
-
-class TrainState(NamedTuple):
-    """All that an update changes; `opt_state` holds the record of Adam's moments."""
-
-    params: Any
-    opt_state: optax.OptState
+from .update import (
+    Loss,
+    TrainState as TrainState,
+    abstract_state_of,
+    init_state_of,
+    make_eval_loss as make_eval_loss,
+    make_train_step as make_train_step,
+    shardings_of,
+    with_shardings,
+)
 
 
 def make_model(config: ModelConfig, key: jax.Array | int = 0) -> Transformer:
@@ -48,22 +47,8 @@ def abstract_state(
     config: ModelConfig, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> tuple[nnx.GraphDef, TrainState]:
     """As `abstract_params`, for the whole state. Computes and allocates nothing."""
-    graphdef, params = abstract_params(config, mesh)
-    opt_state = jax.eval_shape(optimizer.init, params)
-    shardings = sharding.of_opt_state(optimizer, opt_state, shardings_of(params), mesh)
-    return graphdef, TrainState(params, with_shardings(opt_state, shardings))
-
-
-def with_shardings(shapes: Any, shardings: Any) -> Any:
-    return jax.tree.map(
-        lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
-        shapes,
-        shardings,
-    )
-
-
-def shardings_of(abstract: Any) -> Any:
-    return jax.tree.map(lambda x: x.sharding, abstract)
+    graphdef, params = abstract_model(config)
+    return graphdef, abstract_state_of(params, optimizer, mesh)
 
 
 def init_params(
@@ -90,52 +75,21 @@ def init_state(
 ) -> TrainState:
     """The state before the first update."""
     _, params = init_params(config, mesh, seed)
-    init = jax.jit(optimizer.init, out_shardings=shardings_of(abstract.opt_state))
-    return TrainState(params, init(params))
+    return init_state_of(params, optimizer, abstract)
 
 
-def loss_of(graphdef: nnx.GraphDef, compute_dtype: str = "float32") -> Loss:
-    """The loss as a pure function of parameters and tokens."""
+def loss_of(
+    graphdef: nnx.GraphDef,
+    compute_dtype: str = "float32",
+    document_end: int | None = None,
+) -> Loss:
+    """The loss as a pure function of parameters and tokens, in nats per token."""
 
     def loss_fn(params: Any, tokens_BxL: jax.Array) -> jax.Array:
         # The blocks gather their own parameters, one block at a time.
         outside = {name: x for name, x in params.items() if name != "blocks"}
         params = params | sharding.gather(outside, compute_dtype)
-        return next_token_loss(nnx.merge(graphdef, params), tokens_BxL)
+        model = nnx.merge(graphdef, params)
+        return next_token_loss(model, tokens_BxL, document_end)
 
     return loss_fn
-
-
-def make_train_step(
-    loss_fn: Loss,
-    optimizer: optax.GradientTransformation,
-    abstract: TrainState,
-    mesh: Mesh,
-) -> jax.stages.Wrapped:
-    """(state, tokens_BxL) -> (state, metrics), jitted."""
-
-    def train_step(
-        state: TrainState, tokens_BxL: jax.Array
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
-        params, opt_state = state
-        loss, grads = jax.value_and_grad(loss_fn)(params, tokens_BxL)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        params = optax.apply_updates(params, updates)
-        metrics = {
-            "loss": loss,
-            "learning_rate": learning_rate(opt_state),
-            "gradient_norm": optax.tree.norm(grads),
-        }
-        return TrainState(params, opt_state), metrics
-
-    # Donated, so that the new state reuses the memory of the old one.
-    return jax.jit(
-        train_step,
-        donate_argnums=0,
-        out_shardings=(shardings_of(abstract), sharding.replicated(mesh)),
-    )
-
-
-def make_eval_loss(loss_fn: Loss, mesh: Mesh) -> jax.stages.Wrapped:
-    """(params, tokens_BxL) -> loss, jitted; the same value on every process."""
-    return jax.jit(loss_fn, out_shardings=sharding.replicated(mesh))

@@ -62,6 +62,23 @@ class TrainOptions(Options):
         False,
         "run a learning-rate range test instead, and say which peak it suggests",
     )
+    dry_run: bool = start_option(
+        False,
+        "train nothing: count the parameters, compile the step, and say what it needs "
+        "of each device's memory, and whether that fits",
+    )
+    devices: int = start_option(
+        0, "with --dry-run: for so many devices, which need not be here", at_least=0
+    )
+    target: str | None = start_option(
+        None,
+        "with --dry-run: compile for the GPU that a file describes, or for a TPU such "
+        "as v5e:4x4; neither needs to be here",
+        metavar="FILE|TPU",
+    )
+    device_memory: float = start_option(
+        0.0, "with --dry-run: bytes of memory of a device; 0: look it up", at_least=0
+    )
     distributed: bool = process_option(
         False,
         "this is one of several processes; on SLURM, Open MPI, TPU pods and "

@@ -4,12 +4,14 @@ The command line is generated from the fields (`command_line.py`), and a run fol
 keeps them as `config.json`: each setting is described in one place.
 """
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from ..core.config import ModelConfig, device_option
+from ..core.data import HELDOUT_FRACTION
 from ..core.optimizer import OptimizerConfig, training_option
 from ..core.settings import InputError, option
 
@@ -27,12 +29,17 @@ class Config(OptimizerConfig, ModelConfig):
 
     data: str | None = data_option(
         None,
-        "text file, or folder that holds only text files; None: the source code of "
-        "this Python's standard library",
+        "text file, or folder that holds only text files, read whole; folder of tokens "
+        "that examples.transformer.prepare made; or several such folders and their "
+        "weights, FOLDER=0.7,FOLDER=0.3; None: the source code of this Python's "
+        "standard library",
         metavar="PATH",
     )
     heldout_fraction: float = data_option(
-        0.05, "share of the text, at its end, to hold out", above=0, below=1
+        HELDOUT_FRACTION,
+        "share of the text, at its end, to hold out; prepared tokens are split already",
+        above=0,
+        below=1,
     )
     batch_size: int = data_option(
         16, "sequences in an update, over all devices", at_least=1
@@ -46,6 +53,12 @@ class Config(OptimizerConfig, ModelConfig):
         "devices that share one copy of parameters and moments; the batch is split "
         "over all devices in any case; 0: all devices share one copy",
         at_least=0,
+    )
+    microbatches: int = device_option(
+        1,
+        "parts of the batch whose gradients are computed one after the other and "
+        "averaged before the update: less memory, and the same result up to rounding",
+        at_least=1,
     )
     loader: Literal["auto", "grain", "threads"] = device_option(
         "auto",
@@ -88,16 +101,41 @@ class Config(OptimizerConfig, ModelConfig):
     eval_sequences: int = run_option(
         256, "held-out sequences in an evaluation", at_least=1
     )
+    eval_data: tuple[str, ...] = run_option(
+        (),
+        "more sets to evaluate, each a text file or folder, as NAME=PATH; their losses "
+        "are heldout_loss/NAME",
+        metavar="[NAME=PATH ...]",
+    )
     checkpoint_every: int = run_option(
         600, "updates between two checkpoints; the last update has one too", at_least=1
     )
     keep_checkpoints: int = run_option(2, "checkpoints to keep", at_least=1)
+    keep_best: bool = run_option(
+        False,
+        "also keep the checkpoint with the lowest held-out loss (of the average, if "
+        "there is one); each evaluation with a new lowest one saves",
+    )
+    profile_steps: tuple[int, ...] = run_option(
+        (),
+        "first and last update of a trace by jax.profiler, into RUN_DIR/profile",
+        metavar="[FIRST LAST]",
+    )
     tensorboard: bool = run_option(
         False, "also write TensorBoard event files (needs tensorboardX)"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.eval_sets()
+        if self.profile_steps and not (
+            len(self.profile_steps) == 2
+            and 0 <= self.profile_steps[0] <= self.profile_steps[1] < self.total_steps
+        ):
+            raise InputError(
+                f"profile_steps={self.profile_steps} must be the first and the last "
+                f"update of a trace, two numbers from 0 to {self.total_steps - 1}."
+            )
         name = Path(self.run_dir).name  # "" for "", "." and "/"
         if not name.strip() or name == ".." or "\0" in self.run_dir:
             raise InputError(
@@ -109,3 +147,19 @@ class Config(OptimizerConfig, ModelConfig):
                 f"run_dir={self.run_dir!r} is the name of a run that is not finished. "
                 f"Give its name without .incomplete; with --resume it goes on."
             )
+
+    def eval_sets(self) -> dict[str, str]:
+        """The paths of the further evaluation sets, by name."""
+        pairs = [each.partition("=") for each in self.eval_data]
+        for each, (name, _, path) in zip(self.eval_data, pairs, strict=True):
+            if not (re.fullmatch(r"[\w.-]+", name) and path):
+                raise InputError(
+                    f"eval_data={each!r} is invalid: it must be NAME=PATH, and a name "
+                    f"is made of letters, digits, dots and dashes."
+                )
+        names = [name for name, _, _ in pairs]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(
+                f"eval_data names {twice[0]!r} twice. Give each set a name of its own."
+            )
+        return {name: path for name, _, path in pairs}

@@ -14,8 +14,11 @@ from ..core.settings import InputError
 
 NAMES = (
     "config.json", "environment.json", "metrics.jsonl", "moments.npz", "summary.json",
+    "tokenizer.json",
 )  # fmt: skip
-CHECKPOINTS = "checkpoints"
+SHARED = "tokenizer.json"  # prepared tokens have one, too: it makes no folder a run
+CHECKPOINTS, PROFILE = "checkpoints", "profile"
+TRACES = f"{PROFILE}/plugins/profile"  # as jax.profiler names them
 FILE = re.compile(
     rf"({'|'.join(map(re.escape, NAMES))})(\.partial|\.damaged-\d+)?"
     r"|events\.out\.tfevents\..*"
@@ -50,19 +53,20 @@ def check(folder: Path, *, may_be_used: bool) -> None:
         raise InputError(
             f"run_dir: {folder} is not a folder. Choose another --run-dir."
         )
-    entries = [folder / name for name in (*NAMES, CHECKPOINTS)]
+    entries = [folder / name for name in (*NAMES, CHECKPOINTS, PROFILE)]
     for entry in entries:
         if entry.is_symlink():
             raise InputError(
                 f"run_dir: {entry} is a symbolic link, and a run does not write "
                 f"through one. Remove the link, or choose another --run-dir."
             )
-        if entry.exists() and entry.is_dir() != (entry.name == CHECKPOINTS):
+        if entry.exists() and entry.is_dir() != (entry.name in (CHECKPOINTS, PROFILE)):
             raise InputError(
                 f"run_dir: {entry} is not what a run writes under that name. Move it "
                 f"away, or choose another --run-dir."
             )
-    if not any(entry.exists() for entry in entries) and any(folder.iterdir()):
+    of_a_run = [entry for entry in entries if entry.name not in (PROFILE, SHARED)]
+    if not any(entry.exists() for entry in of_a_run) and any(folder.iterdir()):
         raise InputError(
             f"run_dir: {folder} is not a run (it has no metrics.jsonl); --overwrite "
             f"and --resume leave it alone. Choose another --run-dir."
@@ -78,6 +82,7 @@ def written(folder: Path) -> Iterator[Path]:
         for entry in (folder / CHECKPOINTS).iterdir():
             if CHECKPOINT.fullmatch(entry.name):
                 yield entry
+    yield from (folder / TRACES).glob("*")
 
 
 def delete(folder: Path, *, keep_folder: bool = False) -> None:
@@ -87,7 +92,9 @@ def delete(folder: Path, *, keep_folder: bool = False) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-    for each in (folder / CHECKPOINTS, *([] if keep_folder else [folder])):
+    traces = folder / TRACES
+    made = (folder / CHECKPOINTS, traces, traces.parent, folder / PROFILE)
+    for each in (*made, *([] if keep_folder else [folder])):
         if each.is_dir() and not any(each.iterdir()):
             each.rmdir()
 

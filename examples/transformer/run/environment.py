@@ -37,7 +37,9 @@ def describe(config: Config, corpus: Corpus) -> dict[str, Any]:
         "corpus": {
             "name": corpus.name,
             "sha256": corpus.sha256,
-            "bytes": corpus.size,
+            "bytes": corpus.bytes,
+            "tokens": corpus.size,
+            "tokenizer": corpus.tokenizer.fingerprint,
             "files": corpus.files,
         },
         "schedule": repr(make_schedule(config)),

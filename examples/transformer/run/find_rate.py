@@ -13,7 +13,8 @@ import optax_warmup as ow
 from ..core.data import training_batch
 from ..core.optimizer import make_optimizer
 from ..core.sharding import put_batch
-from ..core.train_step import TrainState, init_state, loss_of
+from ..core.train_step import init_state, loss_of
+from ..core.update import TrainState, loss_and_gradient
 from . import processes
 from .config import Config
 from .plan import Plan, make_plan
@@ -50,16 +51,19 @@ def find_rate(config: Config, console: Console) -> Path:
 
 def make_step(plan: Plan) -> Any:
     """(state, tokens, learning rate) -> (state, loss), jitted."""
-    loss_fn = loss_of(plan.graphdef, plan.config.compute_dtype)
+    targets = plan.targets
+    loss_fn = loss_of(plan.graphdef, plan.config.compute_dtype, targets.document_end)
+    gradient_of = loss_and_gradient(loss_fn, plan.config.microbatches)
 
     def step(
         state: TrainState, tokens_BxL: jax.Array, rate: jax.Array
     ) -> tuple[TrainState, jax.Array]:
         params, opt_state = state
         optimizer = make_optimizer(plan.config, rate)
-        loss, grads = jax.value_and_grad(loss_fn)(params, tokens_BxL)
+        loss, grads = gradient_of(params, tokens_BxL)
         updates, opt_state = optimizer.update(grads, opt_state, params)
-        return TrainState(optax.apply_updates(params, updates), opt_state), loss
+        state = TrainState(optax.apply_updates(params, updates), opt_state)
+        return state, targets.nats_per_byte(loss, tokens_BxL)
 
     return jax.jit(step, donate_argnums=0)
 

@@ -23,8 +23,9 @@ def identity(config: Config, corpus: Corpus) -> dict[str, Any]:
         for each in dataclasses.fields(config)
         if each.metadata["section"] in IDENTITY and each.name != "data"
     }
-    schedule = make_schedule(config)
+    schedule, tokenizer = make_schedule(config), corpus.tokenizer.fingerprint
     return settings | {
+        "tokenizer": tokenizer,
         "corpus_sha256": corpus.sha256,
         "schedule": ow.to_config(schedule),
         "schedule_fingerprint": ow.fingerprint(schedule),
@@ -33,6 +34,9 @@ def identity(config: Config, corpus: Corpus) -> dict[str, Any]:
 
 def differences(old: dict[str, Any], new: dict[str, Any], step: int) -> list[str]:
     """Describes each difference between the old and the new run at `step`."""
+    # A setting that is newer than the old run had the value that is now the default.
+    defaults = {each.name: each.default for each in dataclasses.fields(Config)}
+    old = {name: x for name, x in defaults.items() if name in new} | old
     found = [
         f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
         for name in dict.fromkeys([*old, *new])

@@ -1,6 +1,7 @@
 """Everything that a run writes: metrics, checkpoints, description and summary."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,12 @@ import jax
 import optax_warmup as ow
 
 from ..core.checkpoint import Checkpoints
-from ..core.train_step import TrainState
+from ..core.loop import Losses
+from ..core.token_file import TOKENIZER
+from ..core.tokenizer import BytePair
+from ..core.update import TrainState
 from . import processes
+from .best import Best
 from .divergence import Watch
 from .environment import describe
 from .plan import Plan
@@ -29,20 +34,27 @@ class Outputs:
     identity: dict[str, Any]
     folder: RunFolder
     watch: Watch
+    best: Best
 
     def update(self, step: int, metrics: dict[str, jax.Array]) -> None:
         self.recorder.update(step, metrics)
 
-    def evaluation(self, step: int, heldout_loss: float, state: TrainState) -> None:
-        row = {"heldout_loss": heldout_loss} | diagnostics(state)
-        self.recorder.evaluation(step, row)
+    def evaluation(self, step: int, losses: Losses, state: TrainState) -> None:
+        self.recorder.flush()
+        before = self.folder.about_metrics()  # a resumed run evaluates again
+        self.recorder.evaluation(step, losses | diagnostics(state))
+        if self.best.is_new(step, losses):
+            self.save(step, state, before)
 
     def checkpoint(self, step: int, state: TrainState) -> None:
         self.recorder.flush()  # metrics.jsonl must never be behind a checkpoint
+        self.save(step, state, self.folder.about_metrics())
+
+    def save(self, step: int, state: TrainState, metrics: dict[str, Any]) -> None:
         about = {
             "identity": self.identity,
             "rollbacks": self.watch.events(),
-            "metrics": self.folder.about_metrics(),
+            "metrics": metrics,
         }
         self.checkpoints.save(step, state, about)
 
@@ -51,6 +63,7 @@ class Outputs:
         self.recorder.drop_pending()
         self.checkpoints.set_aside()
         self.checkpoints.delete_after(step)
+        self.best.forget_after(step)
         self.folder.keep_metrics_before(step)
         if self.folder.writes:
             environment = self.folder.read("environment.json")
@@ -79,6 +92,8 @@ def write_description(
     resumed = [*(earlier if isinstance(earlier, list) else []), *[again][: start.step]]
     more = {"resumed": resumed, "rollbacks": events}
     folder.write("environment.json", environment | more)
+    if isinstance(plan.corpus.tokenizer, BytePair):
+        folder.write(TOKENIZER, json.loads(plan.corpus.tokenizer.content))
     folder.write("config.json", dataclasses.asdict(plan.config))
     return folder.keep_metrics_before(start.step, start.about.get("metrics"))
 
@@ -100,4 +115,5 @@ def write_summary(
         "seconds": round(seconds, 1),  # since the start, or since the resume
         "rows": folder.rows,  # of metrics.jsonl
     }
-    folder.write("summary.json", outcome(*read_metrics(folder.incomplete)) | costs)
+    found = outcome(plan.config, *read_metrics(folder.incomplete))
+    folder.write("summary.json", found | costs)

@@ -13,6 +13,7 @@ import numpy as np
 import optax_warmup as ow
 
 from ..core.settings import InputError
+from .best import main_loss
 from .config import Config
 from .config_file import read_config
 from .records import parse, read_rows
@@ -115,13 +116,17 @@ def columns(rows: list[dict[str, Any]], names: tuple[str, ...] = ()) -> Columns:
     }
 
 
-def outcome(updates: Columns, evaluations: Columns) -> dict[str, Any]:
+def outcome(config: Config, updates: Columns, evaluations: Columns) -> dict[str, Any]:
     """The outcome of a run, for its summary."""
+    steps, losses = evaluations["step"], evaluations[main_loss(config)]
+    best = np.where(np.isfinite(losses), losses, np.inf).argmin()
+    last = {name: x[-1] for name, x in evaluations.items() if "heldout_loss" in name}
     diverged = updates["step"][~np.isfinite(updates["loss"])]
     utilisation = updates.get("model_flops_utilisation")
     return {
-        "heldout_loss": evaluations["heldout_loss"][-1],
-        "best_heldout_loss": np.fmin.reduce(evaluations["heldout_loss"]),
+        **last,
+        "best_heldout_loss": np.fmin.reduce(losses),
+        "best_step": int(steps[best]) if losses[best] < np.inf else None,
         "median_tokens_per_second": median(
             updates.get("tokens_per_second", np.array([]))
         ),

@@ -9,22 +9,24 @@ folder called `<run>` is always a finished run:
     checkpoints/      the newest states (core/checkpoint.py)
     moments.npz       the record of Adam's moments (ow.diagnostics.load_moments)
     summary.json      the outcome
+    tokenizer.json    the tokenizer, unless tokens are bytes
 
 With several processes only the first one writes. A damaged file is kept as
 `<name>.damaged-N`.
 """
 
-import fcntl
 import hashlib
-import os
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..core import files
+from ..core import files, locks
 from ..core.files import OutputError
 from ..core.settings import InputError
 from . import contents, processes
+from .config import Config
 from .records import parse, read_rows, to_text
 
 METRICS = "metrics.jsonl"
@@ -58,7 +60,7 @@ class RunFolder:
         going, finished = self.incomplete.exists(), self.path.exists()
         if going:
             # First of all, since another process may be about to fill it.
-            self.release(os.close, lock(self.incomplete))
+            self.release(lock(self.incomplete))
         for folder in [self.path] * finished + [self.incomplete] * going:
             contents.check(folder, may_be_used=overwrite or resume)
         if resume and going and finished:
@@ -73,7 +75,7 @@ class RunFolder:
             # A finished run that is overwritten stays until the new one is finished.
             self.created = not self.reopened
             self.incomplete.mkdir(parents=True, exist_ok=True)
-            self.release(os.close, lock(self.incomplete))
+            self.release(lock(self.incomplete))
         elif not resume:
             contents.delete(self.incomplete, keep_folder=True)
         self.open_metrics()
@@ -114,6 +116,11 @@ class RunFolder:
             files.write_atomically(self.incomplete / name, to_text(content, indent=2))
         except OSError as error:
             raise unwritable(self.incomplete / name, error) from None
+
+    def write_first_config(self, config: Config) -> None:
+        """Writes the settings at once, so that `--resume RUN_DIR` always knows them."""
+        if not (self.incomplete / "config.json").exists():
+            self.write("config.json", asdict(config))
 
     def read(self, name: str) -> dict[str, Any]:
         """The content of a file by `write`; {} if there is none, or it is damaged."""
@@ -184,21 +191,14 @@ class RunFolder:
         return [row for _, row in kept]
 
 
-def lock(folder: Path) -> int:
-    """Locks the folder until the process ends, however it ends."""
-    going = InputError(
-        f"run_dir: a run is still going in {folder}. Choose another --run-dir."
-    )
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def lock(folder: Path) -> Callable[[], None]:
+    """Locks the folder; returns what releases it."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise going from None
-    if not (folder.exists() and os.path.samestat(os.fstat(handle), folder.stat())):
-        os.close(handle)
-        raise going  # it has just been finished, and renamed
-    return handle
+        return locks.lock(folder)
+    except locks.InUse:
+        raise InputError(
+            f"run_dir: a run is still going in {folder}. Choose another --run-dir."
+        ) from None
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:

@@ -8,38 +8,36 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from rich.console import Console
 
 import optax_warmup as ow
 
-from ..core.data import heldout_batches, training_batch
 from ..core.files import OutputError
-from ..core.loader import batches
-from ..core.loop import Programs, loop
 from ..core.settings import InputError
-from ..core.sharding import put_batch
 from ..core.stop import INTERRUPTED, Stopped, StopSignal
-from ..core.train_step import TrainState
-from . import contents, processes
+from . import contents, estimate, processes
+from .best import Best
 from .checkpoint import Checkpoints
 from .command_line import TrainOptions, parse
 from .config import Config
-from .divergence import Divergence, Watch
+from .contents import PROFILE
+from .divergence import Watch
+from .dry_run import dry_run
 from .find_rate import find_rate
 from .outputs import Outputs, write_description, write_summary
-from .plan import Plan, check_space, make_plan, make_programs
+from .plan import check_space, make_plan, make_programs
+from .profile import Profile
 from .progress import Display
-from .recorder import Recorder, Row, Sink
+from .recorder import Recorder, Sink
 from .result import Result, load_result
 from .run_folder import RunFolder
-from .start import find_start, restore, state_after
+from .start import find_start, restore
 from .tensorboard import TensorBoard
+from .training import Training
 
 DIVERGED = 3  # exit code
 
@@ -58,10 +56,12 @@ def run(
     name: str = "train",
     console: Console | None = None,
     sinks: Sequence[Sink] = (),
+    say_size: bool = False,
 ) -> Path:
     """Trains, evaluates and writes the run folder; returns its path.
 
     Each of `sinks` is called with every row of metrics, on the first process.
+    `say_size` prints how many parameters there are, and what they take of a device.
 
     Raises `InputError` before any training if a setting does not fit this machine or
     the contents of the folder, `OutputError` if the disk is full, `Stopped` at a
@@ -77,8 +77,7 @@ def run(
             lambda: RunFolder(config.run_dir, overwrite=overwrite, resume=resume)
         ))  # fmt: skip
         folder.reopened = processes.first_says(folder.reopened)
-        if folder.created:  # at once, so that --resume RUN_DIR always knows them
-            folder.write("config.json", asdict(config))
+        processes.together(lambda: folder.write_first_config(config), OutputError)
         processes.together(lambda: check_space(folder.incomplete, config, plan.state))
         checkpoints = use(Checkpoints(folder.incomplete, config.keep_checkpoints))
         use(jax.set_mesh(plan.mesh))
@@ -93,8 +92,15 @@ def run(
             )
             return folder.path
         console.print(plan.describe(), highlight=False, soft_wrap=True)
+        if say_size:
+            text = estimate.describe(config, plan.state)
+            console.print(text, highlight=False, soft_wrap=True)
         watch = Watch(config, start.about.get("rollbacks", []))
-        checkpoints.keep_too = watch.policy.checkpoint_to_keep
+        best = Best(config)
+        checkpoints.keep_too = lambda steps: (
+            watch.policy.checkpoint_to_keep(steps),
+            best.of(steps),
+        )
         plan = plan.with_schedule(watch.schedule())
         programs = make_programs(plan)
         if config.precompile:
@@ -102,6 +108,7 @@ def run(
                 console.print(program, highlight=False, soft_wrap=True)
         start, state = restore(start, plan, checkpoints, accept_changes)
         rows = write_description(folder, plan, start, watch.events())
+        best.replay(rows)
         said = [*start.describe(checkpoints.damaged), *folder.problems]
         if resume and not (start.step or folder.created):
             said.append("there is no checkpoint yet: starting at step 0")
@@ -117,93 +124,12 @@ def run(
             recorder = Recorder(
                 config, [*(all_sinks if processes.is_first() else ()), watch]
             )
-            outputs = Outputs(recorder, checkpoints, plan.identity, folder, watch)
-            training = Training(plan, programs, outputs, display, stop)
+            outputs = Outputs(recorder, checkpoints, plan.identity, folder, watch, best)
+            profile = use(Profile(folder.incomplete / PROFILE, config.profile_steps))
+            training = Training(plan, programs, outputs, display, stop, profile)
             state = training.run(start.step, state, rows)
         write_summary(folder, training.plan, state, time.perf_counter() - began)
     return folder.path
-
-
-@dataclass
-class Training:
-    """The loop, again from an earlier checkpoint after a divergence."""
-
-    plan: Plan
-    programs: Programs
-    outputs: Outputs
-    display: Display
-    stop: StopSignal
-
-    def run(self, start: int, state: TrainState, rows: list[Row]) -> TrainState:
-        """Trains to the end. Raises `Stopped` at a signal, once a checkpoint is saved.
-
-        `rows` are those of the updates before the start.
-        """
-        total = self.plan.config.total_steps
-        while True:
-            try:
-                self.outputs.watch.replay(rows)
-                state, done = self.loop(start, state)
-                break
-            except Divergence as error:
-                reason = str(error)
-            del state  # the checkpoint needs its memory
-            start, rows = self.go_back(reason), []
-            state = state_after(start, self.plan, self.outputs.checkpoints)
-        if done < total:
-            raise Stopped(self.stop.name, done)
-        return state
-
-    def go_back(self, reason: str) -> int:
-        """Undoes the updates since a checkpoint of before a divergence."""
-        watch, checkpoints = self.outputs.watch, self.outputs.checkpoints
-        steps = [0, *checkpoints.whole_steps()]
-        if not watch.goes_back:
-            before = watch.policy.checkpoint_to_keep(steps)
-            which = f"step {before}" if before else "the start"
-            raise ow.runs.Diverged(
-                f"{reason}. Go back to {which}, from before that, with --resume "
-                f"--on-divergence rollback, or train on with --resume --on-divergence "
-                f"continue."
-            )
-        step = watch.roll_back(steps)
-        self.outputs.undo_after(step)
-        if schedule := watch.schedule():
-            self.plan = self.plan.with_schedule(schedule)
-            self.programs = make_programs(self.plan)
-        batch = watch.policy.batch(step)
-        self.display.back_to(
-            step, f"{reason}: going back to step {step}, and on with batch {batch}"
-        )
-        return step
-
-    def loop(self, start: int, state: TrainState) -> tuple[TrainState, int]:
-        """Feeds this process's rows of the batches to the loop."""
-        plan, config, corpus = self.plan, self.plan.config, self.plan.corpus
-        batch_of = self.outputs.watch.policy.batch
-        shape: dict[str, Any] = {
-            "batch_size": config.batch_size,
-            "length": config.length,
-            "rows": plan.rows,
-        }
-
-        def make(step: int) -> np.ndarray:
-            return training_batch(corpus, config.seed, batch_of(step), **shape)
-
-        def put(tokens_RxL: np.ndarray) -> jax.Array:
-            return put_batch(tokens_RxL, plan.rows, plan.mesh)
-
-        return loop(
-            state,
-            self.programs,
-            map(put, batches(make, start, config.total_steps, config.loader)),
-            [put(x) for x in heldout_batches(corpus, config.eval_sequences, **shape)],
-            range(start, config.total_steps),
-            self.outputs,
-            eval_every=config.eval_every,
-            checkpoint_every=config.checkpoint_every,
-            stop=self.stop,
-        )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -218,10 +144,16 @@ def main(arguments: list[str] | None = None) -> int:
             on_divergence="stop",
         )
         resume = options.resume is not None
-        if resume and options.overwrite:
-            raise InputError(
-                "--resume and --overwrite: keep the old run, or replace it?"
+        check(options)
+        if options.dry_run:
+            dry_run(
+                config,
+                Console(highlight=False, soft_wrap=True),
+                devices=options.devices,
+                target=options.target,
+                device_memory=options.device_memory,
             )
+            return 0
         processes.start(
             options.distributed,
             options.coordinator,
@@ -237,6 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
             resume=resume,
             accept_changes=options.accept_changes,
             console=console,
+            say_size=True,
         )
         if processes.is_first():
             conclude(load_result(folder), console)
@@ -254,6 +187,20 @@ def main(arguments: list[str] | None = None) -> int:
             print(how_to_go_on(config, error), file=sys.stderr)
         return getattr(error, "exit_code", INTERRUPTED)
     return 0
+
+
+def check(options: TrainOptions) -> None:
+    """Raises `InputError` at options that contradict each other, or have no effect."""
+    if options.resume is not None and options.overwrite:
+        raise InputError("--resume and --overwrite: keep the old run, or replace it?")
+    if options.dry_run and options.find_rate:
+        raise InputError(
+            "--dry-run and --find-rate: each runs instead of the training."
+        )
+    for name in ("devices", "target", "device_memory"):
+        if getattr(options, name) and not options.dry_run:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} is for a --dry-run, which was not given.")
 
 
 def how_to_go_on(config: Config, error: BaseException) -> str:

@@ -1,0 +1,1 @@
+"""The schedule that is best for a model problem, found by gradient descent on it."""
