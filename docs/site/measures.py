@@ -49,12 +49,12 @@ ILL = {
     ),
     "noise_scale": (
         "batch-small",
-        "Far above 1 a larger batch makes each update better; far below 1 a smaller one "
-        "learns as much from fewer examples.",
+        "Far above 1 a larger batch makes each update better; far below 1 a smaller "
+        "one learns as much from fewer examples.",
     ),
     "noise_scale_bound": (
         "batch-small",
-        "Where `noise_scale` is not known, this may still say that it is at most so much.",
+        "Where `noise_scale` is not known, this may still bound it from above.",
     ),
     "drift": (
         "update-spikes",
@@ -184,7 +184,7 @@ def _meanings(page: str) -> dict[str, tuple[str, str]]:
     """(meaning, what to expect) of each name in the tables of a page."""
     rows = re.findall(r"^\| (`.*?`) \| (.*?) \| ?(.*?) ?\|$", page, re.M)
     return {
-        name: (meaning, expected)
+        name: (meaning.replace("](#", f"]({TABLE.name}#"), expected)
         for names, meaning, expected in rows
         for name in re.findall(r"`(\w+)`", names)
     }
