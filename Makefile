@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help demo test test-all test-fast faults lint fuzz quality compare bench bench-stale bench-gpu clean
+.PHONY: help docs demo test test-all test-fast faults lint fuzz quality compare bench bench-stale bench-gpu clean
 
 help:
 	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes);"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench      measure every cost table again (about ten minutes); make bench-stale"
 	@echo "                lists those that are out of date"
 	@echo "make bench-gpu  every GPU measurement, with the packages that this machine has (10 minutes)"
+	@echo "make docs   build the site into build/site/html, every code cell executed (a few minutes)"
 	@echo "make clean  remove the environment, the caches and the runs"
 
 $(BIN)/python:
@@ -43,6 +44,15 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "==> Installing optax_warmup with what the tests need (about a minute, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.examples
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	@echo "==> Installing optax_warmup with what the site needs (about a minute, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	@echo "==> Building the site"
+	@$(BIN)/python docs/site/build.py
 
 demo: $(VENV)/.examples
 	@echo "==> Training the demo transformer twice: without warmup and with it"

@@ -1,7 +1,6 @@
 """Each rule of advice on a training that has its illness, and on healthy ones."""
 
 import dataclasses
-import functools
 import re
 from pathlib import Path
 
@@ -409,38 +408,9 @@ def test_problems_come_first():
     assert set(found) == set(order)
 
 
-ILL = {
-    "first-update-zero": trainings.first_update_zero,
-    "rate-unknown": trainings.rate_outside,
-    "warmup-short": trainings.no_warmup,
-    "warmup-long": trainings.endless_warmup,
-    "updates-large": trainings.no_warmup,
-    "suggested-warmup": trainings.no_warmup,
-    "beyond-stability": functools.partial(trainings.quadratic, 0.1),
-    "update-spikes": trainings.jumping_targets,
-    "gradients-vanish": trainings.deep_sigmoids,
-    "gradients-explode": trainings.unbounded_loss,
-    "eps-dominates": trainings.large_eps,
-    "batch-large": functools.partial(trainings.known_noise_scale, 0.05),
-    "batch-small": functools.partial(trainings.known_noise_scale, 6.0),
-    "moments-frozen": functools.partial(trainings.low_precision, jnp.bfloat16),
-    "huge-gradient": trainings.one_huge_gradient,
-    "not-finite": trainings.nan_in_a_batch,
-    "spikes-skipped": trainings.skipped_spike,
-    "rmsprop-start": trainings.cold_rmsprop,
-    "constants-differ": trainings.other_b2,
-    "rate-estimated": functools.partial(trainings.short, "groups"),
-    "updates-climb": functools.partial(trainings.short, "two signs"),
-    "schedule-ahead": functools.partial(trainings.short, "outside"),
-    "automatic-no-start": functools.partial(trainings.automatic, 0.0),
-    "automatic-limits": functools.partial(trainings.automatic, 1.0),
-    "empty-record": lambda: (trainings.empty(), None),
-}
-
-
-@pytest.mark.parametrize("code", ILL)
+@pytest.mark.parametrize("code", trainings.ILL)
 def test_every_advice_is_plain_and_explained(code):
-    advice = advice_on(ILL[code](), code)
+    advice = advice_on(trainings.ILL[code](), code)
     assert advice.explanation == EXPLANATIONS[code]
     assert str(advice).endswith(f"[{code}]")
     assert advice.finding.endswith(".") and advice.finding[0] != " "
@@ -448,11 +418,11 @@ def test_every_advice_is_plain_and_explained(code):
         "nan spreads", ""
     )
     assert not re.search(r"\d{6}|\d\.\d{5}", advice.finding), advice.finding
-    assert hash(advice) == hash(advice_on(ILL[code](), code))
+    assert hash(advice) == hash(advice_on(trainings.ILL[code](), code))
 
 
 def test_every_code_is_explained_and_has_a_training():
-    assert sorted(EXPLANATIONS) == sorted(ILL)
+    assert sorted(EXPLANATIONS) == sorted(trainings.ILL)
     for text in EXPLANATIONS.values():
         assert text.endswith(".") and "  " not in text
 

@@ -442,3 +442,33 @@ def automatic(scale):
     carry = params, optimizer.init(params)
     (_, state), _ = jax.jit(lambda c: jax.lax.scan(step, c, keys))(carry)
     return ow.read_moments(state), None
+
+
+# A training for each code of advice, which has that illness.
+ILL = {
+    "first-update-zero": first_update_zero,
+    "rate-unknown": rate_outside,
+    "warmup-short": no_warmup,
+    "warmup-long": endless_warmup,
+    "updates-large": no_warmup,
+    "suggested-warmup": no_warmup,
+    "beyond-stability": functools.partial(quadratic, 0.1),
+    "update-spikes": jumping_targets,
+    "gradients-vanish": deep_sigmoids,
+    "gradients-explode": unbounded_loss,
+    "eps-dominates": large_eps,
+    "batch-large": functools.partial(known_noise_scale, 0.05),
+    "batch-small": functools.partial(known_noise_scale, 6.0),
+    "moments-frozen": functools.partial(low_precision, jnp.bfloat16),
+    "huge-gradient": one_huge_gradient,
+    "not-finite": nan_in_a_batch,
+    "spikes-skipped": skipped_spike,
+    "rmsprop-start": cold_rmsprop,
+    "constants-differ": other_b2,
+    "rate-estimated": functools.partial(short, "groups"),
+    "updates-climb": functools.partial(short, "two signs"),
+    "schedule-ahead": functools.partial(short, "outside"),
+    "automatic-no-start": functools.partial(automatic, 0.0),
+    "automatic-limits": functools.partial(automatic, 1.0),
+    "empty-record": lambda: (empty(), None),
+}
