@@ -122,7 +122,9 @@ def test_a_gradient_that_tells_nothing_changes_nothing(bad):
         known()._fields, zip(got, wanted, strict=True), strict=True
     ):
         np.testing.assert_array_equal(one, two, err_msg=name)
-    still = rule.after(known(), jnp.ones((1, BLOCK)), known().params, layout, 0.05, True)
+    still = rule.after(
+        known(), jnp.ones((1, BLOCK)), known().params, layout, 0.05, True
+    )
     assert still.count == 5 and still.factor == np.float32(0.1)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from benchmarks.warmup_quality import (
     tasks,
 )
 from benchmarks.warmup_quality.store import Store
-from benchmarks.warmup_quality.train import Outcome, train  # noqa: E402
+from benchmarks.warmup_quality.train import Outcome, prepared, train  # noqa: E402
 
 TINY = dataclasses.replace(
     tasks.BY_NAME["linear-zero"], steps=3, batch=4, peaks=(1e-2, 3e-2)
@@ -103,9 +104,10 @@ def test_every_arm_trains(arm):
 @pytest.mark.parametrize("task", tasks.TASKS, ids=lambda task: task.name)
 def test_every_task_trains(task):
     short = dataclasses.replace(task, steps=2, peaks=task.peaks[:1])
-    if task.problem == "gru_tuned":
-        assert problems.pretrained(problems.gru(), 1)
-        short = dataclasses.replace(short, problem="gru")
+    if task.problem.endswith("_tuned"):
+        source = task.problem.removesuffix("_tuned")
+        assert problems.pretrained(prepared(source), 1)
+        short = dataclasses.replace(short, problem=source)
     got = train(short, arms.BY_NAME["automatic"], short.peaks, (0,), [0])
     assert np.isfinite(got.loss).all() and got.loss != got.initial
 
@@ -114,3 +116,11 @@ def test_half_of_the_tasks_chose_nothing():
     halves = [task.half for task in tasks.TASKS]
     assert halves.count(tasks.CHOOSING) <= halves.count(tasks.HELD_OUT)
     assert {*halves} == {tasks.CHOOSING, tasks.HELD_OUT}
+
+
+def test_the_page_shows_the_numbers_of_the_report():
+    root = Path(__file__).parents[1]
+    text = (root / "benchmarks/results/warmup_quality/report.md").read_text("utf-8")
+    short = text.split("## In short\n\n")[1].split("\n\n")[0]
+    assert short.count("\n") == len(tasks.TASKS) + 1
+    assert short in (root / "docs/automatic.md").read_text("utf-8")
