@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
@@ -53,7 +54,8 @@ class Rule(Printed):
         decay_multiplier: what the weight decay is multiplied by, >= 0; 0 for none.
         frozen: whether the arrays stay as they are.
         optional: whether it may match nothing, or only what earlier rules have taken.
-        name: of the group, in tables and logs; the pattern if it is left out.
+        name: of the group, in tables and logs; the pattern, or the name of the
+            function, if it is left out. Rules may share one if their rates are equal.
 
     Raises:
         TypeError: `match` is neither a regular expression nor a function.
@@ -192,12 +194,13 @@ class InOrder(RuleSet):
                 "for the rest, such as Rule('.*')."
             )
         self._require_all_used(owner, arrays, found)
-        names = [rule.setting.name for rule in self.rules]
+        names = _names(self.rules)
         everywhere = set.intersection(*map(set, found)) if found else set()
         return [
             (
                 dataclasses.replace(
                     self.rules[first].setting,
+                    name=names[first],
                     also=tuple(names[k] for k in later if k not in everywhere),
                 ),
             )
@@ -250,4 +253,45 @@ def as_rule_set(owner: str, rules: Any) -> RuleSet:
     for index, rule in enumerate(rules):
         if any(rule is other for other in rules[:index]):
             raise ValueError(f"{owner}: rules[{index}] is given twice: {rule!r}.")
+        for other in rules[:index]:
+            _require_own_name(owner, rule, other)
     return InOrder(tuple(rules))
+
+
+def _require_own_name(owner: str, rule: Rule, other: Rule) -> None:
+    """Refuses a name that says two different rates in tables and logs."""
+    one, two = rule.setting, other.setting
+    if one.name != two.name or not (rule.name or other.name):
+        return
+    alike = (
+        one.frozen == two.frozen
+        and same_number(one.multiplier, two.multiplier)
+        and one.factors == two.factors
+        and one.learning_rate == two.learning_rate
+    )
+    if not alike:
+        raise ValueError(
+            f"{owner}: two rules with different rates have the name {one.name!r}, so "
+            f"that tables and logs cannot tell them apart: {other!r} and {rule!r}. "
+            "Give one of them another name=."
+        )
+
+
+def same_number(one: Any, other: Any) -> bool:
+    """Whether two multipliers are known to be the same."""
+    if one is other:
+        return True
+    if _check.is_traced(one) or _check.is_traced(other):
+        return False
+    return bool(np.array_equal(one, other))
+
+
+def _names(rules: Sequence[Rule]) -> list[str]:
+    """The name of each rule; several functions of one name are numbered."""
+    names: list[str] = []
+    for rule in rules:
+        name, number = rule.setting.name, 2
+        while not rule.name and name in names:
+            name, number = f"{rule.setting.name} ({number})", number + 1
+        names.append(name)
+    return names
