@@ -13,6 +13,7 @@ from optax_warmup._schedules.schedule import as_schedule
 from optax_warmup._state import start
 from optax_warmup._state.trial import is_trial
 from optax_warmup._transforms.arguments import clock, require_params, require_state
+from optax_warmup.groups._in_order import as_rule_set
 from optax_warmup.groups._plan import (
     Plan,
     Plans,
@@ -20,7 +21,7 @@ from optax_warmup.groups._plan import (
     require_decay,
     require_rates,
 )
-from optax_warmup.groups._rule import Rules, as_rule_set
+from optax_warmup.groups._rule import Rules
 from optax_warmup.groups._scaling import rates_of, scaled, scales_of
 
 _OWNER = "groups.scale_by_rules"

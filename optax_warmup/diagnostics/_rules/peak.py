@@ -28,7 +28,7 @@ def updates_large(e: Evidence) -> Iterator[Advice]:
     yield Advice(
         "updates-large",
         "warning" if typical > 0.03 else "note",
-        f"At the peak rate of {number(e.peak)} {_size(typical)}; 0.1% is typical.",
+        f"At the peak rate of {number(e.peak)} {_size(typical)}.",
         "Lower the peak rate, or reach it later." if typical > 0.03 else "",
         groups=e.names(high),
         steps=e.steps_of(rows),
@@ -38,10 +38,10 @@ def updates_large(e: Evidence) -> Iterator[Advice]:
 def _size(update_to_weight: float) -> str:
     """How large an update was, in words."""
     if not np.isfinite(update_to_weight):
-        return "the weights were all zero before an update"
+        return "updates started from weights that were all zero"
     return (
         f"the RMS of an update was {percent(update_to_weight)} of that of the weights, "
-        f"which rewrites them within {1 / update_to_weight:,.0f} updates"
+        f"which rewrites them within {1 / update_to_weight:,.0f} updates; 0.1% is typical"
     )
 
 

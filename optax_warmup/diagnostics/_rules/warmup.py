@@ -83,7 +83,7 @@ def signs_of_harm(e: Evidence, row: int) -> Iterator[str]:
         if np.isfinite(moved[row]):
             yield f"that update was {percent(moved[row])} of the weights (RMS)"
         else:
-            yield "the weights were all zero before that update"
+            yield "that update started from weights that were all zero"
     alignment = e.overall("alignment")
     if alignment is not None and np.isfinite(alignment[after]).sum() >= 3:
         turn = float(mean(alignment[after]))
