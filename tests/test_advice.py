@@ -90,7 +90,7 @@ def test_weights_that_are_all_zero_are_told_in_words():
     for step in range(10):
         grads = {"w": jax.random.normal(jax.random.key(step), (8,))}
         _, state = update(grads, state, params)
-    found = {x.code: x.finding for x in diagnostics.advise(ow.read_moments(state))}
+    found = {x.code: x.finding for x in ow.diagnostics.advise(ow.read_moments(state))}
     for code in ("warmup-short", "updates-large"):
         assert "started from weights that were all zero" in found[code]
         assert not re.search(r"\binf\b", found[code])

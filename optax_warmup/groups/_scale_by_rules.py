@@ -111,7 +111,8 @@ def scale_by_rules(
 
     Raises:
         TypeError: `rules` is not a set of rules, or an argument is of another type.
-        ValueError: a number is out of its range; at `init`, a rule matches nothing, or
+        ValueError: a number is out of its range; two rules of different rates have one
+            name; at `init`, two arrays have one path; a rule matches nothing, or
             only what others took; no rule matches an array; some rules have a learning
             rate and others none; a decay multiplier has no weight decay to act on.
 

@@ -41,7 +41,8 @@ def _size(update_to_weight: float) -> str:
         return "updates started from weights that were all zero"
     return (
         f"the RMS of an update was {percent(update_to_weight)} of that of the weights, "
-        f"which rewrites them within {1 / update_to_weight:,.0f} updates; 0.1% is typical"
+        f"which rewrites them within {1 / update_to_weight:,.0f} updates; 0.1% is "
+        "typical"
     )
 
 
