@@ -81,6 +81,21 @@ def test_no_warmup_at_a_high_rate_is_too_short(b2):
     )
 
 
+def test_weights_that_are_all_zero_are_told_in_words():
+    params = {"w": jnp.zeros(8)}
+    optimizer = ow.record_moments(
+        optax.chain(optax.scale_by_adam(), ow.scale_by_learning_rate(0.1))
+    )
+    update, state = jax.jit(optimizer.update), optimizer.init(params)
+    for step in range(10):
+        grads = {"w": jax.random.normal(jax.random.key(step), (8,))}
+        _, state = update(grads, state, params)
+    found = {x.code: x.finding for x in ow.diagnostics.advise(ow.read_moments(state))}
+    for code in ("warmup-short", "updates-large"):
+        assert "started from weights that were all zero" in found[code]
+        assert not re.search(r"\binf\b", found[code])
+
+
 def test_no_warmup_at_a_low_rate_is_nobodys_fault():
     assert codes(trainings.no_warmup(1e-4)) == set()
 

@@ -135,9 +135,62 @@ def test_frozen_by_one_of_several_sets_is_frozen():
 def test_groups_of_equal_rate_are_one_and_others_have_different_names():
     same = [Rule("kernel", name="k"), Rule("bias", name="b"), ALL]
     assert ow.learning_rate(scale_by_rules(same, 0.5).init(PARAMS)) == 0.5
-    twice = [Rule(x, name="x", multiplier=m) for x, m in (("k", 0.5), (".*", 0.25))]
-    rates = ow.learning_rates(scale_by_rules(twice, 1.0).init(PARAMS))
-    assert rates == {"x": 0.25, "x x 0.5": 0.5}
+    unnamed = [Rule(lambda p: "k" in p, multiplier=0.5), Rule(lambda p: True)]
+    rates = ow.learning_rates(scale_by_rules(unnamed, 1.0).init(PARAMS))
+    assert rates == {"<lambda>": 0.5, "<lambda> (2)": 1.0}
+    assert set(rules_of(unnamed).values()) == set(rates)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        Rule("k", name="x", multiplier=0.5),
+        Rule("k", name="x", multiplier=ow.warmup(1.0, 5)),
+        Rule("k", name="x", learning_rate=0.5),
+        Rule("k", name="x", frozen=True),
+    ],
+)
+def test_one_name_for_different_rates_is_refused(first):
+    other = Rule(".*", name="x", decay_multiplier=0)
+    for use in (scale_by_rules, labels, trained_mask):
+        with pytest.raises(ValueError, match="different rates have the name 'x'"):
+            use([first, other])
+    decay_alone = [Rule("k", name="x"), other]
+    assert set(rules_of(decay_alone).values()) == {"x"}
+
+
+def test_two_arrays_with_one_path_are_refused():
+    params = {"a/b": jnp.ones(2), "a": {"b": jnp.ones(2)}}
+    for use in (scale_by_rules([ALL], 0.5).init, labels([ALL]), trained_mask([ALL])):
+        with pytest.raises(ValueError, match=r"path 'a/b', params\['a'\]\['b'\] and"):
+            use(params)
+
+
+def test_a_rate_in_front_of_adam_is_told_to_flip_the_sign():
+    def state(*args):
+        return optax.chain(scale_by_rules([ALL], *args), optax.adamw(1e-3)).init(PARAMS)
+
+    with pytest.raises(ValueError, match=r"no effect\..* only flips the sign"):
+        ow.learning_rates(state(0.5))
+    with pytest.raises(ValueError, match=r"in the chain\.$"):
+        ow.learning_rates(state())
+    chain = optax.chain(scale_by_rules([ALL], 0.5), optax.adamw(1e-3))
+    with pytest.raises(ValueError, match=r"no effect\..* only flips the sign"):
+        ow.record_moments(chain).init(PARAMS)
+
+
+def test_a_record_has_the_rates_of_rules_behind_adamw_if_it_gets_the_schedule():
+    rules = [Rule("^head", multiplier=0.1, name="head"), ALL]
+    schedule = ow.warmup(1.0, 4, offset=1)
+    optimizer = ow.record_moments(
+        optax.chain(optax.adamw(schedule), scale_by_rules(rules))
+    )
+    state = optimizer.init(PARAMS)
+    _, state = optimizer.update(PARAMS, state, PARAMS)
+    told = ow.read_moments(state, schedule=schedule).scalars
+    np.testing.assert_allclose(told["learning_rate/all"], [0.25])
+    np.testing.assert_allclose(told["learning_rate/head"], [0.025], rtol=1e-6)
+    assert np.isnan(ow.read_moments(state).scalars["learning_rate/head"]).all()
 
 
 def test_masks_and_labels_for_optax():

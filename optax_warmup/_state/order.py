@@ -15,6 +15,7 @@ from optax_warmup._state.declared import declares
 from optax_warmup._state.find import children
 from optax_warmup._state.groups import Group
 from optax_warmup._state.moments import moment_types
+from optax_warmup._state.rate import flipped_sign
 from optax_warmup._state.scales import groups_of
 
 
@@ -43,7 +44,7 @@ def require_order(owner: str, opt_state: optax.OptState) -> None:
                 f"{_named(opt_state, behind)}, whose updates do not depend on the size "
                 "of gradients, so it has no effect. Put it behind: optax.chain("
                 f"{_transform(opt_state, behind[0])}, "
-                f"{_transform(opt_state, undone[0])})."
+                f"{_transform(opt_state, undone[0])}).{flipped_sign(group, undone)}"
             )
 
 

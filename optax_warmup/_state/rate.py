@@ -1,5 +1,7 @@
 """Reading the learning rate that was applied, from optimizer state in any nesting."""
 
+from collections.abc import Sequence
+
 import jax
 import optax
 
@@ -201,8 +203,18 @@ def _require_effect(owner: str, group: Group) -> None:
             f"{owner}: the scale at {' and '.join(group.undone)} of opt_state stands "
             f"in front of the optimizer at {' and '.join(group.normalizers)}, whose "
             "updates do not depend on the size of gradients, so it has no effect. Put "
-            "it behind the optimizer in the chain."
+            f"it behind the optimizer in the chain.{flipped_sign(group, group.undone)}"
         )
+
+
+def flipped_sign(group: Group, undone: Sequence[str]) -> str:
+    """What a learning rate in front of Adam still does, for a message."""
+    if not set(undone) & set(group.sources):
+        return ""
+    return (
+        " There a learning rate only flips the sign: if the optimizer has a rate of "
+        "its own, the loss is climbed."
+    )
 
 
 def _readable(rate: jax.Array) -> jax.Array | float:

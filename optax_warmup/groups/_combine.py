@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from optax_warmup import _check
+from optax_warmup.groups._in_order import as_rule_set
 from optax_warmup.groups._match import Array
 from optax_warmup.groups._rule import (
     Rules,
     RuleSet,
     Setting,
     Settings,
-    as_rule_set,
 )
 
 

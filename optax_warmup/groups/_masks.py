@@ -6,8 +6,9 @@ from typing import Any
 import jax
 
 from optax_warmup import _check
+from optax_warmup.groups._in_order import as_rule_set
 from optax_warmup.groups._match import arrays_of
-from optax_warmup.groups._rule import Rules, Setting, as_rule_set
+from optax_warmup.groups._rule import Rules, Setting
 
 
 def labels(rules: Rules) -> Callable[[Any], Any]:

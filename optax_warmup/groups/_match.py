@@ -25,14 +25,25 @@ class Array(NamedTuple):
 
 
 def arrays_of(tree: Any) -> list[Array]:
-    """The arrays of a tree, in the order of `jax.tree.leaves`."""
-    return [
-        Array(
-            "/".join(keys(path)) or "parameters",
-            jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)),
-        )
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    ]
+    """The arrays of a tree, in the order of `jax.tree.leaves`.
+
+    Raises:
+        ValueError: keys with "/" in them give two arrays the same path.
+    """
+    places: dict[str, Any] = {}
+    arrays = []
+    for place, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        path = "/".join(keys(place)) or "parameters"
+        if path in places:
+            one, other = map(jax.tree_util.keystr, (places[path], place))
+            raise ValueError(
+                f"groups: two arrays have the path {path!r}, params{one} and "
+                f"params{other}, so that no rule can tell them apart. Rename one."
+            )
+        places[path] = place
+        like = jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
+        arrays.append(Array(path, like))
+    return arrays
 
 
 def checked_match(owner: str, name: str, match: Any) -> Any:

@@ -6,12 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.groups._match import Array, arrays_of, listed
-from optax_warmup.groups._rule import RuleSet, Setting
+from optax_warmup.groups._rule import RuleSet, Setting, same_number
 
 _NAMED = 3  # rules in the name of a group
 
@@ -27,7 +26,7 @@ class Scale:
     def like(self, other: "Scale") -> bool:
         """Whether both are always the same."""
         return (
-            _same(self.number, other.number)
+            same_number(self.number, other.number)
             and self.factors == other.factors
             and self.learning_rate == other.learning_rate
         )
@@ -114,14 +113,6 @@ def _distinct(settings: Sequence[Setting]) -> tuple[list[Scale], dict[Any, int]]
         if known is None:
             scales.append(scale)
     return scales, places
-
-
-def _same(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    if _check.is_traced(one) or _check.is_traced(other):
-        return False
-    return bool(np.array_equal(one, other))
 
 
 def _names(members: Sequence[Sequence[Setting]], scales: Sequence[Scale]) -> list[str]:

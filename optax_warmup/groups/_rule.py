@@ -1,10 +1,11 @@
-"""Rules in order, and what an array gets from them."""
+"""A rule, and what an array gets from a set of them."""
 
 import abc
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
@@ -13,8 +14,6 @@ from optax_warmup.groups._match import (
     Array,
     Match,
     checked_match,
-    listed,
-    matches,
     name_of,
 )
 
@@ -53,7 +52,8 @@ class Rule(Printed):
         decay_multiplier: what the weight decay is multiplied by, >= 0; 0 for none.
         frozen: whether the arrays stay as they are.
         optional: whether it may match nothing, or only what earlier rules have taken.
-        name: of the group, in tables and logs; the pattern if it is left out.
+        name: of the group, in tables and logs; the pattern, or the name of the
+            function, if it is left out. Rules may share one if their rates are equal.
 
     Raises:
         TypeError: `match` is neither a regular expression nor a function.
@@ -173,81 +173,10 @@ class RuleSet(abc.ABC):
 Rules: TypeAlias = Sequence[Rule] | RuleSet
 
 
-@dataclasses.dataclass(frozen=True)
-class InOrder(RuleSet):
-    """Rules of which the first that matches counts."""
-
-    rules: tuple[Rule, ...]
-
-    def settings(self, owner: str, arrays: Sequence[Array]) -> Settings:
-        """The setting of the first rule that matches each array."""
-        found = [
-            [k for k, r in enumerate(self.rules) if matches(owner, r.match, array)]
-            for array in arrays
-        ]
-        missed = [a.path for a, rules in zip(arrays, found, strict=True) if not rules]
-        if missed:
-            raise ValueError(
-                f"{owner}: no rule matches {listed(missed)}. End the rules with one "
-                "for the rest, such as Rule('.*')."
-            )
-        self._require_all_used(owner, arrays, found)
-        names = [rule.setting.name for rule in self.rules]
-        everywhere = set.intersection(*map(set, found)) if found else set()
-        return [
-            (
-                dataclasses.replace(
-                    self.rules[first].setting,
-                    also=tuple(names[k] for k in later if k not in everywhere),
-                ),
-            )
-            for first, *later in found
-        ]
-
-    def _require_all_used(
-        self, owner: str, arrays: Sequence[Array], found: list[list[int]]
-    ) -> None:
-        for index, rule in enumerate(self.rules):
-            first = [matched[0] for matched in found if index in matched]
-            if rule.optional or index in first:
-                continue
-            if not first:
-                raise ValueError(
-                    f"{owner}: the rule {rule!r} matches nothing; paths are such as "
-                    f"{listed([array.path for array in arrays])}. Correct it, leave it "
-                    "out, or say optional=True."
-                )
-            takers = [self.rules[k].setting.name for k in dict.fromkeys(first)]
-            raise ValueError(
-                f"{owner}: the rule {rule!r} matches only what earlier rules have "
-                f"taken ({listed(takers)}). Put it in front of them, or say "
-                "optional=True."
-            )
-
-
-def as_rule_set(owner: str, rules: Any) -> RuleSet:
-    """A list of rules, or a set of them, as a set."""
-    if isinstance(rules, RuleSet):
-        return rules
-    if not isinstance(rules, list | tuple):
-        raise TypeError(
-            f"{owner}: rules must be a list of optax_warmup.groups.Rule, or what "
-            f"layerwise_decay, mup_adam, mup_sgd or combine return, got {rules!r}."
-        )
-    for index, rule in enumerate(rules):
-        if not isinstance(rule, Rule):
-            hint = (
-                " To apply several sets of rules to the same arrays, use combine."
-                if isinstance(rule, RuleSet)
-                else ""
-            )
-            raise TypeError(
-                f"{owner}: rules[{index}] must be an optax_warmup.groups.Rule, got "
-                f"{rule!r}.{hint}"
-            )
-    if not rules:
-        raise ValueError(f"{owner}: rules must not be empty.")
-    for index, rule in enumerate(rules):
-        if any(rule is other for other in rules[:index]):
-            raise ValueError(f"{owner}: rules[{index}] is given twice: {rule!r}.")
-    return InOrder(tuple(rules))
+def same_number(one: Any, other: Any) -> bool:
+    """Whether two multipliers are known to be the same."""
+    if one is other:
+        return True
+    if _check.is_traced(one) or _check.is_traced(other):
+        return False
+    return bool(np.array_equal(one, other))

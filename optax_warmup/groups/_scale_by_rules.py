@@ -13,6 +13,7 @@ from optax_warmup._schedules.schedule import as_schedule
 from optax_warmup._state import start
 from optax_warmup._state.trial import is_trial
 from optax_warmup._transforms.arguments import clock, require_params, require_state
+from optax_warmup.groups._in_order import as_rule_set
 from optax_warmup.groups._plan import (
     Plan,
     Plans,
@@ -20,7 +21,7 @@ from optax_warmup.groups._plan import (
     require_decay,
     require_rates,
 )
-from optax_warmup.groups._rule import Rules, as_rule_set
+from optax_warmup.groups._rule import Rules
 from optax_warmup.groups._scaling import rates_of, scaled, scales_of
 
 _OWNER = "groups.scale_by_rules"
@@ -110,7 +111,8 @@ def scale_by_rules(
 
     Raises:
         TypeError: `rules` is not a set of rules, or an argument is of another type.
-        ValueError: a number is out of its range; at `init`, a rule matches nothing, or
+        ValueError: a number is out of its range; two rules of different rates have one
+            name; at `init`, two arrays have one path; a rule matches nothing, or
             only what others took; no rule matches an array; some rules have a learning
             rate and others none; a decay multiplier has no weight decay to act on.
 

@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import optax
 
+from optax_warmup.groups._in_order import as_rule_set
 from optax_warmup.groups._plan import Plan, Plans
-from optax_warmup.groups._rule import Rules, as_rule_set
+from optax_warmup.groups._rule import Rules
 from optax_warmup.groups._scaling import numbers_of, scaled
 
 _OWNER = "groups.scale_eps"

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from optax_warmup import _check
+from optax_warmup.groups._in_order import as_rule_set
 from optax_warmup.groups._match import arrays_of
 from optax_warmup.groups._plan import plan_of
-from optax_warmup.groups._rule import Rules, Setting, as_rule_set
+from optax_warmup.groups._rule import Rules, Setting
 
 _OWNER = "groups.table"
 

@@ -28,12 +28,21 @@ def updates_large(e: Evidence) -> Iterator[Advice]:
     yield Advice(
         "updates-large",
         "warning" if typical > 0.03 else "note",
-        f"At the peak rate of {number(e.peak)} the RMS of an update was "
-        f"{percent(typical)} of that of the weights, which rewrites them within "
-        f"{1 / typical:,.0f} updates; 0.1% is typical.",
+        f"At the peak rate of {number(e.peak)} {_size(typical)}.",
         "Lower the peak rate, or reach it later." if typical > 0.03 else "",
         groups=e.names(high),
         steps=e.steps_of(rows),
+    )
+
+
+def _size(update_to_weight: float) -> str:
+    """How large an update was, in words."""
+    if not np.isfinite(update_to_weight):
+        return "updates started from weights that were all zero"
+    return (
+        f"the RMS of an update was {percent(update_to_weight)} of that of the weights, "
+        f"which rewrites them within {1 / update_to_weight:,.0f} updates; 0.1% is "
+        "typical"
     )
 
 

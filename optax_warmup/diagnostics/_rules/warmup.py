@@ -80,7 +80,10 @@ def signs_of_harm(e: Evidence, row: int) -> Iterator[str]:
     after = e.at_peak & (e.history.steps <= peak + _AFTER)
     moved = e.overall("update_to_weight")
     if moved is not None and moved[row] > 0.03:
-        yield f"that update was {percent(moved[row])} of the weights (RMS)"
+        if np.isfinite(moved[row]):
+            yield f"that update was {percent(moved[row])} of the weights (RMS)"
+        else:
+            yield "that update started from weights that were all zero"
     alignment = e.overall("alignment")
     if alignment is not None and np.isfinite(alignment[after]).sum() >= 3:
         turn = float(mean(alignment[after]))
