@@ -42,7 +42,7 @@ def make_mesh(
         )
     if batch_size % (parts := devices * microbatches):
         nearest = max(round(batch_size / parts), 1) * parts
-        over = f"{devices} devices"
+        over = f"{devices} device{'s' * (devices > 1)}"
         if microbatches > 1:
             over += f" x microbatches={microbatches}"
         raise InputError(
