@@ -168,9 +168,15 @@ def test_a_schedule_of_another_batch_from_the_start(rule, factor):
         assert other(step).item() == pytest.approx(expected, rel=1e-5), step
 
 
-def test_how_epochs_end_does_not_matter_elsewhere():
-    run = {"batch_size": 10, "drop_last": True, "accumulation_steps": 3}
-    assert ow.steps_from(examples=35, last_window="drop", **run) == 4
+@pytest.mark.parametrize(
+    "duration", [{"steps": 3}, {"examples": 35}, {"fraction": 0.5, "total_steps": 9}]
+)
+def test_how_epochs_end_is_not_ignored_elsewhere(duration):
+    with pytest.raises(TypeError, match="drop_last=True is for epochs only"):
+        ow.steps_from(batch_size=10, drop_last=True, **duration)
+    with pytest.raises(TypeError, match="accumulation_steps=2 has no effect without"):
+        ow.steps_from(batch_size=10, accumulation_steps=2, **duration)
+    assert ow.steps_from(batch_size=10, dataset_size=5, **duration) > 0
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_two_processes_that_differ_stop_before_training(own, message, text, tmp_
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fsdp": 3}, "fsdp=3 does not divide the 1 devices"),
+        ({"fsdp": 3}, "fsdp=3 does not divide the 1 device\\."),
         ({"fsdp": -1}, "fsdp=-1 .*0 or more"),
     ],
 )

@@ -20,7 +20,7 @@ from examples.transformer.core.token_file import (
     dtype_for,
     open_prepared,
 )
-from examples.transformer.prepare import documents
+from examples.transformer.prepare import documents, encode
 from examples.transformer.prepare.__main__ import main
 from examples.transformer.prepare.documents import Source
 from examples.transformer.prepare.prepare import prepare
@@ -467,3 +467,11 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
     for options in ([], ["--separator", "\\n"]):
         sizes = [peak(str(tmp_path / f"{x}.txt"), *options) for x in ("small", "large")]
         assert sizes[1] - sizes[0] < 15, sizes
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [(0, "bytes"), (999, "bytes"), (10**3, "kB"), (10**6, "MB")]
+)
+def test_a_small_source_is_not_shown_as_0_mb(size, shown):
+    unit, scale = encode._unit(size)
+    assert unit == shown and (size == 0 or size / scale >= 1)

@@ -209,6 +209,16 @@ run = functools.partial(finder.find_rate, STEP, begin())
         ),
         (
             lambda: finder.find_rate(
+                lambda *x: (np.float32(1), {"w": 1.0}), None, itertools.repeat(0)
+            ),
+            r"find_rate: step must return \(state, loss\).* got \(float32, dict\)",
+        ),
+        (
+            lambda: finder.find_rate(lambda *x: (0, None), None, itertools.repeat(0)),
+            r"step must return \(state, loss\)",
+        ),
+        (
+            lambda: finder.find_rate(
                 lambda *x: (None, np.ones(8)), None, itertools.repeat(0)
             ),
             r"scalar loss, got the shape \(8,\)",

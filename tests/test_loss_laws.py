@@ -71,8 +71,9 @@ def test_the_law_is_its_formula(name):
         (ow.warmup_cosine(3e-4, 500, 6000, end_value=3e-5), 1e-4),
         (ow.triangular(1e-4, 1e-3, 100, 100), 6e-3),
         (ow.wsd(3e-4, 1000, 6000, 1000), 1e-4),
+        (ow.warmup_linear(1e-3, 200, 6000), 1e-3),
     ],
-    ids=["cosine", "triangular", "wsd"],
+    ids=["cosine", "triangular", "wsd", "linear"],
 )
 def test_adding_up_changes_costs_little(schedule, error):
     rates = np.asarray(schedule(np.arange(6000)), np.float64).tolist()

@@ -220,11 +220,70 @@ def test_a_divergence_is_pruned_and_the_worst(direction):
 
 def test_if_all_diverge_there_is_no_best():
     study = make_study()
-    assert search(study, lambda rate: rate * jnp.nan, space, trials=3) is None
+    with pytest.raises(ValueError, match="none of the 3 trials .* to its end"):
+        search(study, lambda rate: rate * jnp.nan, space, trials=3)
     # The sampler that learns goes on from there.
     study.sampler = optuna.samplers.TPESampler(n_startup_trials=1, seed=0)
-    assert search(study, lambda rate: rate * jnp.nan, space, trials=6) is None
+    with pytest.raises(ValueError, match="none of the 6 trials"):
+        search(study, lambda rate: rate * jnp.nan, space, trials=6)
     assert [trial.state.name for trial in study.trials] == ["PRUNED"] * 6
+
+
+def test_space_may_exclude_points():
+    trained = []
+
+    def constrained(trial):
+        configuration = space(trial)
+        if configuration["rate"] > 0.1:
+            raise optuna.TrialPruned
+        trained.append(trial.number)
+        return configuration
+
+    study = make_study(optuna.samplers.RandomSampler(seed=1))
+    best = search(study, train, constrained, trials=12, chunk=3)
+    assert best.params["rate"] <= 0.1 and len(study.trials) == 12
+    for trial in study.trials:
+        excluded = trial.params["rate"] > 0.1
+        assert trial.state.name == ("PRUNED" if excluded else "COMPLETE")
+    assert 0 < len(set(trained)) < 12
+
+
+def test_a_space_that_excludes_everything_ends():
+    asked = []
+
+    def excluded(trial):
+        asked.append(space(trial))
+        raise optuna.TrialPruned
+
+    study = make_study()
+    with pytest.raises(ValueError, match="space raised TrialPruned for all of 1000"):
+        search(study, train, excluded, trials=4)
+    assert not study.trials
+
+    def later(trial):
+        return space(trial) if len(asked) == 1000 else excluded(trial)
+
+    def only_the_example(trial):
+        configuration = later(trial)
+        asked.append(configuration)
+        return configuration
+
+    with pytest.raises(ValueError, match="none of the 4 trials"):
+        search(study, train, only_the_example, trials=4, chunk=2)
+    assert [trial.state.name for trial in study.trials] == ["PRUNED"] * 4
+
+
+def test_an_argument_that_space_does_not_return_is_named():
+    def inner(rate, seed):
+        return rate * seed
+
+    def whole(**configuration):
+        return inner(**configuration)
+
+    for objective in (inner, whole):
+        with pytest.raises(TypeError, match="space (returns|must return)") as found:
+            search(make_study(), objective, space, trials=2)
+        assert "'seed'" in str(found.value)
 
 
 def test_the_same_call_goes_on_with_a_study():
@@ -309,7 +368,8 @@ def test_a_pruner_judges_a_trial_that_is_trained_again_afresh():
     lost = leave_running(study, train=part, init=init, rungs=3)
     lost.report(1e-9, 1)
     assert not lost.should_prune()
-    search(study, part, space, trials=1, init=init, rungs=3, grace_period=0.2)
+    with pytest.raises(ValueError, match="none of the 1 trials"):  # it is pruned
+        search(study, part, space, trials=1, init=init, rungs=3, grace_period=0.2)
     again = study.trials[1]
     assert again.params == study.trials[0].params
     seen = again.system_attrs["completed_rung_0"]
@@ -492,7 +552,7 @@ def with_study(**options):
         (with_study(trials=2, max_retry=-1), ValueError, "max_retry must be"),
         (with_study(trials=2, grace_period=0), ValueError, "grace_period must be"),
         (with_study(trials=2, free_memory=-1), ValueError, "free_memory must be"),
-        (with_study(trials=2, maximize=True), ValueError, "has the direction minimize"),
+        (with_study(trials=2, maximize=True), ValueError, "pass maximize=False"),
         (with_study(trials=2, maximize="yes"), TypeError, "maximize must be True or"),
         (with_study(trials=2, shared=3), TypeError, "search: shared must be a tuple"),
         (with_study(trials=2, train=3), TypeError, "search: train must be a function"),
@@ -511,7 +571,7 @@ def with_study(**options):
         (
             with_study(trials=2, space=lambda t: {"rate": "fast"}),
             TypeError,
-            r"'rate'\] must be a number or a schedule",
+            "search: 'rate' of what space returns must be a number or a schedule",
         ),
         (
             with_study(trials=2, train=lambda rate: jnp.ones(3)),

@@ -99,9 +99,6 @@ def search_all(size: Size, options: argparse.Namespace, console: Console) -> int
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if best is None:
-        console.print("Every trial diverged: try lower peak rates.")
-        return 0
     console.print(
         f"Best      peak_value={best.params['peak_value']:.3g}, "
         f"warmup_steps={best.params['warmup_steps']}: {best.value:.4f} "

@@ -18,7 +18,7 @@ def search(
     train: Callable[..., Any],
     options: argparse.Namespace,
     progress: Callable[[int, int], object],
-) -> optuna.trial.FrozenTrial | None:
+) -> optuna.trial.FrozenTrial:
     """Trains what Optuna chooses, each with all seeds, and returns the best trial.
 
     The study is kept in the folder: the same command goes on with it, and several of

@@ -52,8 +52,10 @@ def steps_from(
     The arithmetic is exact, on decimals as they are written: 0.3 is 3/10, so
     fraction=0.3 of 5 steps is exactly 1.5, which rounds to 2.
 
-    Give exactly one of the first five arguments. Others that it does not need are
-    ignored, so that a program can pass all that it knows in every call.
+    Give exactly one of the first five arguments. Sizes that it does not need
+    (`batch_size`, `dataset_size`, `sequence_length`, `total_steps`) are ignored, so
+    that a program can pass all that it knows in every call. `drop_last`,
+    `accumulation_steps` and `last_window` are not: they are for `epochs` only.
 
     Args:
         steps: the duration in updates, >= 0.
@@ -68,9 +70,10 @@ def steps_from(
         sequence_length: tokens per example, > 0; may be a mean.
         total_steps: length of the whole run in updates.
         drop_last: for `epochs`, whether the loader drops the last batch of an epoch
-            where it is incomplete; None where batches run across epochs.
-        accumulation_steps: microbatches per update, a divisor of `batch_size`. It
-            matters with `drop_last` alone.
+            where it is incomplete; None where batches run across epochs. An error with
+            another duration, which has no epochs.
+        accumulation_steps: microbatches per update, a divisor of `batch_size`. More
+            than 1 needs `drop_last`: without it they do not change the number.
         last_window: what becomes of the microbatches at the end of an epoch if they are
             fewer: they "continue" in the next one (`optax.MultiSteps`), make an
             "update" (transformers' Trainer, Lightning), or are lost ("drop").
@@ -79,8 +82,9 @@ def steps_from(
         An int from 0 to 2**31 - 1.
 
     Raises:
-        TypeError: not exactly one duration is given, what it needs is missing, or an
-            argument is not a number or is traced.
+        TypeError: not exactly one duration is given, what it needs is missing,
+            `drop_last` or `accumulation_steps` would have no effect, or an argument is
+            not a number or is traced.
         ValueError: a number is out of its range, there would be more than 2**31 - 1
             steps, `accumulation_steps` does not divide `batch_size`, or nothing is left
             of an epoch.
@@ -114,6 +118,11 @@ def steps_from(
             f"{' and '.join(given) or 'none'}."
         )
     ends = Epochs.of(_OWNER, drop_last, accumulation_steps, last_window)
+    if epochs is None and drop_last is not None:
+        raise TypeError(
+            f"{_OWNER}: drop_last={drop_last} is for epochs only, got {given[0]}; "
+            "leave it out, or give the duration in epochs."
+        )
     if steps is not None:
         return int(_exact("steps", _check.length(_OWNER, "steps", steps)))
     if fraction is not None:

@@ -46,6 +46,12 @@ class Epochs(NamedTuple):
                 f"{owner}: last_window={last_window!r} needs drop_last as well, as "
                 "batches run across epochs without it; pass drop_last=True or False."
             )
+        if drop_last is None and steps > 1:
+            raise TypeError(
+                f"{owner}: accumulation_steps={steps} has no effect without epochs "
+                "and drop_last: batch_size is that of an update, over all its "
+                "microbatches. Leave it out, or pass drop_last=True or False."
+            )
         return cls(drop_last, steps, last_window)
 
     def updates(

@@ -150,6 +150,12 @@ def _applied(
             f"{_OWNER}: step must return (state, loss), got {type(result).__name__}; "
             "wrap a step that returns more."
         )
+    if not _is_number(result[1]):
+        raise TypeError(
+            f"{_OWNER}: step must return (state, loss), the loss a real scalar, got "
+            f"({type(result[0]).__name__}, {type(result[1]).__name__}); are they "
+            "swapped?"
+        )
     shape = np.shape(result[1])
     if shape != (() if seeds is None else (seeds,)):
         one_run = shape if seeds is None else shape[1:]
@@ -158,6 +164,11 @@ def _applied(
             "return its mean, or pass seeds=n if these are runs."
         )
     return result
+
+
+def _is_number(x: Any) -> bool:
+    kinds = int | float | np.generic | np.ndarray | jax.Array
+    return isinstance(x, kinds) and _check.is_real(jnp.result_type(x))
 
 
 def _fetched(pending: list[Any], seeds: int) -> np.ndarray:

@@ -115,6 +115,12 @@ class LossLaw:
     def __call__(self, schedule: ScheduleLike, steps: ArrayLike) -> Any:
         """The loss that the law gives after `steps` updates.
 
+        Where the rate changes at more than 256 updates, changes that follow each other
+        are summed in groups. With the constants of a published model, for warmup with
+        cosine, linear and WSD schedules of 8,000 and 24,000 updates, the loss was
+        within 1e-3 of the formula during the decay, and within 4e-4 at its end. For a
+        traced schedule the sum is exact.
+
         Args:
             schedule: the schedule, or any function of the step. If its numbers are
                 traced, `steps` must be one Python int; the loss is then differentiable.

@@ -39,6 +39,7 @@ def check_names(
     function: Callable[..., Any],
     positional: int,
     names: Iterable[str],
+    origin: str,
 ) -> None:
     """Refuses a function that cannot be called with these arguments."""
     try:
@@ -50,6 +51,6 @@ def check_names(
     except TypeError as error:
         raise TypeError(
             f"{owner}: {name} must take {positional} positional arguments (the shared "
-            f"arrays), then the names {', '.join(names)}; {function!r} takes "
-            f"{signature} ({error})."
+            f"arrays), then the names {', '.join(names)} that {origin}; {function!r} "
+            f"takes {signature} ({error})."
         ) from None

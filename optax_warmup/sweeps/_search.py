@@ -1,5 +1,6 @@
 """A search: Optuna chooses, and each batch of trials is trained in one program."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from optax_warmup.sweeps._slots import Slots
 if TYPE_CHECKING:
     import optuna
 
+_EXCLUDED = 1000  # random points that `space` may exclude before it gives one
+
 
 def search(
     study: "optuna.Study",
@@ -35,7 +38,7 @@ def search(
     progress: Callable[[int, int], object] | None = None,
     devices: Sequence[jax.Device] | None = None,
     free_memory: float | None = None,
-) -> "optuna.trial.FrozenTrial | None":
+) -> "optuna.trial.FrozenTrial":
     """Searches with Optuna, and trains many trials at a time in one compiled program.
 
     value of a trial = train(*shared, **space(trial))
@@ -57,7 +60,9 @@ def search(
     and count once.
 
     A trial whose value is not finite has diverged: it ends as pruned, with NaN as its
-    last value, which samplers take for the worst.
+    last value, which samplers take for the worst. A trial for which `space` raises
+    `optuna.TrialPruned` ends as pruned without a training, and the next one takes its
+    row.
 
     Args:
         study: an `optuna.Study` with one objective.
@@ -66,9 +71,11 @@ def search(
             one part of it, that takes the state first and returns (state, objective).
         space: a function from an Optuna trial to a configuration: a dict with the same
             names each time, of numbers or of schedules that differ in their numbers
-            only. What it returns need not be what it suggests.
+            only: the arguments of `train` that are not shared. What it returns need not
+            be what it suggests. It may raise `optuna.TrialPruned` to exclude a point.
         trials: how many trials the study shall have in the end, >= 1. Trials that it
-            has count, so the same call goes on with an interrupted search.
+            has count, pruned ones too, so the same call goes on with an interrupted
+            search.
         chunk: how many to train at once. The sampler knows the results of earlier ones
             only, so a large chunk makes it blind.
         init: with `rungs`, a traceable function that returns the state of a training
@@ -76,7 +83,8 @@ def search(
         rungs: the number of parts of a training, >= 1. The step of a pruner is the
             number of parts done.
         shared: a tuple of arrays (or pytrees) that all trials use, such as the data.
-        maximize: True if the study was created with direction="maximize".
+        maximize: True if the study was created with direction="maximize"; a check, as
+            a study keeps the direction that it was created with.
         grace_period: seconds without a sign of life after which a worker is lost. Also
             how long to wait for a storage that does not answer.
         max_retry: how often a trial that is lost with its worker is trained again.
@@ -88,14 +96,15 @@ def search(
 
     Returns:
         The best trial that was trained to its end, an `optuna.trial.FrozenTrial` with
-        `params` and `value`, or None if all were pruned or have diverged.
+        `params` and `value`.
 
     Raises:
         ModuleNotFoundError: Optuna is not installed.
         TypeError: an argument is of another kind.
         ValueError: the study has several objectives, another direction, another space,
-            or trials of another objective; `chunk` does not fit into memory; or `train`
-            does not return a number.
+            or trials of another objective; `chunk` does not fit into memory; `train`
+            does not return a number; `space` excludes every point; or at the end, no
+            trial was trained to its end, because all have diverged or were pruned.
         RuntimeError: the storage does not answer. The same call goes on when it does.
 
     Example:
@@ -134,9 +143,9 @@ def search(
 
     example, distributions = _example(space)
     inputs = len(shared) + (init is not None)
-    check_names("search", "train", train, inputs, example)
+    check_names("search", "train", train, inputs, example, "space returns")
     if init is not None:
-        check_names("search", "init", init, len(shared), example)
+        check_names("search", "init", init, len(shared), example, "space returns")
     slots = Slots(train, init, shared, example, devices)
     same = identity(slots.lower(shared), shared) | {"rungs": rungs}
     workers = SharedStudy(
@@ -154,7 +163,7 @@ def search(
         slots.compile(chunk, free_memory)
         with workers:
             _train_all(workers, slots, rungs, progress)
-    best: optuna.trial.FrozenTrial | None = workers.best()
+    best: optuna.trial.FrozenTrial = workers.best()
     return best
 
 
@@ -216,8 +225,8 @@ def _check_study(study: Any, maximize: bool) -> None:
     if (study.direction.name == "MAXIMIZE") is not maximize:
         raise ValueError(
             f"search: study {study.study_name!r} has the direction "
-            f"{study.direction.name.lower()}, and maximize is {maximize}: one of them "
-            "is wrong. A study keeps the direction that it was created with."
+            f"{study.direction.name.lower()}, and maximize is {maximize}: pass "
+            f"maximize={not maximize}, or create a study with the other direction."
         )
 
 
@@ -231,10 +240,19 @@ def _example(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         sampler = optuna.samplers.RandomSampler(seed=0)
-        trial = optuna.create_study(sampler=sampler).ask()
+        study = optuna.create_study(sampler=sampler)
     finally:
         optuna.logging.set_verbosity(verbosity)
-    configuration = space(trial)
+    for _ in range(_EXCLUDED):
+        trial = study.ask()
+        with contextlib.suppress(optuna.TrialPruned):
+            configuration = space(trial)
+            break
+    else:
+        raise ValueError(
+            f"search: space raised TrialPruned for all of {_EXCLUDED} random points; "
+            "suggest from ranges of which more is allowed."
+        )
     if not isinstance(configuration, dict) or not configuration:
         raise TypeError(
             "search: space must return a dict of names and values, got "

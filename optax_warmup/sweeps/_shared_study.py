@@ -78,8 +78,19 @@ class SharedStudy:
     def take(self, count: int) -> list[Training]:
         """Returns up to `count` trials that nobody else trains.
 
-        Those of lost workers come first, then new ones.
+        Those of lost workers come first, then new ones. Others take the places of
+        those that `space` excludes, as long as there are any.
         """
+        taken: list[Training] = []
+        excluded = True
+        while excluded:
+            asked = self._take_once(count - len(taken))
+            found = [each for each in asked if each is not None]
+            taken, excluded = taken + found, len(found) < len(asked)
+        return taken
+
+    def _take_once(self, count: int) -> list[Training | None]:
+        """The trials that this worker gets; None for those that `space` excludes."""
         self._fail_lost(self.storage.trials())
         self._replace_failed(self.storage.trials())
         counted = lineages(self.storage.trials(), self.total)
@@ -87,16 +98,27 @@ class SharedStudy:
         ready = waiting + self.total - len(counted)
         asked = [self._ask() for _ in range(min(count, ready))]
         counting = allowed(self.storage.trials(), self.total) if asked else set()
-        taken = []
+        taken: list[Training | None] = []
         for trial in asked:
             if trial.number not in counting:
                 self._fail(trial)  # another worker was faster
                 continue
-            suggest = partial(self._space, trial)
-            configuration = self.storage.call(suggest, once=True)
+            configuration = self._configuration(trial)
             self._same.compare(trial.number, trial.distributions)
-            taken.append(Training(trial, configuration))
+            taken.append(
+                None if configuration is None else Training(trial, configuration)
+            )
         return taken
+
+    def _configuration(self, trial: Any) -> Configuration | None:
+        """Asks `space`; None if it excludes the point, which prunes the trial."""
+        import optuna
+
+        try:
+            return self.storage.call(partial(self._space, trial), once=True)
+        except optuna.TrialPruned:
+            self.finish(trial, None)
+            return None
 
     def report(self, trial: Any, value: float, part: int) -> None:
         """Reports a value to the pruner; a loss that is not finite as NaN."""
@@ -120,10 +142,17 @@ class SharedStudy:
         return trial.number in self._mine
 
     def best(self) -> Any:
-        """Returns the best trial that was trained to its end, or None."""
+        """Returns the best trial that was trained to its end."""
         sign = -1 if self.study.direction.name == "MAXIMIZE" else 1
         done = [x for x in self.storage.trials() if x.state.name == "COMPLETE"]
-        return min(done, key=lambda each: sign * each.value, default=None)
+        if not done:
+            raise ValueError(
+                f"search: none of the {self.total} trials of study "
+                f"{self.study.study_name!r} was trained to its end: all have diverged, "
+                "were pruned or lost. study.trials has their values; suggest lower "
+                "rates, prune less, or go on with more trials."
+            )
+        return min(done, key=lambda each: sign * each.value)
 
     def _ask(self) -> Any:
         trial = self.storage.call(self.study.ask)

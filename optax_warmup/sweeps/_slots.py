@@ -1,8 +1,10 @@
 """Trainings under way, side by side in one program, each at a part of its own."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -40,10 +42,11 @@ class Slots:
         devices: Sequence[jax.Device] | None,
     ):
         self.example = example
-        row = jax.tree.map(lambda column: column[0], columns.stack([example], "search"))
-        self._one, kept = _one_part(train, init, shared, row)
-        self._rows = {"configuration": row, "begins": np.zeros((), bool)}
-        value = jax.eval_shape(self._one, shared, kept, self._rows)[1]
+        row = jax.tree.map(lambda column: column[0], _stacked([example]))
+        with _names_space(example):
+            self._one, kept = _one_part(train, init, shared, row)
+            self._rows = {"configuration": row, "begins": np.zeros((), bool)}
+            value = jax.eval_shape(self._one, shared, kept, self._rows)[1]
         one_number = isinstance(value, jax.ShapeDtypeStruct) and value.shape == ()
         if not one_number or not _check.is_real(value.dtype):
             raise ValueError(
@@ -76,12 +79,8 @@ class Slots:
 
     def check(self, configuration: Any) -> None:
         """Raises if a configuration does not belong to the program."""
-        try:
-            stacked = columns.stack([self.example, configuration], "search")
-            jax.tree.map(_as, stacked, self._rows["configuration"])
-        except (TypeError, ValueError) as error:
-            text = str(error).replace("configurations[1]", "what space returns")
-            raise type(error)(text) from error
+        stacked = _stacked([self.example, configuration])
+        jax.tree.map(_as, stacked, self._rows["configuration"])
 
     def add(self, trainings: Sequence[Training]) -> None:
         """Puts trainings into free slots."""
@@ -105,7 +104,7 @@ class Slots:
         points = [self.example, *(each.configuration for each in filled)]
         stacked = jax.tree.map(
             lambda column, row: _as(column, row)[1:],
-            columns.stack(points, "search"),
+            _stacked(points),
             self._rows["configuration"],
         )
         begins = np.array([x is None or x.parts == 0 for x in self.trainings])
@@ -126,6 +125,33 @@ class Slots:
         moved: list[Training | None] = [self.trainings[i] for i in chosen]
         self.trainings = moved + [None] * (size - len(moved))
         self._state = self.program.put(jax.tree.map(lambda x: x[at], self._state))
+
+
+def _stacked(points: Sequence[Any]) -> columns.Columns:
+    """Stacks what `space` has returned, and calls it so in messages."""
+    try:
+        return columns.stack(points, "search")
+    except (TypeError, ValueError) as error:
+        of_space = "what space returns"
+        text = re.sub(
+            r"configurations\[\d+\]\[(.*?)\]", rf"\1 of {of_space}", str(error)
+        )
+        text = re.sub(r"configurations\[\d+\]", of_space, text)
+        raise type(error)(text) from error
+
+
+@contextlib.contextmanager
+def _names_space(example: Configuration) -> Iterator[None]:
+    """Says of an argument that is missing that `space` should return it."""
+    try:
+        yield
+    except TypeError as error:
+        if not re.search(r"missing \d+ required .*argument", str(error)):
+            raise
+        raise TypeError(
+            f"search: {error}. space must return all arguments of train and init that "
+            f"are not shared, and it returns {', '.join(example)}."
+        ) from error
 
 
 def _one_part(

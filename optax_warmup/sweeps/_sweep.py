@@ -92,7 +92,7 @@ def sweep(
     check_arguments("sweep", train, shared, progress, devices)
     _check_folder(folder)
     stacked = columns.stack(configurations)
-    check_names("sweep", "train", train, len(shared), stacked)
+    check_names("sweep", "train", train, len(shared), stacked, "configurations have")
     count = len(configurations)
     if chunk is not None:
         chunk = _check.count("sweep", "chunk", chunk, minimum=1)

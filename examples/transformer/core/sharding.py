@@ -34,15 +34,16 @@ def make_mesh(
         described: devices of a topology that is not here, to compile for them.
     """
     devices = jax.device_count() if described is None else len(described)
+    named = f"{devices} device{'s' * (devices > 1)}"
     fsdp = fsdp or devices
     if devices % fsdp:
         raise InputError(
-            f"fsdp={fsdp} does not divide the {devices} devices. "
+            f"fsdp={fsdp} does not divide the {named}. "
             f"Choose a divisor of {devices}, or 0 for all of them."
         )
     if batch_size % (parts := devices * microbatches):
         nearest = max(round(batch_size / parts), 1) * parts
-        over = f"{devices} devices"
+        over = named
         if microbatches > 1:
             over += f" x microbatches={microbatches}"
         raise InputError(

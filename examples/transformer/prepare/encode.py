@@ -89,7 +89,8 @@ class Work:
         if position.pieces:
             if self.sha256.hexdigest() != position.sha256:
                 raise Changed("the source is not what it was")
-            self.say(f"going on after {self.read / 1e6:,.0f} MB")
+            unit, scale = _unit(self.read)
+            self.say(f"going on after {self.read / scale:,.0f} {unit}")
         return position.split
 
     def count(self, piece: Piece) -> int:
@@ -120,8 +121,9 @@ class Work:
         step = max((self.total or 10**9) / 10, 2**24)
         self.shown = self.read + step
         rate = self.encoded / (time.perf_counter() - self.began) / 1e6
-        of = f" of {self.total / 1e6:,.0f}" if self.total else ""
-        self.say(f"{self.read / 1e6:,.0f}{of} MB  {rate:.1f} MB/s")
+        unit, scale = _unit(self.total or self.read)
+        of = f" of {self.total / scale:,.0f}" if self.total else ""
+        self.say(f"{self.read / scale:,.0f}{of} {unit}  {rate:.1f} MB/s")
 
     def commit(self) -> None:
         position = Position(self.pieces, self.sha256.hexdigest(), self.split)
@@ -183,3 +185,10 @@ def batches(source: Iterable[Piece]) -> Iterator[list[Piece]]:
             batch, characters = [], 0
     if batch:
         yield batch
+
+
+def _unit(size: int) -> tuple[str, float]:
+    """The unit in which a number of bytes is shown, and its bytes."""
+    if size >= 10**6:
+        return "MB", 1e6
+    return ("kB", 1e3) if size >= 10**3 else ("bytes", 1.0)
