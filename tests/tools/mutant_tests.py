@@ -65,7 +65,10 @@ def measure(
         digest = hashlib.sha256((tree / test).read_bytes()).hexdigest()[:16]
         path = cache / f"{test.replace('/', '-')}-{digest}.json"
         if not path.exists():
-            path.write_text(json.dumps(_measured(tree, package, test, timeout)))
+            new = _measured(tree, package, test, timeout)
+            if new is None:
+                continue  # it is tried again at the next run
+            path.write_text(json.dumps(new))
         known = json.loads(path.read_text())
         if known["functions"]:
             functions = frozenset(known["functions"])
@@ -73,7 +76,9 @@ def measure(
     return found
 
 
-def _measured(tree: Path, package: str, test: str, timeout: float) -> dict[str, object]:
+def _measured(
+    tree: Path, package: str, test: str, timeout: float
+) -> dict[str, object] | None:
     import coverage
 
     data_file = tree.parent / "coverage"
@@ -95,7 +100,9 @@ def _measured(tree: Path, package: str, test: str, timeout: float) -> dict[str, 
                 if ran & lines:
                     functions.append(f"{path}::{name}")
     elif code != NONE_CHOSEN:
-        print(f"    {test} is left out, it does not pass: {output[-300:]}", flush=True)
+        why = "takes too long" if code is None else f"does not pass: {output[-300:]}"
+        print(f"    {test} is left out, it {why}", flush=True)
+        return None
     print(
         f"    measured {test}: {len(functions)} functions, {seconds:.0f} s", flush=True
     )

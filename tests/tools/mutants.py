@@ -182,10 +182,10 @@ def _changes(place: _Place) -> Iterator[Any]:
         case ast.IfExp(test, body, other):
             yield ast.IfExp(test, other, other)
             yield ast.IfExp(test, body, body)
-        case ast.Return(value) if value in place.returns:
+        case ast.Return(ast.expr() as value) if value in place.returns:
             index = place.returns.index(value)
             for other in place.returns[index + 1 :] + place.returns[:index]:
-                if ast.unparse(other) != ast.unparse(node.value):
+                if ast.unparse(other) != ast.unparse(value):
                     yield ast.Return(other)
                     break
 
