@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help docs demo test test-all test-fast faults lint fuzz quality compare bench bench-stale bench-gpu clean
+.PHONY: help docs demo test test-all test-fast faults lint fuzz mutants quality compare bench bench-stale bench-gpu clean
 
 help:
 	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes);"
@@ -22,6 +22,8 @@ help:
 	@echo "make lint       ruff and mypy (half a minute)"
 	@echo "make fuzz       random schedules against the oracle, damaged configurations and texts"
 	@echo "                (ARGS='--seed 1 --minutes 10'; goes on where the last run stopped)"
+	@echo "make mutants    the share of small mistakes in the package that its tests notice (hours;"
+	@echo "                may be stopped, goes on; ARGS='shapes values --sample 40')"
 	@echo "make quality    compare warmup methods over peak rates and tasks (hours; may be stopped, goes on)"
 	@echo "make compare    compare schedules on digits and CartPole (6 CPU minutes; may be stopped, goes on)"
 	@echo "make bench      measure every cost table again (about ten minutes); make bench-stale"
@@ -80,6 +82,9 @@ lint: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	@$(BIN)/python tests/tools/fuzz.py $(ARGS)
+
+mutants: $(VENV)/.dev
+	@$(BIN)/python tests/tools/mutate.py $(ARGS)
 
 quality: $(VENV)/.examples
 	@$(BIN)/python -m benchmarks.warmup_quality run $(ARGS)
