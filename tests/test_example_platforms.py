@@ -65,12 +65,16 @@ def windows(monkeypatch):
 
     monkeypatch.setattr(os, "open", no_folders)
     monkeypatch.setattr(Path, "rename", none_in_use)
-    for module in (locks, files, stop):
+    modules = (locks, files, stop)
+    before = [dict(vars(module)) for module in modules]
+    for module in modules:
         importlib.reload(module)
     yield
     monkeypatch.undo()
-    for module in (locks, files, stop):
-        importlib.reload(module)
+    # Not by loading them once more: others hold their classes, such as an exception.
+    for module, names in zip(modules, before, strict=True):
+        vars(module).clear()
+        vars(module).update(names)
 
 
 def opened():
