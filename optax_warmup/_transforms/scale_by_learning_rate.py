@@ -127,15 +127,30 @@ def scaling(
         del params, extra
         count, written, scheduled = require_state(owner, state, remember)
         count = clock(owner, count, step)
-        value = schedule(count)
-        written = jnp.asarray(written, value.dtype)
-        held = (written != scheduled) & ~jnp.isnan(written)
-        rate = jnp.where(held, written, value)
-        scheduled = jnp.where(held, -1.0, value)  # no rate: it stays held
+        rate, scheduled = held(written, scheduled, schedule(count))
         updates = scaled(updates, sign * rate)
         return updates, remember(optax.safe_increment(count), rate, scheduled)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def held(
+    written: ArrayLike, scheduled: ArrayLike, value: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The rate: the schedule's, or what the host has written in its place.
+
+    Args:
+        written: the rate in the state.
+        scheduled: the schedule's value in the state.
+        value: what the schedule says now.
+
+    Returns:
+        The rate and the schedule's value, for the next state.
+    """
+    written = jnp.asarray(written, value.dtype)
+    holds = (written != scheduled) & ~jnp.isnan(written)
+    # -1 is no rate: it stays held.
+    return jnp.where(holds, written, value), jnp.where(holds, -1.0, value)
 
 
 def scaled(updates: Any, factor: jax.Array) -> Any:

@@ -84,18 +84,14 @@ def _found(owner: str, arrays: Sequence[Array]) -> list[int]:
 
 def _candidates(paths: Sequence[Sequence[str]]) -> list[list[_Numbered]]:
     """For each path its numbered keys, from the outside in."""
-    stems = {
-        (*path[:end], found[1])
+    everywhere = [
+        ((*path[:end], found[1]), int(found[2]))
         for path in paths
         for end, key in enumerate(path)
-        if (found := _NUMBER.fullmatch(key)) and found[1]
-    }
-    zeros = {
-        (*path[:end], found[1])
-        for path in paths
-        for end, key in enumerate(path)
-        if (found := _NUMBER.fullmatch(key)) and int(found[2]) == 0
-    }
+        if (found := _NUMBER.fullmatch(key))
+    ]
+    stems = {name for name, _ in everywhere if name[-1]}
+    zeros = {name for name, number in everywhere if number == 0}
     result = []
     for path in paths:
         numbered: list[_Numbered] = []

@@ -7,7 +7,7 @@ import jax
 
 from optax_warmup import _check
 from optax_warmup.groups._in_order import as_rule_set
-from optax_warmup.groups._match import arrays_of
+from optax_warmup.groups._plan import settings_of
 from optax_warmup.groups._rule import Rules, Setting
 
 
@@ -99,10 +99,8 @@ def _each(
     rule_set = as_rule_set(owner, rules)
 
     def read_all(params: Any) -> Any:
-        arrays = arrays_of(params)
         found = []
-        settings = rule_set.settings(owner, arrays) if arrays else []
-        for array, each in zip(arrays, settings, strict=True):
+        for array, each in zip(*settings_of(owner, rule_set, params), strict=True):
             answers = {read(setting) for setting in each}
             if len(answers) > 1:
                 raise ValueError(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.groups._match import Array, arrays_of, listed
-from optax_warmup.groups._rule import RuleSet, Setting, same_number
+from optax_warmup.groups._rule import RuleSet, Setting, Settings, same_number
 
 _NAMED = 3  # rules in the name of a group
 
@@ -53,12 +53,18 @@ class Plan:
     paths: tuple[str, ...]
 
 
-def plan_of(owner: str, rules: RuleSet, tree: Any) -> Plan:
-    """The plan for some parameters, or updates."""
+def settings_of(owner: str, rules: RuleSet, tree: Any) -> tuple[list[Array], Settings]:
+    """The arrays of a tree, and what each of them gets."""
     arrays = arrays_of(tree)
     settings = rules.settings(owner, arrays) if arrays else []
     for array, each in zip(arrays, settings, strict=True):
         _require_slices(owner, array, each)
+    return arrays, settings
+
+
+def plan_of(owner: str, rules: RuleSet, tree: Any) -> Plan:
+    """The plan for some parameters, or updates."""
+    arrays, settings = settings_of(owner, rules, tree)
     flat = [setting for each in settings for setting in each]
     scales, places = _distinct([setting for setting in flat if not setting.frozen])
     members: list[list[Setting]] = [[] for _ in scales]

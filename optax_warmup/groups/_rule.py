@@ -98,7 +98,7 @@ class Rule(Printed):
             ("learning_rate", rate),
         ):
             object.__setattr__(self, field, value)
-        plain = rate is None and _is_one(multiplier) and _is_one(decay)
+        plain = rate is None and is_one(multiplier) and is_one(decay)
         if self.frozen and not plain:
             raise ValueError(
                 f"{owner}: a frozen rule has no multiplier, learning_rate or "
@@ -124,7 +124,8 @@ def _number(owner: str, name: str, value: Any) -> Any:
     return _check.number(owner, name, value, minimum=0)
 
 
-def _is_one(value: Any) -> bool:
+def is_one(value: Any) -> bool:
+    """Whether a number is known to be 1."""
     return isinstance(value, float) and value == 1
 
 

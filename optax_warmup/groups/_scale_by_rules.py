@@ -13,6 +13,7 @@ from optax_warmup._schedules.schedule import as_schedule
 from optax_warmup._state import start
 from optax_warmup._state.trial import is_trial
 from optax_warmup._transforms.arguments import clock, require_params, require_state
+from optax_warmup._transforms.scale_by_learning_rate import held
 from optax_warmup.groups._in_order import as_rule_set
 from optax_warmup.groups._plan import (
     Plan,
@@ -190,7 +191,10 @@ def scale_by_rules(
                 "model; optax_warmup.adopt makes a state of this one from it."
             )
         count = clock(_OWNER, state.count, step)
-        rates, scheduled = _held(state, rates_of(plan, common, count))
+        rates = rates_of(plan, common, count)
+        scheduled: Any = ()
+        if has_rates(plan, common):
+            rates, scheduled = held(state.learning_rate, state.scheduled, rates)
         scales = scales_of(plan, common, rates, count)
         factors = sign * scales if has_rates(plan, common) else scales
         leaves, structure = jax.tree.flatten(updates)
@@ -206,15 +210,6 @@ def scale_by_rules(
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def _held(state: ScaleByRulesState, values: Any) -> tuple[Any, Any]:
-    """The rates: the schedules', or what the host has written in their place."""
-    if isinstance(values, tuple):
-        return (), ()
-    written = jnp.asarray(state.learning_rate, values.dtype)
-    held = (written != state.scheduled) & ~jnp.isnan(written)
-    return jnp.where(held, written, values), jnp.where(held, -1.0, values)
 
 
 def _is_placeholder(params: Any) -> bool:

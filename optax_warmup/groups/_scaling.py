@@ -9,22 +9,21 @@ import numpy as np
 
 from optax_warmup import _check
 from optax_warmup._state.trial import is_trial
-from optax_warmup.groups._plan import Plan, Scale
+from optax_warmup.groups._plan import Plan
 from optax_warmup.groups._together import values_of
 
 
 def rates_of(plan: Plan, common: Any, count: jax.Array) -> Any:
     """The different learning rates at a step; () where there are only multipliers."""
-    different = _different(plan, common)
+    different, _ = _different(plan, common)
     return values_of(different, count) if different else ()
 
 
 def scales_of(plan: Plan, common: Any, rates: Any, count: jax.Array) -> jax.Array:
     """What each group is multiplied by, shape (groups,)."""
     result = numbers_of([scale.number for scale in plan.scales])
-    different = _different(plan, common)
-    if different:
-        places = [_place(scale, common, different) for scale in plan.scales]
+    _, places = _different(plan, common)
+    if places:
         result = _picked(rates, places) * result
     factors = list({id(f): f for s in plan.scales for f in s.factors}.values())
     if not factors:
@@ -103,19 +102,23 @@ def numbers_of(numbers: Sequence[Any]) -> jax.Array:
     return jnp.asarray(np.asarray(numbers, real))
 
 
-def _different(plan: Plan, common: Any) -> list[Any]:
-    """The different learning rates of a plan; none where it has only multipliers."""
+def _different(plan: Plan, common: Any) -> tuple[list[Any], list[int]]:
+    """The different learning rates of a plan, and the place of each scale's.
+
+    Both are empty where it has only multipliers.
+    """
     found: list[Any] = []
+    places = []
     for scale in plan.scales:
         rate = common if scale.learning_rate is None else scale.learning_rate
-        if rate is not None and not any(rate is x or rate == x for x in found):
+        if rate is None:
+            continue
+        same = (k for k, x in enumerate(found) if rate is x or rate == x)
+        place = next(same, len(found))
+        if place == len(found):
             found.append(rate)
-    return found
-
-
-def _place(scale: Scale, common: Any, different: list[Any]) -> int:
-    rate = common if scale.learning_rate is None else scale.learning_rate
-    return next(k for k, x in enumerate(different) if rate is x or rate == x)
+        places.append(place)
+    return found, places
 
 
 def _picked(values: jax.Array, places: list[int]) -> jax.Array:

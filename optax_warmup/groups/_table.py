@@ -6,9 +6,8 @@ from typing import Any
 
 from optax_warmup import _check
 from optax_warmup.groups._in_order import as_rule_set
-from optax_warmup.groups._match import arrays_of
-from optax_warmup.groups._plan import plan_of
-from optax_warmup.groups._rule import Rules, Setting
+from optax_warmup.groups._plan import settings_of
+from optax_warmup.groups._rule import Rules, Setting, is_one
 
 _OWNER = "groups.table"
 
@@ -107,9 +106,7 @@ def table(rules: Rules, params: Any) -> Table:
         mid/kernel  (2, 2)  rest           0.5  common             1
     """
     rule_set = as_rule_set(_OWNER, rules)
-    arrays = arrays_of(params)
-    plan_of(_OWNER, rule_set, params)  # refuses what the transform refuses
-    settings = rule_set.settings(_OWNER, arrays) if arrays else []
+    arrays, settings = settings_of(_OWNER, rule_set, params)
     return Table(
         tuple(
             Row(
@@ -131,8 +128,9 @@ def _multiplier(setting: Setting) -> Any:
     """A number, or with schedules a tuple of them all."""
     if not setting.factors:
         return setting.multiplier
-    one = isinstance(setting.multiplier, float) and setting.multiplier == 1
-    return setting.factors if one else (setting.multiplier, *setting.factors)
+    if is_one(setting.multiplier):
+        return setting.factors
+    return (setting.multiplier, *setting.factors)
 
 
 def _rule(each: Sequence[Setting]) -> str:

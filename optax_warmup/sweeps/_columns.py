@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,25 @@ from optax_warmup.values._value import Value
 Columns = dict[str, Any]
 
 
-def stack(configurations: Sequence[Configuration], owner: str = "sweep") -> Columns:
+class Names(NamedTuple):
+    """What messages call a configuration and a value of it, for `str.format`."""
+
+    owner: str
+    configuration: str
+    value: str
+
+
+_OF_SWEEP = Names(
+    "sweep", "configurations[{index}]", "configurations[{index}][{name!r}]"
+)
+
+
+def stack(configurations: Sequence[Configuration], names: Names = _OF_SWEEP) -> Columns:
     """Stacks configurations into one array for each name, or number of a schedule.
 
     Raises if the configurations cannot share a program.
     """
+    owner = names.owner
     if not isinstance(configurations, list | tuple):
         raise TypeError(
             f"{owner}: configurations must be a list of dicts, such as "
@@ -35,23 +49,24 @@ def stack(configurations: Sequence[Configuration], owner: str = "sweep") -> Colu
     for index, each in enumerate(configurations):
         if not isinstance(each, dict):
             raise TypeError(
-                f"{owner}: configurations[{index}] must be a dict of names and "
-                f"numbers, got {each!r}."
+                f"{owner}: {names.configuration.format(index=index)} must be a dict of "
+                f"names and numbers, got {each!r}."
             )
         if each.keys() != first.keys():
             raise ValueError(
-                f"{owner}: configurations[{index}] must have the names of the first, "
-                f"{sorted(first)}, got {sorted(each)}."
+                f"{owner}: {names.configuration.format(index=index)} must have the "
+                f"names of the first, {sorted(first)}, got {sorted(each)}."
             )
     return {
-        name: _column(owner, name, [each[name] for each in configurations])
+        name: _column(names, name, [each[name] for each in configurations])
         for name in first
     }
 
 
-def _column(owner: str, name: str, values: list[Any]) -> Any:
+def _column(names: Names, name: str, values: list[Any]) -> Any:
+    owner = names.owner
     for index, value in enumerate(values):
-        _check_value(owner, f"configurations[{index}][{name!r}]", value)
+        _check_value(owner, names.value.format(index=index, name=name), value)
     structures: list[Any] = [jax.tree.structure(value) for value in values]
     for value, structure in zip(values, structures, strict=True):
         if structure != structures[0]:

@@ -177,7 +177,7 @@ def _train_all(
     while settled < workers.total:
         for training in workers.take(slots.free):
             slots.check(training.configuration)
-            slots.add([training])
+            slots.add(training)
         if slots.busy:
             _train_one_part(workers, slots, rungs)
         else:

@@ -16,6 +16,10 @@ from optax_warmup.sweeps import _columns as columns
 from optax_warmup.sweeps._points import Configuration
 from optax_warmup.sweeps._program import Program
 
+_OF_SPACE = columns.Names(
+    "search", "what space returns", "{name!r} of what space returns"
+)
+
 
 @dataclasses.dataclass
 class Training:
@@ -82,15 +86,11 @@ class Slots:
         stacked = _stacked([self.example, configuration])
         jax.tree.map(_as, stacked, self._rows["configuration"])
 
-    def add(self, trainings: Sequence[Training]) -> None:
-        """Puts trainings into free slots."""
-        if not trainings:
-            return
-        if len(self.busy) + len(trainings) > len(self.trainings):
+    def add(self, training: Training) -> None:
+        """Puts a training into a free slot."""
+        if None not in self.trainings:
             self._resize(self._sizes[0])
-        free = [i for i, each in enumerate(self.trainings) if each is None]
-        for i, training in zip(free, trainings, strict=False):
-            self.trainings[i] = training
+        self.trainings[self.trainings.index(None)] = training
 
     def remove(self, training: Training) -> None:
         self.trainings[self.trainings.index(training)] = None
@@ -128,16 +128,7 @@ class Slots:
 
 
 def _stacked(points: Sequence[Any]) -> columns.Columns:
-    """Stacks what `space` has returned, and calls it so in messages."""
-    try:
-        return columns.stack(points, "search")
-    except (TypeError, ValueError) as error:
-        of_space = "what space returns"
-        text = re.sub(
-            r"configurations\[\d+\]\[(.*?)\]", rf"\1 of {of_space}", str(error)
-        )
-        text = re.sub(r"configurations\[\d+\]", of_space, text)
-        raise type(error)(text) from error
+    return columns.stack(points, _OF_SPACE)
 
 
 @contextlib.contextmanager
