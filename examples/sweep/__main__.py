@@ -27,9 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(highlight=False, soft_wrap=True)
     evaluation.use_all_cores()
     size = SIZE._replace(total_steps=options.total_steps)
-    if options.search is not None:
-        return search_all(size, options, console)
     try:
+        if options.search is not None:
+            return search_all(size, options, console)
         points = configurations(options)
         console.print(
             f"{len(points)} trainings of {size.total_steps} updates, "
@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            f"interrupted: {options.folder}/ keeps the finished trainings; the same "
-            "command goes on from there",
+            f"interrupted: {options.folder}/ keeps what is finished; the same command "
+            "goes on from there",
             file=sys.stderr,
         )
         return 130

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import processes
-from .files import write_atomically
+from .files import sha256_of, write_atomically
 
 NAME = "checksums.json"
 Items = Any  # a NamedTuple or a dictionary of pytrees of arrays
@@ -106,7 +106,7 @@ def write_checksums(folder: Path, pattern: str = "**/*") -> None:
     """Writes the SHA-256 of the files that match, unless it is there already."""
     known = _read(folder) if (folder / NAME).exists() else {}
     new = {
-        name: _digest(folder / name)
+        name: sha256_of(folder / name)
         for name in _files(folder, pattern)
         if name not in known
     }
@@ -134,7 +134,7 @@ def _damage(folder: Path) -> str:
         return f"{missing[0]} is missing"
     for name in sorted(wanted)[jax.process_index() :: jax.process_count()]:
         try:
-            if _digest(folder / name) != wanted[name]:
+            if sha256_of(folder / name) != wanted[name]:
                 return f"{name} is not as it was written"
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
@@ -155,8 +155,3 @@ def _files(folder: Path, pattern: str = "**/*") -> list[str]:
         for path in folder.glob(pattern)
         if path.is_file() and not path.name.startswith(NAME)
     ]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -210,9 +210,8 @@ def load_heldout(data: str, length: int, tokenizer: Tokenizer) -> Corpus:
         arrays = [*corpus.train.arrays, *corpus.heldout.arrays]
         tokens: Any = Stream(arrays, tokenizer.vocab_size)
     else:
-        corpus = load_text(data, HELDOUT_FRACTION)
-        text = np.concatenate([corpus.train, corpus.heldout]).tobytes()
-        (tokens,) = tokenizer.encode([text.decode()])
+        corpus = load_text(data, 1.0)
+        (tokens,) = tokenizer.encode([corpus.heldout.tobytes().decode()])
     if len(tokens) < length + 1:
         raise InputError(
             f"eval_data: {data} is too short: length={length} needs {length + 1:,} "
@@ -246,7 +245,6 @@ def heldout_batches(
     *,
     batch_size: int,
     length: int,
-    rows: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """The same crops at every evaluation, spread evenly over the held-out text.
 
@@ -255,8 +253,7 @@ def heldout_batches(
     count, tokens = -(-sequences // batch_size), stream(corpus.heldout)
     starts_N = tokens.even_starts(count * batch_size, length)
     starts_NxB = starts_N.reshape(count, batch_size)
-    starts_NxR = starts_NxB if rows is None else starts_NxB[:, rows]
-    return [tokens.windows(starts, length + 1) for starts in starts_NxR]
+    return [tokens.windows(starts_B, length + 1) for starts_B in starts_NxB]
 
 
 def stream(tokens: np.ndarray | Tokens) -> Tokens:

@@ -1,6 +1,7 @@
 """Files that are complete or absent, whatever ends the process that writes them."""
 
 import contextlib
+import hashlib
 import itertools
 import os
 from pathlib import Path
@@ -29,6 +30,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
     partial.replace(path)
     flush_folder(path.parent)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush_folder(folder: Path) -> None:

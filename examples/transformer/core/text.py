@@ -12,6 +12,9 @@ NOT_LIBRARY = {
 }  # fmt: skip
 
 
+STANDARD_LIBRARY = "the Python standard library"
+
+
 def list_files(data: str | None) -> tuple[str, list[Path]]:
     """The name of the corpus, and its files in the same order on every machine."""
     if data is None:
@@ -19,9 +22,7 @@ def list_files(data: str | None) -> tuple[str, list[Path]]:
         paths = (
             p for p in root.rglob("*.py") if not NOT_LIBRARY & set(relative(p, root))
         )
-        return "the Python standard library", sorted(
-            paths, key=lambda p: relative(p, root)
-        )
+        return STANDARD_LIBRARY, sorted(paths, key=lambda p: relative(p, root))
     root = Path(data).expanduser()
     if root.is_file():
         return str(data), [root]

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from .files import sha256_of
 from .settings import InputError
 from .tokenizer import Bytes, Tokenizer, load_byte_pair
 from .tokens import Stream
@@ -178,11 +179,6 @@ def check_files(prepared: Prepared) -> list[str]:
         wanted = {file["name"]: file["sha256"] for file in about["files"]}
         wanted[f"{split}.ends"] = about["ends_sha256"]
         for name, sha256 in wanted.items():
-            if digest(prepared.folder / name) != sha256:
+            if sha256_of(prepared.folder / name) != sha256:
                 problems.append(f"{name} is not as it was written")
     return problems
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

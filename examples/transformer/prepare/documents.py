@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.settings import InputError
-from ..core.text import list_files
+from ..core.text import STANDARD_LIBRARY, list_files
 
 PIECE = 2**16  # bytes of the pieces that a longer document is read in
 REMOTE = "hf:"
@@ -41,7 +41,7 @@ class Source(NamedTuple):
 
     @property
     def name(self) -> str:
-        return self.data or list_files(None)[0]
+        return self.data or STANDARD_LIBRARY
 
     @property
     def cut(self) -> str:

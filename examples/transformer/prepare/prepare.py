@@ -9,7 +9,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +63,12 @@ def prepare(
             f"{incomplete} is being written by another process. Choose another "
             f"--output, or wait for it."
         ) from None
-    with ExitStack() as stack:
-        stack.callback(release)
+    try:
         write(settings, incomplete, say)
-    put_in_place(incomplete, folder)
+        # Before the lock is released: who got it would clear the finished tokens.
+        put_in_place(incomplete, folder)
+    finally:
+        release()
     return open_prepared(folder)
 
 

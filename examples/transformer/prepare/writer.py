@@ -10,7 +10,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..core.token_file import END_TYPE, digest
+from ..core.files import sha256_of
+from ..core.token_file import END_TYPE
 
 
 class SplitWriter:
@@ -78,11 +79,13 @@ class SplitWriter:
         for file in (self.file, self.ends_file):
             if file:
                 flush(file)
+        return self.counts() | {"shards": self.shards}
+
+    def counts(self) -> dict[str, int]:
         return {
             "tokens": self.tokens,
             "bytes": self.bytes,
             "documents": self.documents,
-            "shards": self.shards,
         }
 
     def close(self) -> None:
@@ -97,15 +100,12 @@ class SplitWriter:
     def about(self) -> dict[str, Any]:
         """What the header keeps of the files; reads them for their checksums."""
         names = map(self.shard_name, range(len(self.shards)))
-        return {
-            "tokens": self.tokens,
-            "bytes": self.bytes,
-            "documents": self.documents,
+        return self.counts() | {
             "files": [
-                {"name": name, "tokens": n, "sha256": digest(self.folder / name)}
+                {"name": name, "tokens": n, "sha256": sha256_of(self.folder / name)}
                 for name, n in zip(names, self.shards, strict=True)
             ],
-            "ends_sha256": digest(self.folder / f"{self.split}.ends"),
+            "ends_sha256": sha256_of(self.folder / f"{self.split}.ends"),
         }
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import optax
 from rich.console import Console
 
 import optax_warmup as ow
@@ -14,7 +13,7 @@ from ..core.data import training_batch
 from ..core.optimizer import make_optimizer
 from ..core.sharding import put_batch
 from ..core.train_step import init_state, loss_of
-from ..core.update import TrainState, loss_and_gradient
+from ..core.update import TrainState, make_update
 from . import processes
 from .config import Config
 from .plan import Plan, make_plan
@@ -53,17 +52,18 @@ def make_step(plan: Plan) -> Any:
     """(state, tokens, learning rate) -> (state, loss), jitted."""
     targets = plan.targets
     loss_fn = loss_of(plan.graphdef, plan.config.compute_dtype, targets.document_end)
-    gradient_of = loss_and_gradient(loss_fn, plan.config.microbatches)
 
     def step(
         state: TrainState, tokens_BxL: jax.Array, rate: jax.Array
     ) -> tuple[TrainState, jax.Array]:
-        params, opt_state = state
-        optimizer = make_optimizer(plan.config, rate)
-        loss, grads = gradient_of(params, tokens_BxL)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        state = TrainState(optax.apply_updates(params, updates), opt_state)
-        return state, targets.nats_per_byte(loss, tokens_BxL)
+        update = make_update(
+            loss_fn,
+            make_optimizer(plan.config, rate),
+            microbatches=plan.config.microbatches,
+            reported=targets.nats_per_byte,
+        )
+        state, metrics = update(state, tokens_BxL)
+        return state, metrics["loss"]
 
     return jax.jit(step, donate_argnums=0)
 

@@ -117,10 +117,15 @@ def shape_of_batches(plan: Plan) -> dict[str, Any]:
 def make_evaluation(plan: Plan, eval_loss: Callable) -> Evaluate:
     """All held-out sets, with the weights and with their average if there is one."""
     config = plan.config
-    shape = shape_of_batches(plan) | {"rows": None}  # all, to count their bytes
 
     def heldout(corpus: Corpus) -> list[np.ndarray]:
-        return heldout_batches(corpus, config.eval_sequences, **shape)
+        """All rows, to count their bytes."""
+        return heldout_batches(
+            corpus,
+            config.eval_sequences,
+            batch_size=config.batch_size,
+            length=config.length,
+        )
 
     made = {"heldout_loss": heldout(plan.corpus)} | {
         f"heldout_loss/{name}": heldout(each) for name, each in plan.eval_sets.items()
