@@ -21,11 +21,11 @@ from transformer_runs import (
     TEXT,
     TINY,
     TRAIN,
-    compile_once,
     finish,
+    kept_programs,
     run,
     start,
-    write_text,
+    written_text,
 )  # fmt: skip
 
 import optax_warmup as ow
@@ -44,15 +44,8 @@ from examples.transformer.run.run_folder import RunFolder
 pytestmark = pytest.mark.train
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs(tmp_path_factory):
-    with compile_once(tmp_path_factory, quickly):
-        yield
-
-
-@pytest.fixture
-def text(tmp_path):
-    return write_text(tmp_path)
+programs = kept_programs(quickly, autouse=True)
+text = written_text()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from transformer_runs import (
     run,
     start,
     start_pair,
-    write_text,
+    written_text,
 )
 
 from examples.transformer.core import sharding
@@ -36,9 +36,7 @@ EVERY = ["--checkpoint-every", "4"]
 PROGRAMS = ROOT / "tests" / "programs"
 
 
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    return write_text(tmp_path_factory.mktemp("text"))
+text = written_text()
 
 
 @pytest.fixture(scope="module")

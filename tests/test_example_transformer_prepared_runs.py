@@ -16,8 +16,8 @@ from transformer_runs import (
     TINY,
     TRAIN,
     assert_same_training,
-    compile_once,
     finish,
+    kept_programs,
     run,
     start,
     start_pair,
@@ -43,10 +43,7 @@ ROWS = 384  # 300 tokens, padded to a multiple of 128
 SHAPE = {"batch_size": CONFIG.batch_size, "length": CONFIG.length}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs(tmp_path_factory):
-    with compile_once(tmp_path_factory) as environment:
-        yield environment
+programs = kept_programs(autouse=True)
 
 
 def prepare_text(folder, seed=0, **options):
@@ -168,13 +165,16 @@ def test_a_run_does_not_write_into_prepared_tokens(tokens):
 
 
 @pytest.mark.slow
-def test_two_processes_and_four_devices_train_the_same(finished, tokens, tmp_path):
+def test_two_processes_and_four_devices_train_the_same(
+    finished, tokens, programs, tmp_path
+):
     words = [*TRAIN, *OPTIONS, "--document-mask", "--loss-chunks", "2"]
     words += ["--data", tokens, "--run-dir"]
-    four, two = str(tmp_path / "four"), str(tmp_path / "two")
+    four, two, again = (str(tmp_path / name) for name in ("four", "two", "again"))
     ended = finish(start([*words, four, "--fsdp", "2"], devices=4))
     assert ended[0] == 0, ended
-    for ended in map(finish, start_pair([*words, two])):
-        assert ended[0] == 0, ended
-    for folder in (four, two):
+    for folder in (two, again):  # and where a compilation cache has the programs
+        for ended in map(finish, start_pair([*words, folder], **programs)):
+            assert ended[0] == 0, ended
+    for folder in (four, two, again):
         assert_same_training(load_result(folder), finished, tolerance=1e-4)

@@ -3,7 +3,6 @@ disk; and not where it was another run.
 """
 
 import json
-import os
 import shutil
 import sys
 
@@ -11,17 +10,17 @@ import jax
 import numpy as np
 import optax
 import pytest
-from fault_runs import CONFIG, EVERY, interrupted, resumed
+from fault_runs import CONFIG, EVERY, interrupted, resumed, whole_run
 from selection import parametrize
 from transformer_runs import (
     OPTIONS,
     ROOT,
     assert_same_training,
-    compile_once,
     finish,
+    kept_programs,
     run,
     start,
-    write_text,
+    written_text,
 )
 
 import optax_warmup as ow
@@ -35,22 +34,9 @@ from examples.transformer.run.run_folder import RunFolder
 pytestmark = pytest.mark.train
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory):
-    with compile_once(tmp_path_factory) as environment:
-        # Flags as here, so that a process of its own has the same last bit.
-        yield environment | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    return write_text(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(scope="module")
-def whole(programs, text, tmp_path_factory):
-    """The run that nothing interrupts."""
-    return run(CONFIG, tmp_path_factory.mktemp("whole") / "run", data=text)
+programs = kept_programs()
+text = written_text()
+whole = whole_run()
 
 
 def final_state(folder, config):
@@ -74,7 +60,7 @@ def test_resume_is_exact_bit_for_bit(step, whole, text, tmp_path):
 
 @pytest.mark.slow
 def test_other_hands_make_the_same_batches(whole, text, tmp_path):
-    pytest.importorskip("grain")
+    pytest.importorskip("grain", reason="needs the extra `examples`")
     interrupted(tmp_path / "run", 5, data=text, loader="threads")
     assert_same_training(resumed(tmp_path / "run", data=text, loader="grain"), whole)
 

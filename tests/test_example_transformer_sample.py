@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from flax import nnx
 from selection import parametrize
-from transformer_runs import TINY, assert_same_training, compile_once, run, write_text
+from transformer_runs import (
+    TINY,
+    assert_same_training,
+    kept_programs,
+    run,
+    write_text,
+)
 
 from examples.transformer.core.generate import make_generate
 from examples.transformer.core.settings import InputError
@@ -20,10 +26,7 @@ pytestmark = pytest.mark.train
 PROMPT = "the qu"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs(tmp_path_factory):
-    with compile_once(tmp_path_factory):
-        yield
+programs = kept_programs(autouse=True)
 
 
 @pytest.fixture(scope="module")

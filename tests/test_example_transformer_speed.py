@@ -13,7 +13,13 @@ import pytest
 from compiled import quickly
 from flax import nnx
 from selection import parametrize
-from transformer_runs import TINY, compile_once, quiet, run, write_text
+from transformer_runs import (
+    TINY,
+    kept_programs,
+    quiet,
+    run,
+    written_text,
+)
 
 from examples.transformer.core import attention, loader
 from examples.transformer.core.model import Transformer
@@ -34,15 +40,8 @@ from examples.transformer.run.presets import PRESETS
 pytestmark = pytest.mark.train
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory):
-    with compile_once(tmp_path_factory, quickly):
-        yield
-
-
-@pytest.fixture
-def text(tmp_path):
-    return write_text(tmp_path)
+programs = kept_programs(quickly)
+text = written_text()
 
 
 # The model, computed in other ways.
@@ -263,7 +262,7 @@ def test_rows_go_to_every_sink_with_speed_and_diagnostics(programs, text, tmp_pa
 
 
 def test_tensorboard_gets_the_same_numbers(programs, text, tmp_path):
-    pytest.importorskip("tensorboardX")
+    pytest.importorskip("tensorboardX", reason="needs pip install tensorboardX")
     from tensorboardX.proto.event_pb2 import Event
 
     result = run(TINY, tmp_path / "run", data=text, tensorboard=True)

@@ -13,11 +13,11 @@ from transformer_runs import (
     TEXT,
     TINY,
     TRAIN,
-    compile_once,
     finish,
+    kept_programs,
     run,
     start,
-    write_text,
+    written_text,
 )
 
 import optax_warmup as ow
@@ -36,15 +36,8 @@ from examples.transformer.run.training import make_evaluation
 pytestmark = pytest.mark.train
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs(tmp_path_factory):
-    with compile_once(tmp_path_factory, quickly):
-        yield
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    return write_text(tmp_path_factory.mktemp("text"))
+programs = kept_programs(quickly, autouse=True)
+text = written_text()
 
 
 # Gradient accumulation.

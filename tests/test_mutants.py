@@ -143,14 +143,18 @@ def test_what_no_test_notices_is_listed_and_kept(repository, capsys, monkeypatch
     assert "`10` → `11` | none yet (survived, 1 files) |" in page
 
 
-@pytest.mark.train
+@pytest.mark.slow
 def test_a_mutant_without_end_is_stopped(repository, monkeypatch):
-    monkeypatch.setattr("mutant_tests.STARTUP", 0.5)
-    text = "import time\n\n\ndef small(x):\n    time.sleep(600)\n"
+    monkeypatch.setattr("mutant_tests.STARTUP", 15.0)
+    text = (
+        "import pathlib\nimport time\n\n\ndef small(x):\n"
+        "    pathlib.Path('reached').touch()\n    time.sleep(600)\n"
+    )
     mutant = Mutant("fake/core.py", "small", 5, "", "", text, "name")
     ran = Ran("tests/test_core.py", frozenset({"fake/core.py::small"}), 0)
     before = (repository / "fake/core.py").read_text()
     assert judge(repository, mutant, [ran]).verdict == "timeout"
+    assert (repository / "reached").exists()  # it was not the start that took so long
     assert (repository / "fake/core.py").read_text() == before
     assert judge(repository, mutant, []).verdict == "not run"
 

@@ -258,7 +258,7 @@ def test_no_rows_and_gradients_of_zero():
     assert np.isnan(history.overall["noise_scale"]).all()
 
 
-def advice(scale, bound=None, rows=40, batch_size=None):
+def advice(scale, bound=None, batch_size=None):
     """What is said of a history whose noise scale is this at each step."""
     history = history_of(gradients(1.0, 60))
     rows = len(history.steps)

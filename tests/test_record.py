@@ -582,6 +582,7 @@ def test_what_is_sampled_stands_for_the_whole():
     np.testing.assert_array_equal(whole.sampled, [5, 256 * 192])
     assert 3700 < history.sampled[1] <= 4096 and history.sampled[0] == 5
     expected = oracle(grads, params)
+    assert set(whole.statistics) == set(expected[0]["w"]) | OF_NOISE
     for name in expected[0]["w"]:
         values = whole.statistics[name]
         wanted = [[row[group][name] for group in "bw"] for row in expected]

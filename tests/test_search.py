@@ -324,7 +324,6 @@ def test_an_interrupted_worker_gives_its_trials_back():
         def prune(self, study, trial):
             raise Interrupted
 
-    study.pruner = Stopping()
     study = make_study(pruner=Stopping())
     with pytest.raises(Interrupted):
         search(study, part, space, trials=3, init=init, rungs=2)

@@ -21,7 +21,7 @@ def test_each_engine_has_its_adapter():
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_adapter_runs(engine, tmp_path, monkeypatch, capsys):
-    pytest.importorskip(engine)
+    pytest.importorskip(engine, reason=f"{engine} is not installed, and in no extra")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
     # The first block of the page has the training, another one the losses.

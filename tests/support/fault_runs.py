@@ -84,3 +84,13 @@ def signalled(program, folder, step, *signals, environment):
 
 
 KILL, TERM, INT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
+
+
+def whole_run(*, scope="module"):
+    """A fixture: the run that nothing interrupts, of 12 updates."""
+
+    @pytest.fixture(scope=scope)
+    def whole(programs, text, tmp_path_factory):
+        return run(CONFIG, tmp_path_factory.mktemp("whole") / "run", data=text)
+
+    return whole

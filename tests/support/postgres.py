@@ -44,23 +44,30 @@ def another_user():
         with contextlib.suppress(KeyError):
             user = pwd.getpwnam(name)
             return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    pytest.skip("PostgreSQL does not run as root, and there is no user nobody")
+    pytest.skip(
+        "initdb refuses root, and there is no user postgres or nobody to run it as"
+    )
 
 
 class Server:
     def __init__(self):
         self.bin = binaries()
         if self.bin is None:
-            pytest.skip("PostgreSQL is not installed: no initdb in the usual places")
+            pytest.skip("PostgreSQL is not installed, or its initdb is not on PATH")
         self.user = another_user()
         # Not in pytest's folder, which another user cannot enter.
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
         if self.user:
             os.chown(self.folder, self.user["user"], self.user["group"])
         self.url = f"postgresql+psycopg://search@/postgres?host={self.folder}"
-        made = self._run("initdb", "-A", "trust", "-U", "search", "--no-sync")
-        assert made.returncode == 0, made.stdout + made.stderr
-        self.start()
+        self.process = None
+        try:
+            made = self._run("initdb", "-A", "trust", "-U", "search", "--no-sync")
+            assert made.returncode == 0, made.stdout + made.stderr
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def _run(self, name, *arguments):
         command = [self.bin / name, "-D", self.folder / "data", *arguments]
@@ -88,6 +95,6 @@ class Server:
         self.process.wait(30)
 
     def close(self):
-        if self.process.poll() is None:
+        if self.process and self.process.poll() is None:
             self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

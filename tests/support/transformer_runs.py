@@ -13,6 +13,7 @@ from unittest import mock
 
 import jax
 import numpy as np
+import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
@@ -47,6 +48,30 @@ def write_text(folder):
     path = folder / "text.txt"
     path.write_text(TEXT)
     return str(path)
+
+
+def kept_programs(jit=jax.jit, *, scope="module", autouse=False):
+    """A fixture: compiled programs are kept, and its value is the environment of other
+    processes that find them.
+    """
+
+    @pytest.fixture(scope=scope, autouse=autouse)
+    def programs(tmp_path_factory):
+        with compile_once(tmp_path_factory, jit) as environment:
+            # Flags as here, so that a process of its own has the same last bit.
+            yield environment | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}
+
+    return programs
+
+
+def written_text(*, scope="module"):
+    """A fixture: the path of TEXT."""
+
+    @pytest.fixture(scope=scope)
+    def text(tmp_path_factory):
+        return write_text(tmp_path_factory.mktemp("text"))
+
+    return text
 
 
 def quiet():

@@ -36,3 +36,7 @@ def start(
             f"the processes cannot connect: {error} Give all of --coordinator "
             f"HOST:PORT, --processes and --process."
         ) from None
+    if jax.default_backend() == "cpu":
+        # Programs that exchange numbers between processes are not found again in JAX's
+        # compilation cache on CPUs (jaxlib 0.10): a second run would end in a time-out.
+        jax.config.update("jax_enable_compilation_cache", False)
