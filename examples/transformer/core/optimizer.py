@@ -212,14 +212,14 @@ def by_width(config: OptimizerConfig) -> list[Rule]:
     """muP's rates: what `ow.groups.mup_adam` finds, with the logits divided.
 
     Heads keep their size and the MLP its proportion, so all hidden matrices are wider
-    by the same ratio.
+    by the same ratio. What an update takes of the weights does not change.
     """
     ratio = config.width_ratio
-    return [
-        Rule("^blocks/.*kernel$", multiplier=1 / ratio, decay_multiplier=ratio,
-             name="hidden"),
-        Rule(".*", name="others"),
-    ]  # fmt: skip
+    decay = 1 if config.weight_decay_kind == "independent" else ratio
+    hidden = Rule(
+        "^blocks/.*kernel$", multiplier=1 / ratio, decay_multiplier=decay, name="hidden"
+    )
+    return [hidden, Rule(".*", name="others")]
 
 
 def table(config: OptimizerConfig, params: Any) -> ow.groups.Table | None:
