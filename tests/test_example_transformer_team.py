@@ -121,7 +121,7 @@ def test_microbatches_are_what_multi_steps_does():
 
 def test_a_batch_must_divide_over_devices_and_microbatches(text, tmp_path):
     with pytest.raises(
-        InputError, match="batch_size=4 .* 1 devices x microbatches=3.*3"
+        InputError, match="batch_size=4 .* 1 device x microbatches=3.*3"
     ):
         run(TINY, tmp_path / "run", data=text, microbatches=3)
 
