@@ -42,7 +42,7 @@ class ModelConfig(Settings):
         0,
         "width at which the peak learning rate was tuned, if that was a narrower model "
         "(muP): hidden matrices learn at mup_base_width / width of it, by which eps "
-        "and the logits are multiplied too; 0: this width",
+        "and the logits are multiplied too; best without tied_embedding; 0: no muP",
         at_least=0,
     )
     document_mask: bool = model_option(
