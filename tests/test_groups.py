@@ -491,6 +491,17 @@ def test_its_parameters_are_told_from_its_numbers():
     chex.assert_trees_all_equal(mapped[1], state[1])
 
 
+def test_parameters_are_told_from_numbers_within_a_record():
+    """As a program does that splits moments over devices; the record has the names."""
+    optimizer = ow.record_moments(ours())
+    state = optimizer.init(PARAMS)
+    marked = optax.tree.map_params(
+        optimizer, lambda x: True, state, transform_non_params=lambda x: False
+    )
+    assert jax.tree.structure(marked) == jax.tree.structure(state)
+    assert sum(jax.tree.leaves(marked)) == 2 * len(jax.tree.leaves(PARAMS))
+
+
 # Leaves
 
 

@@ -70,7 +70,7 @@ def make_step(
         images, labels = batch
         return cross_entropy(logits(params, images), labels)
 
-    update = make_update(loss_fn, optimizer, rate_of=None)  # of any optimizer
+    update = make_update(loss_fn, optimizer, rates_of=None)  # of any optimizer
 
     def step(state: TrainState, index: jax.Array) -> tuple[TrainState, jax.Array]:
         sampling, shifting = jax.random.split(batch_key(seed, index))

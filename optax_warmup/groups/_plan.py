@@ -146,12 +146,14 @@ class Plans:
         self._rules = rules
         self._known: dict[Any, Plan] = {}
         self._begun: dict[Any, set[Any]] = {}
+        self.latest: Plan | None = None  # of the last parameters that a state is for
 
     def begin(self, params: Any) -> Plan:
         """The plan for parameters of which a state is made."""
         paths, shapes = _of(params)
         self._begun.setdefault(paths, set()).add(shapes)
-        return self._plan(params, paths, shapes)
+        self.latest = self._plan(params, paths, shapes)
+        return self.latest
 
     def of(self, updates: Any) -> Plan:
         """The plan for updates.

@@ -66,6 +66,8 @@ class ScaleByRulesState(NamedTuple):
     @property
     def update_scales(self) -> dict[str, jax.Array]:
         """What the last update of each group was multiplied by, but for the sign."""
+        if not isinstance(self.groups, Mapping):  # of a placeholder
+            return {}
         return {name: self.scales[..., k] for k, name in enumerate(sorted(self.groups))}
 
     @property
@@ -158,8 +160,11 @@ def scale_by_rules(
     def init_fn(params: optax.Params) -> ScaleByRulesState:
         count, shown = start.counts()
         if _is_placeholder(params):  # of optax.tree.map_params, which looks for params
-            return ScaleByRulesState(count, 0, 0, count, 0)  # type: ignore[arg-type]
-        plan = plans.of(params) if is_trial() else plans.begin(params)
+            if plans.latest is None:  # the names are not known
+                return ScaleByRulesState(count, 0, 0, count, 0)  # type: ignore[arg-type]
+            plan = plans.latest
+        else:
+            plan = plans.of(params) if is_trial() else plans.begin(params)
         require_fitting(plan)
         rates = rates_of(plan, common, shown)
         return ScaleByRulesState(

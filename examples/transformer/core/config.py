@@ -38,6 +38,13 @@ class ModelConfig(Settings):
         "compile one block and scan over the layers, whose parameters are stacked: "
         "compile time does not grow with depth, and the record sees all layers as one",
     )
+    mup_base_width: int = model_option(
+        0,
+        "width at which the peak learning rate was tuned, if that was a narrower model "
+        "(muP): hidden matrices learn at mup_base_width / width of it, by which eps "
+        "and the logits are multiplied too; best without tied_embedding; 0: no muP",
+        at_least=0,
+    )
     document_mask: bool = model_option(
         False,
         "keep the documents of a sequence apart: attention, positions and loss stay "
@@ -78,6 +85,12 @@ class ModelConfig(Settings):
                 f"width={self.width} does not divide into heads={self.heads}. Choose a "
                 f"width that is a multiple of {self.heads}, for example {multiple}."
             )
+        if self.mup_base_width > self.width:
+            raise InputError(
+                f"mup_base_width={self.mup_base_width} is wider than the model, whose "
+                f"width is {self.width}. It is the width of the narrow model at which "
+                f"the learning rate was tuned."
+            )
         if self.length % self.loss_chunks:
             raise InputError(
                 f"length={self.length} does not divide into "
@@ -88,6 +101,11 @@ class ModelConfig(Settings):
         """Layers in one step of the scan. The parameters are stacked in any case."""
         on_cpu = jax.default_backend() == "cpu"
         return min(self.scan_unroll or (self.layers if on_cpu else 1), self.layers)
+
+    @property
+    def width_ratio(self) -> float:
+        """How many times as wide the model is as the one that its rate is for."""
+        return self.width / (self.mup_base_width or self.width)
 
     @property
     def head_size(self) -> int:

@@ -160,10 +160,13 @@ class Transformer(nnx.Module):
         self.layers_at_once = config.layers_at_once()
         self.loss_chunks, self.dtype = config.loss_chunks, config.compute_dtype
         self.final_norm = norm(config, rngs)
+        # Of muP: the output begins with the variance of the narrow model's, and the
+        # logits are divided. It is 1 without.
+        self.width_ratio = ratio = config.width_ratio
         self.output = (
             None
             if config.tied_embedding
-            else linear(config.width, config.vocab_size, config, rngs)
+            else linear(config.width, config.vocab_size, config, rngs, ratio**0.5)
         )
 
     def __call__(
@@ -224,7 +227,7 @@ class Transformer(nnx.Module):
 
     def unembed(self, x_BxLxD: jax.Array) -> jax.Array:
         layer = self.tokens.attend if self.output is None else self.output
-        return layer(x_BxLxD).astype(jnp.float32)  # logits_BxLxV
+        return layer(x_BxLxD).astype(jnp.float32) / self.width_ratio  # logits_BxLxV
 
 
 def apply_block(

@@ -5,17 +5,20 @@ from functools import partial
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 import optax_warmup as ow
+from optax_warmup.groups import Rule
 
-from .settings import InputError, Settings, option
+from .config import ModelConfig
+from .settings import InputError, option
 
 training_option = partial(option, "training")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerConfig(Settings):
+class OptimizerConfig(ModelConfig):
     """AdamW with clipped gradients, and a schedule of warmup, plateau and decay."""
 
     total_steps: int = training_option(1200, "number of updates", at_least=1)
@@ -34,6 +37,13 @@ class OptimizerConfig(Settings):
     )
     end_value: float = training_option(
         0.0, "learning rate at the end of the decay", at_least=0
+    )
+    layer_decay: float = training_option(
+        1.0,
+        "what the learning rate is multiplied by from one block to the one below it, "
+        "such as 0.9; not with mup_base_width",
+        above=0,
+        at_most=1,
     )
     b1: float = training_option(
         0.9, "decay rate of Adam's first moment", at_least=0, below=1
@@ -79,6 +89,13 @@ class OptimizerConfig(Settings):
                 f"of the weights, and must be 1 or less. Choose one such as 1e-4."
             )
 
+        if self.layer_decay < 1 and self.mup_base_width:
+            raise InputError(
+                f"layer_decay={self.layer_decay} and "
+                f"mup_base_width={self.mup_base_width} exclude each other. Set "
+                f"layer_decay to 1 or mup_base_width to 0."
+            )
+
     @property
     def decay_steps(self) -> int:
         """Number of updates in which the learning rate falls."""
@@ -113,6 +130,8 @@ def make_optimizer(
     """
     schedule = make_schedule(config) if rate is None else rate
     optimizer = make_adamw(config, schedule)
+    if config.layer_decay < 1:  # and of the weight decay, unless it is independent
+        optimizer = optax.chain(optimizer, ow.groups.scale_by_rules(by_layer(config)))
     if config.automatic_warmup:
         optimizer = ow.automatic_warmup(optimizer)
     if config.weight_decay_kind == "independent":  # of any warmup, too
@@ -123,14 +142,19 @@ def make_optimizer(
     if config.ema_decay:
         weight = ow.averages.exponential(config.ema_decay)
         optimizer = ow.averages.average_params(optimizer, weight)
-    return ow.record_moments(optimizer, eps=config.eps) if record else optimizer
+    eps = config.eps / config.width_ratio
+    return ow.record_moments(optimizer, eps=eps) if record else optimizer
 
 
 def make_adamw(
     config: OptimizerConfig, rate: ow.ScheduleLike
 ) -> optax.GradientTransformation:
     """Adam, learning rate, and a weight decay that follows the learning rate."""
-    adam = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
+    eps = config.eps / config.width_ratio  # under muP all gradients scale like this
+    adam = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=eps)
+    if config.mup_base_width:  # before the weight decay, which does not change
+        multiply = ow.groups.scale_by_rules(by_width(config), weight_decay=0.0)
+        adam = optax.chain(adam, multiply)
     scale = ow.scale_by_learning_rate(rate)
     if config.weight_decay_kind == "adamw":
         decay = optax.add_decayed_weights(config.weight_decay, mask=matrices)
@@ -148,16 +172,60 @@ def averaged_params(opt_state: optax.OptState) -> Any:
     return ow.averages.averaged_params(opt_state)
 
 
-def learning_rate(opt_state: optax.OptState) -> jax.Array | float:
-    """The learning rate that the last update used."""
-    return ow.learning_rate(opt_state)
+def learning_rates(opt_state: optax.OptState) -> dict[str, jax.Array | float]:
+    """The learning rate that the last update used, and that of each group.
 
-
-def matrices(params: Any) -> Any:
-    """Mask for weight decay: True for matrices, False for the scales of the norms.
-
-    It goes by name, since the stacked scales of all layers have the shape of a matrix.
+    Multipliers are 1 at most, and 1 for the last norm: the highest rate is the common
+    one.
     """
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: path[-1].key != "scale", params
+    rates = ow.learning_rates(opt_state)
+    if len(rates) == 1:
+        return {"learning_rate": next(iter(rates.values()))}
+    highest = jnp.stack(list(rates.values())).max()
+    return {"learning_rate": highest} | {
+        f"learning_rate/{name}": rate for name, rate in rates.items()
+    }
+
+
+# What each array gets, by its path.
+
+# By name, since the stacked scales of all layers have the shape of a matrix.
+DECAYED = [
+    Rule("scale$", decay_multiplier=0, optional=True, name="norms"),
+    Rule(".*", name="matrices"),
+]
+matrices = ow.groups.decay_mask(DECAYED)  # for weight decay
+
+
+def by_layer(config: OptimizerConfig) -> ow.groups.layerwise_decay:
+    """Lower rates towards the input; a tied embedding is the input."""
+    return ow.groups.layerwise_decay(
+        config.layer_decay,
+        embed="^(tokens|positions)/",
+        head="^(final_norm|output)/",
+        layers=None if config.scan_layers else r"^blocks/(\d+)/",
+        stacked="^blocks/" if config.scan_layers else None,
     )
+
+
+def by_width(config: OptimizerConfig) -> list[Rule]:
+    """muP's rates: what `ow.groups.mup_adam` finds, with the logits divided.
+
+    Heads keep their size and the MLP its proportion, so all hidden matrices are wider
+    by the same ratio. What an update takes of the weights does not change.
+    """
+    ratio = config.width_ratio
+    decay = 1 if config.weight_decay_kind == "independent" else ratio
+    hidden = Rule(
+        "^blocks/.*kernel$", multiplier=1 / ratio, decay_multiplier=decay, name="hidden"
+    )
+    return [hidden, Rule(".*", name="others")]
+
+
+def table(config: OptimizerConfig, params: Any) -> ow.groups.Table | None:
+    """What each array gets, if rates differ."""
+    if config.layer_decay < 1:
+        return ow.groups.table(ow.groups.combine(by_layer(config), DECAYED), params)
+    if config.mup_base_width:
+        return ow.groups.table(ow.groups.combine(by_width(config), DECAYED), params)
+    return None

@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh
 
 from . import sharding
-from .optimizer import learning_rate
+from .optimizer import learning_rates
 
 Batch = Any
 Loss = Callable[[Any, Batch], jax.Array]  # (params, batch) -> scalar
@@ -75,13 +75,13 @@ def make_update(
     *,
     microbatches: int = 1,
     reported: Callable[[jax.Array, Batch], jax.Array] = as_it_is,
-    rate_of: Callable[[optax.OptState], Any] | None = learning_rate,
+    rates_of: Callable[[optax.OptState], dict[str, Any]] | None = learning_rates,
 ) -> Update:
     """(state, batch) -> (state, metrics), to be jitted, scanned or vmapped.
 
     The loss of the metrics is reported(loss, batch), for example in other units.
-    `rate_of` reads the learning rate from the optimizer's state; None where the state
-    does not hold it, as that of `optax.adamw`.
+    `rates_of` reads the learning rates from the optimizer's state, as metrics; None
+    where the state does not hold them, as that of `optax.adamw`.
     """
     gradient_of = loss_and_gradient(loss_fn, microbatches)
 
@@ -93,8 +93,8 @@ def make_update(
         updates, opt_state = optimizer.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
         metrics = {"loss": reported(loss, batch)}
-        if rate_of is not None:
-            metrics["learning_rate"] = rate_of(opt_state)
+        if rates_of is not None:
+            metrics |= rates_of(opt_state)
         metrics["gradient_norm"] = optax.tree.norm(grads)  # before any clipping
         return TrainState(params, opt_state), metrics
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ..core.config import ModelConfig, device_option
+from ..core.config import device_option
 from ..core.data import HELDOUT_FRACTION
 from ..core.optimizer import OptimizerConfig, training_option
 from ..core.settings import InputError, option
@@ -24,7 +24,7 @@ IDENTITY = ("model", "data", "training")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(OptimizerConfig, ModelConfig):
+class Config(OptimizerConfig):
     """A training run. The defaults are the demo: half a minute on a laptop's CPU."""
 
     data: str | None = data_option(

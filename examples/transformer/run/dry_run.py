@@ -20,6 +20,7 @@ from rich.console import Console
 
 from ..core import attention, sharding
 from ..core.files import first_line
+from ..core.optimizer import table as table_of_rates
 from ..core.packing import BYTES, Targets
 from ..core.settings import InputError
 from . import estimate
@@ -127,6 +128,8 @@ def dry_run(
           f"{sum(counts.values()):,}")  # fmt: skip
     table(console, "memory of each device", {n: size(x) for n, x in needed.items()},
           size(total := sum(needed.values())))  # fmt: skip
+    if rates := table_of_rates(config, layout.state.params):
+        console.print(f"rates by path\n{rates}")
     check(config, total, room, "without any activations")
 
     shape = (config.batch_size, config.length + 1)
