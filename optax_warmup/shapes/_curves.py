@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from optax_warmup._numerics import expm1, plus_product, quotient, where
+from optax_warmup._numerics import (
+    expm1,
+    plus_product,
+    quotient,
+    where,
+    with_derivative_of,
+)
 from optax_warmup.shapes._shape import Shape
 from optax_warmup.values._checked import checked
 from optax_warmup.values._kinds import Number, PositiveRate
@@ -175,6 +181,7 @@ def _tanh_rise(
     near = plus_product(lower, width, jnp.minimum(progress, 0.5))
     far = plus_product(upper, -width, jnp.minimum(left, 0.5))
     x = where(progress < 0.5, jnp.minimum(near, middle), jnp.maximum(far, middle))
+    x = with_derivative_of(x, lower + width * progress)
     above = expm1(-2 * width * progress) * (1 + jnp.exp(-2 * upper))
     below = expm1(-2 * width) * (1 + jnp.exp(-2 * x))
     return where(flat, progress, above / below)

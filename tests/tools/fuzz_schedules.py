@@ -104,13 +104,18 @@ def number(kind: str, rng: random.Random) -> str:
     if kind == "c":
         return rng.choice("1235")
     if kind == "e":
-        return rng.choice(("0.5", "1.0", "2.0", repr(round(rng.uniform(0.2, 4), 4))))
+        return rng.choice(("0.5", "1.0", "2.0", single(rng.uniform(0.2, 4))))
     if kind == "r":
-        return repr(round(10 ** rng.uniform(-2, 2), 6))
+        return single(10 ** rng.uniform(-2, 2))
     if kind == "f":
-        return repr(round(rng.uniform(0.05, 1), 5))
+        return single(rng.uniform(0.05, 1))
     assert kind == "x", kind
     return repr(round(10 ** rng.uniform(0, 5), 4))
+
+
+def single(x: float) -> str:
+    """A number of float32: powers of what it rounds to are other numbers."""
+    return repr(float(np.float32(x)))
 
 
 def structure(rng: random.Random, depth: int) -> str:
