@@ -20,7 +20,7 @@ import oracle
 import optax_warmup as ow
 
 Outcome = tuple[str, str]  # what came of it, and the input
-A_ROUND = 200
+A_ROUND = 400
 # Relative to the largest value of the run: nested sums and products add up errors.
 TOLERANCE = 2e-5
 STEPS = 24
