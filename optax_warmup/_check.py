@@ -18,6 +18,7 @@ INFINITY = math.inf
 _SMALL = 0.05  # what is smaller is a learning rate rather than a share of the run
 _LARGEST = float(np.finfo(np.float32).max)
 _HUGE = 2**1000
+_PRINTED_BITS = 2000  # Python may refuse to print more than 640 digits
 
 
 def is_traced(x: Any) -> bool:
@@ -221,8 +222,8 @@ def _describe(minimum: float, maximum: float, above: float, below: float) -> str
 
 
 def _message(owner: str, name: str, wanted: str, value: Any, hint: str) -> str:
-    is_huge = isinstance(value, int) and abs(value) > _HUGE  # hundreds of digits
-    shown = f"an integer of {value.bit_length()} bits" if is_huge else repr(value)
+    long = isinstance(value, int) and value.bit_length() > _PRINTED_BITS
+    shown = f"an integer of {value.bit_length()} bits" if long else repr(value)
     text = f"{owner}: {name} must be {wanted}, got {shown}"
     return f"{text} ({hint})." if hint else f"{text}."
 
