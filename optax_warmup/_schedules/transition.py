@@ -52,7 +52,7 @@ def ramp_after(
     low, high = jnp.minimum(init_value, end_value), jnp.maximum(init_value, end_value)
     # Outside, where the shape is unused, 1 of 2 steps keeps its derivatives finite.
     inside = (elapsed > 0) & (left > 0)
-    length = clocks.as_value(where(inside, elapsed + left, 2))
+    length = clocks.as_value(where(inside, clocks.minus(steps, 0), 2))
     from_low = where(inside, where(rising, elapsed, left), 1)
     from_high = where(inside, where(rising, left, elapsed), 1)
     near, far = clocks.as_value(from_low) / length, clocks.as_value(from_high) / length
