@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from optax_warmup._check import MAX_STEP
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.program import compiled, evaluate, mode
 from optax_warmup.shapes._shape import Shape
-from optax_warmup.values._kinds import Change, Kind, Rate
+from optax_warmup.values._kinds import Change, Kind, Rate, kind_of
 from optax_warmup.values._value import Static, Value
 
 
@@ -121,6 +121,9 @@ ScheduleLike: TypeAlias = Annotated[
 ]
 
 
+_RATE = kind_of(Rate)
+
+
 def as_schedule(
     x: ScheduleLike, owner: str = "schedule", name: str = "value"
 ) -> Schedule:
@@ -134,7 +137,7 @@ def as_schedule(
             f"transition(init_value, end_value, steps, {x!r})."
         )
     if not callable(x) or isinstance(x, type):
-        return constant(_check.rate(owner, name, cast(ArrayLike, x)))
+        return constant(_RATE.check(owner, name, x))
     try:
         out = _check.traced_once(x, jnp.int32)
     except Exception as error:
