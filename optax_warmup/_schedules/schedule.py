@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._check import MAX_STEP
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.program import compiled, evaluate, mode
+from optax_warmup._schedules.program import compiled, evaluate, settings
 from optax_warmup.shapes._shape import Shape
 from optax_warmup.values._kinds import Change, Kind, Rate, kind_of
 from optax_warmup.values._value import Static, Value
@@ -47,7 +47,7 @@ class Schedule(Value, abc.ABC):
         multiply(sawtooth(1.0, period=8), constant(0.5))
     """
 
-    # The mode and the program compiled for it. No annotation: this is not a field.
+    # Settings and the program compiled for them. No annotation: this is not a field.
     _program = (None, None)
     # If its lengths cannot be changed, the reason.
     _fixed_length = ""
@@ -75,9 +75,9 @@ class Schedule(Value, abc.ABC):
         else:
             clock = clocks.as_clock(step)
         compiled_for, program = self._program
-        if program is None or compiled_for != mode():
+        if program is None or compiled_for != settings():
             program = compiled(self)
-            self._set(_program=(mode(), program))
+            self._set(_program=(settings(), program))
         return program(clock)
 
     def __getstate__(self) -> dict[str, Any]:
