@@ -98,6 +98,10 @@ class Schedule(Value, abc.ABC):
         """The value that a warmup in front of this schedule leads to."""
         return self.value_at(jnp.int32(0))
 
+    def _value_and_start(self, clock: Any) -> tuple[jax.Array, jax.Array]:
+        """`value_at` and `start_value`; overridden if both ask the same schedule."""
+        return self.value_at(clock), self.start_value()
+
     def _outermost_at(self, clock: Any) -> jax.Array:
         """The value that is returned if no other schedule wraps this one."""
         return self.value_at(clock)
