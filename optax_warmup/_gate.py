@@ -114,6 +114,7 @@ def measured_first(
     array unless the data say which comes first; a barrier does not (XLA:CPU drops it
     too early). So the array is made to depend on the measurement, which also says
     whether a number has fewer than 0 leading zeros: XLA does not know that none has.
+    It is subtracted: a choice by it would change how XLA:CPU rounds what comes next.
     """
 
     def measure_and_say(*operands: Any) -> tuple[Any, jax.Array]:
@@ -124,7 +125,7 @@ def measured_first(
 
     def tied(x: Any) -> Any:
         large = jnp.size(x) >= _LARGE and jnp.issubdtype(x.dtype, jnp.inexact)
-        return jnp.where(never, jnp.zeros_like(x), x) if large else x
+        return x - never.astype(x.dtype) if large else x
 
     return measured, jax.tree.map(tied, tree)
 
