@@ -8,6 +8,7 @@ growth.png, under results/.
 """
 
 import argparse
+import functools
 import re
 import time
 from collections.abc import Callable
@@ -47,7 +48,18 @@ def depth() -> Curves:
             schedule = wrap(schedule, level)
             counts.append(equations(schedule))
         curves[name] = counts
+    curves["warmup, traced steps"] = [
+        equations(functools.partial(warmups_as_long_as_the_step, level))
+        for level in DEPTHS
+    ]
     return curves
+
+
+def warmups_as_long_as_the_step(count: int, step: jax.Array) -> jax.Array:
+    schedule: ow.Schedule = ow.warmup_cosine(1.0, 10, 2000)
+    for _ in range(count):
+        schedule = ow.warmup(schedule, step)
+    return schedule(step)
 
 
 def segments() -> Curves:

@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 MAX_STEP = 2**31 - 1  # optax counts steps in int32
 INFINITY = math.inf
 _SMALL = 0.05  # what is smaller is a learning rate rather than a share of the run
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
 _HUGE = 2**1000
 _PRINTED_BITS = 2000  # Python may refuse to print more than 640 digits
 
@@ -55,14 +55,14 @@ def number(
     if type(value) in (int, float) and (
         minimum <= value <= maximum
         and above < value < below
-        and -_LARGEST <= value <= _LARGEST
+        and -LARGEST <= value <= LARGEST
     ):
         return float(value) + 0.0  # fast path; -0.0 becomes 0.0
     array = _real_array(owner, name, value, "a number")
     if array is None:
         return value
     wanted = _describe(minimum, maximum, above, below)
-    bad = ~np.isfinite(array) | (np.abs(array) > _LARGEST)
+    bad = ~np.isfinite(array) | (np.abs(array) > LARGEST)
     bad |= (array < minimum) | (array > maximum) | (array <= above) | (array >= below)
     if np.any(bad):
         raise ValueError(_message(owner, name, f"a finite number{wanted}", value, hint))
@@ -234,6 +234,8 @@ def difference(
     """Returns long - short; raises if `short` does not fit into `long`."""
     if is_traced(long) or is_traced(short):
         return jax.numpy.maximum(long - short, 0)
+    if type(long) is int and type(short) is int and short <= long:
+        return long - short  # fast path
     if np.any(np.asarray(short) > np.asarray(long)):
         raise ValueError(
             f"{owner}: {short_name} must be <= {long_name}, got {short_name}={short!r} "

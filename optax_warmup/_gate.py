@@ -105,22 +105,33 @@ def _needed(jaxpr: jax.extend.core.Jaxpr) -> jax.extend.core.Jaxpr:
 _LARGE = 2**14  # coordinates; a copy of fewer costs nothing
 
 
-def after(first: jax.Array, tree: Any) -> Any:
-    """`tree`, bit for bit, for computations that must come after that of `first`.
+def measured_first(
+    due: jax.Array, measure: Callable[..., Any], tree: Any, *operands: Any
+) -> tuple[Any, Any]:
+    """`measured_if` with zeros, and `tree`, bit for bit, for what must come after it.
 
     Where something reads an array that an update overwrites in place, XLA copies the
     array unless the data say which comes first; a barrier does not (XLA:CPU drops it
-    too early). So the array is made to depend on `first`, by a comparison that always
-    holds, which XLA cannot know: there are no fewer than 0 leading zeros in a number.
+    too early). So the array is made to depend on the measurement, which also says
+    whether a number has fewer than 0 leading zeros: XLA does not know that none has.
+    It is subtracted: a choice by it would change how XLA:CPU rounds what comes next.
     """
-    if not first.size:
-        return tree
-    number = jnp.ravel(first)[0].real.astype(jnp.float32)
-    bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(number), jnp.int32)
-    holds = jnp.minimum(jax.lax.clz(bits), 0) == 0
+
+    def measure_and_say(*operands: Any) -> tuple[Any, jax.Array]:
+        measured = measure(*operands)
+        return measured, _never(jax.tree.leaves(measured))
+
+    measured, never = measured_if(due, measure_and_say, None, *operands)
 
     def tied(x: Any) -> Any:
         large = jnp.size(x) >= _LARGE and jnp.issubdtype(x.dtype, jnp.inexact)
-        return jnp.where(holds, x, jnp.zeros_like(x)) if large else x
+        return x - never.astype(x.dtype) if large else x
 
-    return jax.tree.map(tied, tree)
+    return measured, jax.tree.map(tied, tree)
+
+
+def _never(arrays: list[jax.Array]) -> jax.Array:
+    first = next((x for x in arrays if x.size), jnp.zeros(()))
+    number = jnp.ravel(first)[0].real.astype(jnp.float32)
+    bits = jax.lax.bitcast_convert_type(number, jnp.int32)
+    return jnp.less(jax.lax.clz(bits), 0)

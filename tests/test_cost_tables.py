@@ -77,3 +77,5 @@ def test_costs_grow_in_a_straight_line():
         assert int(after.replace(",", "")) <= 2.2 * int(before.replace(",", ""))
     segments = [int(x) for x in found["piecewise"]]
     assert max(segments[1:]) == min(segments[1:])
+    theirs = found["optax.piecewise_interpolate_schedule"]
+    assert segments[-1] <= 3 * int(theirs[-1])

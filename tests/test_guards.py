@@ -91,6 +91,48 @@ def test_a_finite_gradient_may_make_the_update_nan():
         chex.assert_trees_all_equal(after.inner_state, state.inner_state)
 
 
+def test_no_number_is_overlooked(platform):
+    """Arrays of one shape are looked at together, whatever order they come in."""
+    given = optax.GradientTransformationExtraArgs(
+        lambda params: {"more": (params["w"], params["b"]), "old": params},
+        lambda updates, state, params=None, *, result: result,
+    )
+    optimizer = ow.skip_nonfinite(given)
+    params = {
+        "a": jnp.ones((2, 3)),
+        "b": jnp.ones(()),
+        "e": jnp.ones((0, 3)),
+        "n": jnp.ones(3, jnp.int32),
+        "w": jnp.ones((2, 3), jnp.bfloat16),
+    }
+    state = optimizer.init(params)
+    good = (params, (params, state.inner_state))
+
+    @quickly
+    def skipped(gradients, result):
+        return optimizer.update(gradients, state, params, result=result)[1].skipped
+
+    assert skipped(*good) == 0
+    leaves, structure = jax.tree.flatten(good)
+    for k, leaf in enumerate(leaves):
+        if leaf.size and jnp.issubdtype(leaf.dtype, jnp.inexact):
+            bad = jnp.ravel(leaf).at[-1].set(jnp.nan).reshape(leaf.shape)
+            changed = [*leaves[:k], bad, *leaves[k + 1 :]]
+            assert skipped(*jax.tree.unflatten(structure, changed)) == 1
+
+
+def test_replicas_of_a_state_share_a_gradient():
+    """Also outside of jit, where the gradient is known and the state is traced."""
+    optimizer = ow.skip_nonfinite(adam())
+    state = optimizer.init(PARAMS)
+    states = jax.tree.map(lambda x: jnp.stack([x, x]), state)
+    updates, after = jax.vmap(optimizer.update, (None, 0, None))(GRADS, states, PARAMS)
+    wanted, _ = optimizer.update(GRADS, state, PARAMS)
+    replica = jax.tree.map(lambda x: x[1], updates)
+    chex.assert_trees_all_close(replica, wanted, rtol=1e-6)
+    assert after.skipped.tolist() == [0, 0]
+
+
 def test_what_goes_out_need_not_be_looked_at():
     """Cheaper: only gradients decide, and 0 / 0 of a finite one goes out."""
     optimizer = ow.skip_nonfinite(optax.adam(1e-3), check_updates=False)

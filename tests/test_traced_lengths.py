@@ -204,6 +204,38 @@ def test_a_stretch_makes_no_length_that_cannot_be():
         ow.stretch(ow.staircase(1.0, 1), 0.4)
 
 
+@pytest.mark.parametrize("offset", [0, 1])
+def test_warmups_of_warmups_grow_in_a_straight_line(offset):
+    """Each asks the schedule that it leads to for its first value, once."""
+
+    def equations(depth):
+        def nested(length):
+            schedule = ow.constant(1.0)
+            for _ in range(depth):
+                schedule = ow.warmup(schedule, length, offset=offset)
+            return schedule(3)
+
+        return len(jax.make_jaxpr(nested)(5).eqns)
+
+    counts = [equations(depth) for depth in range(1, 5)]
+    assert len(set(np.diff(counts))) == 1
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_a_warmup_of_a_warmup_whose_length_may_be_0(offset):
+    @jax.jit
+    def value(first, second, step):
+        inner = ow.warmup(1.0, second, init_value=0.5, offset=offset)
+        return ow.warmup(inner, first, init_value=0.25, offset=offset)(step)
+
+    for first in (0, 3):
+        for second in (0, 4):
+            inner = ow.warmup(1.0, second, init_value=0.5, offset=offset)
+            known = ow.warmup(inner, first, init_value=0.25, offset=offset)
+            found = [value(first, second, step) for step in range(9)]
+            np.testing.assert_allclose(found, known(np.arange(9)), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "inside",
     [

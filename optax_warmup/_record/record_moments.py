@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optax_warmup._gate import after, measured_if
+from optax_warmup._gate import measured_first, measured_if
 from optax_warmup._record import moments, slots
 from optax_warmup._record.blocks import Blocks
 from optax_warmup._record.decays import Decays
@@ -219,8 +219,7 @@ def record_moments(
 
         # What this update overwrites is read first, and only then does it begin.
         operands = (updates, state.inner_state, params)
-        sample = measured_if(due, before, None, *operands)
-        inner_state = after(sample["nu"], state.inner_state)
+        sample, inner_state = measured_first(due, before, state.inner_state, *operands)
         new_updates, inner_state = inner.update(updates, inner_state, params, **extra)
 
         new = moments_of(inner_state, updates, OWNER)

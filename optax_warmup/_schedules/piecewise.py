@@ -12,7 +12,7 @@ import numpy as np
 from optax_warmup._numerics import where
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule
-from optax_warmup._schedules.transition import ramp
+from optax_warmup._schedules.transition import ramp, ramp_after
 from optax_warmup.shapes._powers import linear
 from optax_warmup.shapes._shape import ShapeLike
 from optax_warmup.values._kinds import Length, Rate, Rows
@@ -55,20 +55,14 @@ class piecewise(Schedule):
         """Finds the segment first: one ramp then serves all shapes of a structure."""
         lengths, ends, shapes = zip(*self.segments, strict=True)
         starts = (self.init_value, *ends[:-1])
-        begins = _sums_before(_stack(lengths))
         clock = clocks.minus(clock, 0)
-        index = jnp.sum(_reached(clock, begins[1:]), axis=0)
+        begins = _sums_before(_stack(lengths))
+        columns = (begins, _next(begins, clock), lengths, starts, ends, shapes)
         result: jax.Array | None = None
         for members in _by_structure(shapes):
-            segment = _Segment(index, members)
-            value = ramp(
-                segment.pick(starts),
-                segment.pick(ends),
-                clocks.since(clock, segment.pick(begins)),
-                segment.pick(lengths),
-                segment.shape(shapes),
-            )
-            result = value if result is None else where(segment.here, value, result)
+            own = [[column[member] for member in members] for column in columns]
+            here, value = _ramp_of(clock, *own, everywhere=len(members) == len(shapes))
+            result = value if result is None else where(here, value, result)
         assert result is not None  # there is a segment
         return result
 
@@ -127,52 +121,88 @@ def _sums_before(lengths: Any) -> Any:
     return jnp.concatenate([jnp.zeros_like(sums[:1]), sums[:-1]])
 
 
-def _reached(clock: jax.Array, begins: Any) -> jax.Array:
-    """Whether the clock has reached each begin, on a new first axis."""
-    ndim = max(clock.ndim, begins.ndim - 1)
-    clock, begins = _aligned(clock[None], ndim), _aligned(begins, ndim)
-    begins = jnp.asarray(begins)
-    floating = any(jnp.issubdtype(x.dtype, jnp.floating) for x in (clock, begins))
-    left = clocks.minus(clock, begins) if floating else clock.astype(jnp.uint32)
-    return left >= (0 if floating else begins)
+def _next(begins: Any, clock: jax.Array) -> Any:
+    """Where each segment ends, in the type in which clocks are compared with it."""
+    exact = all(jnp.issubdtype(x.dtype, jnp.integer) for x in (clock, begins))
+    dtype = np.dtype(np.uint32) if exact else jnp.result_type(float)
+    never = np.asarray(_NEVER if exact else np.inf, dtype)
+    xnp: Any = np if isinstance(begins, np.ndarray) else jnp
+    begins = begins.astype(dtype)
+    return xnp.concatenate([begins[1:], xnp.full_like(begins[:1], never)])
 
 
-class _Segment:
-    """The segment that the clock is in, if it is one of `members`.
+def _ramp_of(
+    clock: jax.Array,
+    begins: Sequence[Any],
+    nexts: Sequence[Any],
+    lengths: Sequence[Any],
+    starts: Sequence[Any],
+    ends: Sequence[Any],
+    shapes: Sequence[Any],
+    *,
+    everywhere: bool,
+) -> tuple[jax.Array, jax.Array]:
+    """Whether the clock is in one of some segments, and the value there.
 
-    A number is picked by a sum with one nonzero term, which, unlike indexing, works for
-    a clock of any sharding. If the clock is in no member, the first one is picked, so
-    that the numbers are valid ones.
-
-    Attributes:
-        here: whether the clock is in one of the members.
+    The shapes have the same structure. `everywhere` says that these are all segments.
     """
+    if len(lengths) == 1:
+        elapsed = clocks.since(clock, begins[0])
+        value = ramp(starts[0], ends[0], elapsed, lengths[0], shapes[0])
+        return _is_within(clock, begins[0], nexts[0]), value
+    now, begin, after, size = _aligned(
+        clock[None], *map(_stack, (begins, nexts, lengths))
+    )
+    elapsed = clocks.until(clocks.minus(now, begin), size)
+    left = clocks.minus(size, elapsed)
+    here = _is_within(now, begin, after)
+    times = map(clocks.as_value, (elapsed, left, size))
+    numbers = [_stack(x) for x in zip(*map(jax.tree.leaves, shapes), strict=True)]
+    marks = [] if everywhere else [clocks.as_value(here)]
+    elapsed, left, steps, start, end, *picked = _pick(
+        here, [*times, _stack(starts), _stack(ends), *numbers, *marks]
+    )
+    found = jnp.ones((), bool) if everywhere else picked.pop() > 0
+    # Elsewhere those of the first segment are valid numbers.
+    picked = [
+        where(found, x, first[0]) for x, first in zip(picked, numbers, strict=True)
+    ]
+    shape = jax.tree.unflatten(jax.tree.structure(shapes[0]), picked)
+    return found, ramp_after(start, end, elapsed, left, steps, shape)
 
-    def __init__(self, index: jax.Array, members: list[int]) -> None:
-        numbers = _aligned(np.asarray(members), index.ndim)
-        marked = index[None] == numbers
-        self.here = jnp.any(marked, axis=0)
-        self._marked = marked | (~self.here[None] & (numbers == members[0]))
-        self._members = members
 
-    def pick(self, numbers: Any) -> jax.Array:
-        """The entry of this segment, from one for each of all segments."""
-        return self._pick([numbers[member] for member in self._members])
-
-    def shape(self, shapes: Sequence[Any]) -> Any:
-        """The shape of this segment; the members' shapes have the same structure."""
-        own = [shapes[member] for member in self._members]
-        return jax.tree.map(lambda *numbers: self._pick(numbers), *own)
-
-    def _pick(self, numbers: Sequence[Any]) -> jax.Array:
-        stacked = _stack(numbers)
-        ndim = max(self._marked.ndim, stacked.ndim) - 1
-        aligned = jnp.asarray(_aligned(stacked, ndim))
-        terms = where(_aligned(self._marked, ndim), aligned, jnp.zeros_like(aligned))
-        return jnp.sum(terms, axis=0, dtype=aligned.dtype)
+def _is_within(clock: jax.Array, begin: Any, after: Any) -> jax.Array:
+    clock = clock.astype(after.dtype)
+    return jnp.asarray((clock >= begin.astype(after.dtype)) & (clock < after))
 
 
-def _aligned(stacked: Any, ndim: int) -> Any:
-    """Pads the items of a stack to `ndim` axes, so that they broadcast."""
-    padding = (1,) * (ndim - stacked.ndim + 1)
-    return stacked.reshape(stacked.shape[0], *padding, *stacked.shape[1:])
+def _pick(here: jax.Array, columns: Sequence[Any]) -> list[jax.Array]:
+    """The entry of each column for the segment that the clock is in, or else 0.
+
+    It is picked by a sum with one nonzero term, which, unlike indexing, works for a
+    clock of any sharding. Numbers without axes take one sum for all columns.
+    """
+    columns = [jnp.asarray(column) for column in columns]
+    if any(column.ndim > 1 for column in (here, *columns)):
+        pairs = (_aligned(here, column) for column in columns)
+        return [_sum_where(marked, column, 0) for marked, column in pairs]
+    picked: dict[int, jax.Array] = {}
+    for dtype in dict.fromkeys(column.dtype for column in columns):
+        of_it = [k for k, column in enumerate(columns) if column.dtype == dtype]
+        table = jnp.stack([columns[k] for k in of_it])
+        picked |= zip(of_it, _sum_where(here, table, 1), strict=True)
+    return [picked[k] for k in range(len(columns))]
+
+
+def _sum_where(here: jax.Array, numbers: jax.Array, axis: int) -> jax.Array:
+    terms = where(here, numbers, jnp.zeros_like(numbers))
+    return jnp.sum(terms, axis=axis, dtype=numbers.dtype)
+
+
+def _aligned(*stacks: Any) -> list[Any]:
+    """Pads the items of stacks to as many axes, so that they broadcast."""
+    ndim = max(stack.ndim for stack in stacks)
+    return [
+        stack.reshape(stack.shape[0], *(1,) * (ndim - stack.ndim), *stack.shape[1:])
+        for stack in stacks
+    ]

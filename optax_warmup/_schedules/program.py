@@ -15,17 +15,20 @@ from optax_warmup import _check
 from optax_warmup._numerics import is_bit_exact, where
 from optax_warmup._schedules import clock as clocks
 
+get_abstract_mesh = jax.sharding.get_abstract_mesh
+
 # No program builds more distinct structures than this.
 _PROGRAMS = 512
 
 
-def mode() -> tuple[bool, bool, Any]:
-    """The JAX settings that a compiled program depends on.
+def settings() -> tuple[bool, Any]:
+    """The JAX settings that the numbers of a compiled program depend on.
 
     The mesh is one of them: numbers on the devices of one are refused in another.
+    Whether schedules are bit-exact is not: `jax.jit` traces for either.
     """
-    wide = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-    return wide, is_bit_exact(), jax.sharding.get_abstract_mesh()
+    wide: bool = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    return wide, get_abstract_mesh()
 
 
 def evaluate(schedule: Any, step: ArrayLike) -> jax.Array:

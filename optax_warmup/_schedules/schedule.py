@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,9 @@ from jax.typing import ArrayLike
 from optax_warmup import _check
 from optax_warmup._check import MAX_STEP
 from optax_warmup._schedules import clock as clocks
-from optax_warmup._schedules.program import compiled, evaluate, mode
+from optax_warmup._schedules.program import compiled, evaluate, settings
 from optax_warmup.shapes._shape import Shape
-from optax_warmup.values._kinds import Change, Kind, Rate
+from optax_warmup.values._kinds import Change, Kind, Rate, kind_of
 from optax_warmup.values._value import Static, Value
 
 
@@ -47,7 +47,7 @@ class Schedule(Value, abc.ABC):
         multiply(sawtooth(1.0, period=8), constant(0.5))
     """
 
-    # The mode and the program compiled for it. No annotation: this is not a field.
+    # Settings and the program compiled for them. No annotation: this is not a field.
     _program = (None, None)
     # If its lengths cannot be changed, the reason.
     _fixed_length = ""
@@ -75,9 +75,9 @@ class Schedule(Value, abc.ABC):
         else:
             clock = clocks.as_clock(step)
         compiled_for, program = self._program
-        if program is None or compiled_for != mode():
+        if program is None or compiled_for != settings():
             program = compiled(self)
-            self._set(_program=(mode(), program))
+            self._set(_program=(settings(), program))
         return program(clock)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -97,6 +97,10 @@ class Schedule(Value, abc.ABC):
     def start_value(self) -> jax.Array:
         """The value that a warmup in front of this schedule leads to."""
         return self.value_at(jnp.int32(0))
+
+    def _value_and_start(self, clock: Any) -> tuple[jax.Array, jax.Array]:
+        """`value_at` and `start_value`; overridden if both ask the same schedule."""
+        return self.value_at(clock), self.start_value()
 
     def _outermost_at(self, clock: Any) -> jax.Array:
         """The value that is returned if no other schedule wraps this one."""
@@ -121,6 +125,9 @@ ScheduleLike: TypeAlias = Annotated[
 ]
 
 
+_RATE = kind_of(Rate)
+
+
 def as_schedule(
     x: ScheduleLike, owner: str = "schedule", name: str = "value"
 ) -> Schedule:
@@ -134,7 +141,7 @@ def as_schedule(
             f"transition(init_value, end_value, steps, {x!r})."
         )
     if not callable(x) or isinstance(x, type):
-        return constant(_check.rate(owner, name, cast(ArrayLike, x)))
+        return constant(_RATE.check(owner, name, x))
     try:
         out = _check.traced_once(x, jnp.int32)
     except Exception as error:

@@ -53,16 +53,20 @@ def ramp_after(
     high = where(rising, end_value, init_value)
     # Outside, where the shape is unused, 1 of 2 steps keeps its derivatives finite.
     inside = (elapsed > 0) & (left > 0)
-    length = clocks.as_value(where(inside, elapsed + left, 2))
+    length = clocks.as_value(where(inside, clocks.minus(steps, 0), 2))
     from_low = where(inside, where(rising, elapsed, left), 1)
     from_high = where(inside, where(rising, left, elapsed), 1)
-    near, far = clocks.as_value(from_low) / length, clocks.as_value(from_high) / length
+    from_low, from_high = clocks.as_value(from_low), clocks.as_value(from_high)
+    near, far = from_low / length, from_high / length
     weight = shape.rise(near, far)
     if not shape.symmetric:
         weight = where(rising, weight, shape.fall(far, near))
+    # The same for a linear ramp: XLA makes one kernel of it if nothing else needs the
+    # quotient, and else three.
+    partly = from_low < length if shape == linear else weight < 1
     # low + (high - low) can differ from high in the last bit.
     formula = plus_product(low, high - low, weight)
-    between = jnp.clip(where(weight < 1, formula, high), low, high)
+    between = jnp.clip(where(partly, formula, high), low, high)
     between = with_derivative_of(between, formula)
     return where(inside, between, where(left > 0, init_value, end_value))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY
 from typing import Any
 
@@ -69,17 +70,27 @@ class warmup(Schedule):
     offset: Length = 0
 
     def value_at(self, clock: Any) -> jax.Array:
-        rest = as_schedule(self.schedule).value_at(clocks.since(clock, self.steps))
-        return where(clocks.minus(clock, self.steps) < 0, self._rise(clock), rest)
+        return self._value_and_start(clock)[0]
 
     def start_value(self) -> jax.Array:
-        if clocks.is_above_zero(self.steps) and clocks.is_zero(self.offset):
+        return self._start(as_schedule(self.schedule).start_value)
+
+    def _value_and_start(self, clock: Any) -> tuple[jax.Array, jax.Array]:
+        inner, since = as_schedule(self.schedule), clocks.since(clock, self.steps)
+        rest, top = inner._value_and_start(since)
+        before = clocks.minus(clock, self.steps) < 0
+        value = where(before, self._rise(clock, top), rest)
+        return value, self._start(lambda: top)
+
+    def _start(self, top: Callable[[], jax.Array]) -> jax.Array:
+        if not clocks.is_zero(self.offset):
+            return self._rise(0, top())
+        if clocks.is_above_zero(self.steps):
             return clocks.as_value(self.init_value)
         # Without a ramp, this is the start value of the schedule.
-        return self._rise(0)
+        return where(clocks.minus(self.steps, 0) > 0, self.init_value, top())
 
-    def _rise(self, clock: ArrayLike) -> jax.Array:
-        top = as_schedule(self.schedule).start_value()
+    def _rise(self, clock: ArrayLike, top: jax.Array) -> jax.Array:
         if clocks.is_zero(self.offset):
             return ramp(self.init_value, top, clock, self.steps, self.shape)
         # Subtract the offset from the steps left: step + offset could overflow.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
-from optax_warmup._gate import after, measured_if
+from optax_warmup._gate import measured_first
 from optax_warmup._state.find import find
 from optax_warmup._state.order import require_order
 from optax_warmup._state.probe import probe_or_none
@@ -181,12 +181,12 @@ def automatic_warmup(
             return rule.relative_size(moved, at, moves, layout)
 
         known = rule.after(rule.Known(*state[1:]), drawn, at, layout, start, feedback)
-        size = measured_if(
-            state.count == 0, first_size, None, updates, state.inner_state, params
+        # Moments are overwritten in place: not before the measurement has read them.
+        operands = (updates, state.inner_state, params)
+        size, inner_state = measured_first(
+            state.count == 0, first_size, state.inner_state, *operands
         )
         known = rule.started(known, size, start)
-        # Moments are overwritten in place: not before the measurement has read them.
-        inner_state = after(size, state.inner_state)
         updates, inner_state = inner.update(updates, inner_state, params, **extra)
         return scaled(updates, known.factor), AutomaticWarmupState(inner_state, *known)
 

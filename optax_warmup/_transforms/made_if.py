@@ -1,7 +1,8 @@
 """An update that is made, or left out as if it had never been."""
 
+from collections import Counter
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any, TypeAlias
 
 import jax
@@ -17,7 +18,9 @@ _Step: TypeAlias = Callable[[Any, Any], Any]
 def made_if(
     condition: jax.Array, update: _Step, gradients: Any, state: Any, *, look: bool
 ) -> tuple[Any, Any, jax.Array]:
-    """Makes an update if a condition holds, and with `look` if it is finite itself.
+    """Makes an update if a condition holds.
+
+    With `look` only if gradients, updates and state are finite, too.
 
     Returns:
         Updates, which are zeros where it is not made; the new state, or the old one;
@@ -32,22 +35,17 @@ def made_if(
             jax.tree.map(_typed_as, state, new_state),
         )
 
-    def made(condition: jax.Array, new: Any, old_state: Any) -> jax.Array:
-        return condition & _stays_finite(new, old_state) if look else condition
-
-    if not _check.is_traced(condition):  # where a conditional would be compiled anew
-        if condition:
-            new = update(gradients, state)
-            if made(condition, new, state):
-                return *new, condition
-        return *skip(gradients, state), jnp.zeros((), bool)
-    steps = (traced, skip, made)
+    operands = (condition, gradients, state)
+    if not any(map(_check.is_traced, jax.tree.leaves(operands))):
+        # Where a conditional would be compiled anew.
+        new = update(gradients, state) if condition else skip(gradients, state)
+        good = condition & _stays_finite(gradients, new, state) if look else condition
+        if not _check.is_traced(good):
+            return *(new if good else skip(gradients, state)), good
     done: tuple[Any, Any, jax.Array] = jax.lax.platform_dependent(
-        condition,
-        gradients,
-        state,
-        cpu=partial(_branched, *steps),
-        default=partial(_selected, *steps),
+        *operands,
+        cpu=partial(_branched, traced, skip, look),
+        default=partial(_selected, traced, skip, look),
     )
     return done
 
@@ -55,7 +53,7 @@ def made_if(
 def _branched(
     update: _Step,
     skip: _Step,
-    made: Callable[..., jax.Array],
+    look: bool,
     condition: jax.Array,
     gradients: Any,
     state: Any,
@@ -65,15 +63,26 @@ def _branched(
     To look at an update it is computed twice, which takes less time and memory than to
     keep it, unless it is much more than a few operations on each coordinate.
     """
-    good = made(condition, update(gradients, state), state)
-    done = jax.lax.cond(good, update, skip, gradients, state)
-    return *jax.tree.map(partial(_varying_as, good), done), good
+    good = condition
+    if look:
+        good &= _stays_finite(gradients, update(gradients, state), state)
+    # The branches say which of them was taken: XLA would copy the whole condition to
+    # each of its uses.
+    done = jax.lax.cond(
+        good,
+        lambda *operands: (*update(*operands), jnp.ones((), bool)),
+        lambda *operands: (*skip(*operands), jnp.zeros((), bool)),
+        gradients,
+        state,
+    )
+    made: tuple[Any, Any, jax.Array] = jax.tree.map(partial(_varying_as, good), done)
+    return made
 
 
 def _selected(
     update: _Step,
     skip: _Step,
-    made: Callable[..., jax.Array],
+    look: bool,
     condition: jax.Array,
     gradients: Any,
     state: Any,
@@ -86,13 +95,15 @@ def _selected(
     def choose(condition: jax.Array, new: Any, old: Any) -> Any:
         return jax.lax.select(condition, new, old)
 
+    if look:
+        condition &= all_finite(gradients)
     # The update that is not wanted is computed from zeros, to be finite: a derivative
     # through the choice would turn NaN otherwise.
     harmless = jax.tree.map(
         lambda g: choose(condition, g, jnp.zeros_like(g)), gradients
     )
     new = update(harmless, state)
-    good = made(condition, new, state)
+    good = condition & _stays_finite((), new, state) if look else condition
     chosen = jax.tree.map(partial(choose, good), new, skip(gradients, state))
     return *chosen, good
 
@@ -117,18 +128,17 @@ def all_finite(gradients: Any) -> jax.Array:
     return _all([jnp.isfinite(jnp.sum(x * 0)) for x in leaves])
 
 
-def _stays_finite(update: tuple[Any, Any], old_state: Any) -> jax.Array:
-    """Whether an update puts nothing into parameters and state that is not finite.
+def _stays_finite(gradients: Any, update: tuple[Any, Any], old_state: Any) -> jax.Array:
+    """Whether an update comes from finite numbers and puts no others anywhere.
 
     A state may hold infinities by design, such as the best loss before the first. These
     are booleans, as XLA:CPU would not fuse a sum of floats into what computes them.
     """
     new_updates, new_state = update
-    updates = [
-        jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(new_updates) if _is_inexact(x)
-    ]
+    entering = [jnp.isfinite(x) for x in jax.tree.leaves(gradients) if _is_inexact(x)]
+    leaving = [jnp.isfinite(x) for x in jax.tree.leaves(new_updates) if _is_inexact(x)]
     states = [
-        jnp.all(jnp.isfinite(new) | ~jnp.isfinite(old))
+        jnp.isfinite(new) | ~jnp.isfinite(old)
         for new, old in zip(
             jax.tree.leaves(watched(new_state)),
             jax.tree.leaves(watched(old_state)),
@@ -136,15 +146,32 @@ def _stays_finite(update: tuple[Any, Any], old_state: Any) -> jax.Array:
         )
         if _is_inexact(new)
     ]
-    return _all([*updates, *states])
+    parts = _of_each_parameter(leaving, [*leaving, *entering, *states])
+    return _all([jnp.all(_all(part)) for part in parts])
+
+
+def _of_each_parameter(
+    parameters: list[jax.Array], arrays: list[jax.Array]
+) -> list[list[jax.Array]]:
+    """Puts arrays together that probably belong to one parameter, for one reduction.
+
+    These are of one type, and in the state they come in the parameters' order, all of
+    mu and then all of nu. Where that is not so, less is computed at once.
+    """
+    alike = Counter(jax.typeof(x) for x in parameters)
+    seen: Counter[Any] = Counter()
+    parts: dict[Any, list[jax.Array]] = {}
+    for array in arrays:
+        kind = jax.typeof(array)
+        place = seen[kind] % alike[kind] if kind in alike else seen[kind]
+        parts.setdefault((kind, place), []).append(array)
+        seen[kind] += 1
+    return list(parts.values())
 
 
 def _all(conditions: list[jax.Array]) -> jax.Array:
     """Not of one array: inside `shard_map` they vary over different axes."""
-    together: jax.Array = jnp.ones((), bool)
-    for condition in conditions:
-        together = together & condition
-    return together
+    return reduce(jnp.logical_and, conditions, jnp.ones((), bool))
 
 
 def _is_inexact(leaf: Any) -> bool:

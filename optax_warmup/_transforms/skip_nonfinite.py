@@ -115,8 +115,9 @@ def skip_nonfinite(
         def update(gradients: optax.Updates, inner_state: optax.OptState) -> Any:
             return inner.update(gradients, inner_state, params, **extra)
 
+        finite = jnp.ones((), bool) if check_updates else all_finite(updates)
         new_updates, inner_state, finite = made_if(
-            all_finite(updates), update, updates, state.inner_state, look=check_updates
+            finite, update, updates, state.inner_state, look=check_updates
         )
         more = optax.safe_increment
         return new_updates, SkipNonfiniteState(

@@ -69,19 +69,19 @@ def checked(namespace: str = "") -> Callable[[_Function], _Function]:
             found = {name: find_kind(hints.get(name)) for name in names}
             return {name: kind for name, kind in found.items() if kind is not None}
 
-        def check(name: str, x: Any) -> Any:
-            kind = kinds().get(name)
-            return x if kind is None else kind.check(owner, name, x)
-
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             require_known(owner, kwargs, names)
-            extra: Sequence[Any] = args[len(names) :]  # Python itself refuses these
-            return function(
-                *(check(name, x) for name, x in zip(names, args, strict=False)),
-                *extra,
-                **{name: check(name, x) for name, x in kwargs.items()},
-            )
+            known = kinds()
+            # Python itself refuses what is too much.
+            given = list(args)
+            for k, name in enumerate(names[: len(args)]):
+                if name in known:
+                    given[k] = known[name].check(owner, name, args[k])
+            for name, x in kwargs.items():
+                if name in known:
+                    kwargs[name] = known[name].check(owner, name, x)
+            return function(*given, **kwargs)
 
         return typing.cast(_Function, call)
 

@@ -52,9 +52,10 @@ values are >= 0; optax flips the sign when it descends).
     _kind: ClassVar[Kind | None] = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        known = tuple(field.name for field in _fields(cls))
-        if not kwargs.keys() <= set(known) and cls.__init__ in _generated:
-            require_known(public_name(cls), kwargs, known)
+        if kwargs and cls.__init__ in _generated:
+            known = kinds_of(cls)
+            if not kwargs.keys() <= known.keys():
+                require_known(public_name(cls), kwargs, tuple(known))
         return super().__new__(cls)
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -68,7 +69,10 @@ values are >= 0; optax flips the sign when it descends).
     def __post_init__(self) -> None:
         owner = public_name(type(self))
         for name, kind in kinds_of(type(self)).items():
-            object.__setattr__(self, name, kind.check(owner, name, getattr(self, name)))
+            given = getattr(self, name)
+            held = kind.check(owner, name, given)
+            if held is not given:
+                object.__setattr__(self, name, held)
         self.__check_init__()
 
     def __check_init__(self) -> None:
