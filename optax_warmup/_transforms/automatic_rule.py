@@ -37,38 +37,51 @@ class Known(NamedTuple):
     params: jax.Array
 
 
+class Judged(NamedTuple):
+    """What a gradient says of the update before it.
+
+    Attributes:
+        cosine: between the descent and that update; 0 if one of them is zero.
+        norm: about the norm of the gradient.
+    """
+
+    cosine: jax.Array
+    norm: jax.Array
+
+
 def after(
     known: Known,
-    gradients: jax.Array,
+    size: jax.Array,
     params: jax.Array,
-    layout: Layout,
     start: float,
-    feedback: bool,
+    gradients: Judged | None = None,
 ) -> Known:
-    """What is known from a gradient at parameters that an update has moved.
+    """What is known at parameters that an update has moved by the relative `size`.
 
-    It tells nothing if nothing moved, if no gradient came, or if one is not finite.
+    It tells nothing if nothing moved or, with gradients to judge it, if there are none,
+    or if a number is not finite.
     """
-    moved = jnp.where(known.count > 0, params - known.params, 0)
-    cosine = agreement(gradients, moved, layout)
-    size = relative_size(moved, params, moved != 0, layout)
     size = size / jnp.maximum(known.factor, SMALLEST)
     size = size / (1 - known.momentum ** jnp.maximum(known.count, 1))
-    tells = jnp.isfinite(cosine) & (cosine != 0) & jnp.isfinite(size)
+    tells = (known.count > 0) & jnp.isfinite(size) & (size > 0)
+    if gradients is not None:
+        tells &= jnp.isfinite(gradients.cosine) & (gradients.cosine != 0)
     early = tells & (known.count < beginning(known.momentum))
     largest = jnp.where(early, jnp.maximum(known.size, size), known.size)
-    norm = norm_of(gradients, layout)
     factor = limit(largest, start, known.count)
-    if feedback:
+    if gradients is not None:
+        cosine, norm = gradients
         exploding = has_exploded(norm, known.gradient, cosine)
         judged = stepped(known.factor, cosine, known.count, exploding)
         factor = jnp.minimum(factor, judged)
+        known = known._replace(
+            coherence=jnp.where(tells, cosine, known.coherence),
+            gradient=jnp.where(tells, norm, known.gradient),
+        )
     return known._replace(
         count=jnp.where(tells, known.count + 1, known.count),
         factor=jnp.where(tells, jnp.clip(factor, SMALLEST, 1), known.factor),
-        coherence=jnp.where(tells, cosine, known.coherence),
         size=largest,
-        gradient=jnp.where(tells, norm, known.gradient),
         params=jnp.where(jnp.isfinite(params), params, known.params),
     )
 
@@ -86,6 +99,11 @@ def started(known: Known, size: jax.Array, start: float) -> Known:
         ),
         size=jnp.where(begins, size, known.size),
     )
+
+
+def arrived(known: Known) -> jax.Array:
+    """Whether the factor without feedback is 1 and stays 1, whatever comes."""
+    return (known.count >= beginning(known.momentum)) & (known.factor >= 1)
 
 
 def beginning(momentum: jax.Array) -> jax.Array:

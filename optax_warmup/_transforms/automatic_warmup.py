@@ -168,23 +168,47 @@ def automatic_warmup(
         **extra: Any,
     ) -> tuple[optax.Updates, AutomaticWarmupState]:
         require_params(_OWNER, params)
-        gradients = _leaves(updates)
-        leaves = _leaves_at(updates, params)
+        known = rule.Known(*state[1:])
+        gradients, leaves = _leaves(updates), _leaves_at(updates, params)
         layout = layout_of(leaves)
-        drawn, at = draw(gradients, layout), draw(leaves, layout)
 
-        def first_size(grads: Any, inner_state: Any, params: Any) -> Any:
-            """The relative size of the update that comes, as long as there was none."""
+        def coming(grads: Any, inner_state: Any, params: Any) -> Any:
+            """How the update that comes moves, and where a gradient moves it."""
             first, _ = inner.update(grads, inner_state, params, **extra)
             moved = draw(_leaves_at(grads, first), layout)
-            moves = (drawn != 0) & (moved != 0)
-            return rule.relative_size(moved, at, moves, layout)
+            return moved, (moved != 0) & (draw(_leaves(grads), layout) != 0)
 
-        known = rule.after(rule.Known(*state[1:]), drawn, at, layout, start, feedback)
-        size = measured_if(
-            state.count == 0, first_size, None, updates, state.inner_state, params
-        )
-        known = rule.started(known, size, start)
+        def seen(grads: Any, inner_state: Any, params: Any) -> Any:
+            """The size of the last update, or of the first before it is made."""
+            at = draw(_leaves_at(grads, params), layout)
+            moved = at - known.params
+            moved, moves = measured_if(
+                known.count == 0,
+                coming,
+                (moved, moved != 0),
+                grads,
+                inner_state,
+                params,
+            )
+            return rule.relative_size(moved, at, moves, layout), at
+
+        judged = None
+        if feedback:
+            drawn = draw(gradients, layout)
+            size, at = seen(updates, state.inner_state, params)
+            moved = jnp.where(known.count > 0, at - known.params, 0)
+            cosine = rule.agreement(drawn, moved, layout)
+            judged = rule.Judged(cosine, rule.norm_of(drawn, layout))
+        else:
+            size, at = measured_if(
+                ~rule.arrived(known),
+                seen,
+                (jnp.zeros((), jnp.float32), known.params),
+                updates,
+                state.inner_state,
+                params,
+            )
+        known = rule.started(rule.after(known, size, at, start, judged), size, start)
         # Moments are overwritten in place: not before the measurement has read them.
         inner_state = after(size, state.inner_state)
         updates, inner_state = inner.update(updates, inner_state, params, **extra)
