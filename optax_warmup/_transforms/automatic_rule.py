@@ -114,21 +114,29 @@ def beginning(momentum: jax.Array) -> jax.Array:
     return 2 / (1 - jnp.maximum(momentum, USUAL_MOMENTUM))
 
 
-def relative_size(
-    moved: jax.Array, params: jax.Array, moves: jax.Array, layout: Layout
-) -> jax.Array:
+def relative_size(moved: jax.Array, params: jax.Array, layout: Layout) -> jax.Array:
     """S, the sum over leaves of RMS(moved) / RMS(params), of the coordinates that move.
 
     The RMS of parameters is at least that of a usual initialization, 1 / sqrt(fan-in)
     of a matrix and 1 of a vector, so that zeros can be left.
     """
+    moves = moved != 0
     count = jnp.maximum(layout.sums(jnp.float32(moves)), 1)
     unit = largest_of(moved)
-    size = layout.sums(jnp.where(moves, jnp.square(moved / unit), 0))
+    size = layout.sums(jnp.square(moved / unit))
     own = layout.sums(jnp.where(moves, jnp.square(params), 0))
     floor = np.array([leaf.fan_in**-0.5 for leaf in layout.leaves], np.float32)
     relative = jnp.sqrt(size / count) / jnp.maximum(jnp.sqrt(own / count), floor)
     return unit * jnp.sum(relative)
+
+
+def judged(
+    gradients: jax.Array, params: jax.Array, known: Known, layout: Layout
+) -> Judged:
+    """What gradients say of the way that the parameters went; of none, nothing."""
+    moved = jnp.where(known.count > 0, params - known.params, 0)
+    cosine = agreement(gradients, moved, layout)
+    return Judged(cosine, norm_of(gradients, layout))
 
 
 def agreement(gradients: jax.Array, moved: jax.Array, layout: Layout) -> jax.Array:

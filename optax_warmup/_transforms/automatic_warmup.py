@@ -173,45 +173,37 @@ def automatic_warmup(
         layout = layout_of(leaves)
 
         def coming(grads: Any, inner_state: Any, params: Any) -> Any:
-            """How the update that comes moves, and where a gradient moves it."""
+            """How the first update, before it is made, moves what has a gradient."""
             first, _ = inner.update(grads, inner_state, params, **extra)
-            moved = draw(_leaves_at(grads, first), layout)
-            return moved, (moved != 0) & (draw(_leaves(grads), layout) != 0)
+            moves = jax.tree.map(_where_nonzero, grads, first, is_leaf=_is_none)
+            return draw(_leaves(moves), layout)
 
-        def seen(grads: Any, inner_state: Any, params: Any) -> Any:
-            """The size of the last update, or of the first before it is made."""
-            at = draw(_leaves_at(grads, params), layout)
-            moved = at - known.params
-            moved, moves = measured_if(
-                known.count == 0,
-                coming,
-                (moved, moved != 0),
-                grads,
-                inner_state,
-                params,
-            )
-            return rule.relative_size(moved, at, moves, layout), at
+        def seen(leaves: Any, first: Any) -> Any:
+            """The size of the last update, or of the first, and where parameters are"""
+            at = draw(leaves, layout)
+            moved = jnp.where(known.count > 0, at - known.params, first)
+            return rule.relative_size(moved, at, layout), at
 
-        judged = None
+        first = measured_if(
+            known.count == 0,
+            coming,
+            known.params,
+            updates,
+            state.inner_state,
+            params,
+        )
         if feedback:
-            drawn = draw(gradients, layout)
-            size, at = seen(updates, state.inner_state, params)
-            moved = jnp.where(known.count > 0, at - known.params, 0)
-            cosine = rule.agreement(drawn, moved, layout)
-            judged = rule.Judged(cosine, rule.norm_of(drawn, layout))
+            size, at = seen(leaves, first)
+            judged = rule.judged(draw(gradients, layout), at, known, layout)
         else:
-            size, at = measured_if(
-                ~rule.arrived(known),
-                seen,
-                (jnp.zeros((), jnp.float32), known.params),
-                updates,
-                state.inner_state,
-                params,
-            )
+            judged = None
+            nothing = jnp.zeros((), jnp.float32), known.params
+            size, at = measured_if(~rule.arrived(known), seen, nothing, leaves, first)
         known = rule.started(rule.after(known, size, at, start, judged), size, start)
-        # Moments are overwritten in place: not before the measurement has read them.
-        inner_state = after(size, state.inner_state)
-        updates, inner_state = inner.update(updates, inner_state, params, **extra)
+        # Moments are overwritten in place, by what the gradients are added to: not
+        # before the measurement has read them.
+        updates = after(first, updates)
+        updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
         return scaled(updates, known.factor), AutomaticWarmupState(inner_state, *known)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -244,6 +236,12 @@ def _leaves(tree: Any) -> list[Any]:
 def _leaves_at(places: Any, tree: Any) -> list[Any]:
     """The leaves of a tree in the places of another's, where that may have None."""
     return _leaves(jax.tree.map(lambda _, leaf: leaf, places, tree, is_leaf=_is_none))
+
+
+def _where_nonzero(gradient: Any, update: Any) -> Any:
+    if gradient is None or update is None:
+        return update
+    return jnp.where(gradient != 0, update, jnp.zeros_like(update))
 
 
 def _is_none(leaf: Any) -> bool:
