@@ -69,7 +69,10 @@ def after(
     early = tells & (known.count < beginning(known.momentum))
     largest = jnp.where(early, jnp.maximum(known.size, size), known.size)
     factor = limit(largest, start, known.count)
-    if gradients is not None:
+    if gradients is None:
+        zero = jnp.zeros((), jnp.float32)
+        known = known._replace(coherence=zero, gradient=zero)
+    else:
         cosine, norm = gradients
         exploding = has_exploded(norm, known.gradient, cosine)
         judged = stepped(known.factor, cosine, known.count, exploding)

@@ -1,4 +1,4 @@
-"""A warmup without a length: each gradient says if the last update went too far."""
+"""A warmup without a length: it measures a safe start, and rises like the root of t."""
 
 from typing import Any, NamedTuple
 
@@ -24,20 +24,25 @@ class AutomaticWarmupState(NamedTuple):
 
     Attributes:
         inner_state: the state of the wrapped optimizer.
-        count: updates with a gradient and an update that are finite and not zero,
-            int32, shape (). As long as it is 0 no start was found.
+        count: updates that moved the parameters by finite numbers, int32, shape ().
+            As long as it is 0 no start was found. Without feedback the count stands
+            still once the factor has arrived at 1; with feedback, only updates count
+            that a gradient has judged.
         factor: what the last update was multiplied by, in [0, 1], float32, shape ();
             0 before the first update.
-        coherence: the cosine between the last descent direction, -gradient, and the
-            update before it, float32, shape (). Below 0 that update was too long;
-            with feedback, the factor falls.
+        coherence: with feedback, the cosine between the last descent direction,
+            -gradient, and the update before it, float32, shape (). Below 0 that update
+            was too long, and the factor falls. 0 as long as it is not measured, and
+            without feedback.
         momentum: the decay of a momentum that adds gradients up, as SGD's does; 0 for
             one that averages them. float32, shape ().
         size: the relative size S of the largest of the first updates before they were
             scaled, float32, shape ().
-        gradient: about the norm of the last gradient, float32, shape ().
+        gradient: with feedback, about the norm of the last gradient, float32, shape ();
+            otherwise 0.
         params: a sample of the parameters before the last update, float32, shape
-            (blocks, 64).
+            (blocks, 64). Without feedback it is not renewed once the factor has arrived
+            at 1.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -62,7 +67,11 @@ class AutomaticWarmupState(NamedTuple):
     @property
     def recorded(self) -> dict[str, jax.Array]:
         """Scalars for a diagnostic record."""
-        return {"warmup_factor": self.factor, "coherence": self.coherence}
+        return {
+            "warmup_factor": self.factor,
+            "coherence": self.coherence,
+            "relative_size": self.size,
+        }
 
 
 def automatic_warmup(
@@ -105,9 +114,10 @@ def automatic_warmup(
     costs some loss, since it prefers what is best for the next update alone:
     docs/automatic.md has the numbers.
 
-    It needs no momentum: it sees the gradients, and where the parameters went, in a
-    sample of about 16,384 coordinates and a few of each array. Updates whose gradients
-    are zero or not finite are passed over. Groups of parameters warm up on their own if
+    It needs no momentum: it sees where the parameters went, and with feedback the
+    gradients, in a sample of about 16,384 coordinates and a few of each array. Once the
+    factor is 1 it reads nothing any more, unless there is feedback. Updates that are
+    zero or not finite are passed over, with feedback those of such gradients too. Groups of parameters warm up on their own if
     each is wrapped on its own, inside `optax.partition`. Put `MultiSteps` outside, and
     `skip_nonfinite` inside, which takes less memory than outside. In `shard_map` or
     `pmap` every device must hold all parameters and the mean of the gradients. Layers
