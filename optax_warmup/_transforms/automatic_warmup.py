@@ -212,7 +212,7 @@ def automatic_warmup(
         known = rule.started(rule.after(known, size, at, start, judged), size, start)
         # Moments are overwritten in place, by what the gradients are added to: not
         # before the measurement has read them.
-        updates = after(first, updates)
+        updates = after(size, updates)
         updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
         return scaled(updates, known.factor), AutomaticWarmupState(inner_state, *known)
 
