@@ -117,8 +117,9 @@ def automatic_warmup(
     It needs no momentum: it sees where the parameters went, and with feedback the
     gradients, in a sample of about 16,384 coordinates and a few of each array. Once the
     factor is 1 it reads nothing any more, unless there is feedback. Updates that are
-    zero or not finite are passed over, with feedback those of such gradients too. Groups of parameters warm up on their own if
-    each is wrapped on its own, inside `optax.partition`. Put `MultiSteps` outside, and
+    zero or not finite are passed over, with feedback those of such gradients too.
+    Groups of parameters warm up on their own if each is wrapped on its own, inside
+    `optax.partition`. Put `MultiSteps` outside, and
     `skip_nonfinite` inside, which takes less memory than outside. In `shard_map` or
     `pmap` every device must hold all parameters and the mean of the gradients. Layers
     that are stacked in one array, for a scan, count as one: divide `start` by their
