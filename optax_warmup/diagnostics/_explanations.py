@@ -187,9 +187,8 @@ EXPLANATIONS = {
         "warmup, and at the last recorded step, 200 or later, the schedule without the "
         "factor was within 5% of its highest value so far. Without feedback nothing "
         "lowers a rate that is too high; a decay would, and the record cannot know "
-        "whether one comes. Whether the peak is too high, or noise dominates, the "
-        "record does not tell either: its statistics look the same in runs that lose "
-        "by it and in runs that do not."
+        "whether one comes. Nor does it tell whether the peak is too high or noise "
+        "dominates: its statistics did not separate runs that lose by it from others."
     ),
     "batch-large": (
         "In the second half of the record the upper bound on the gradient noise scale "
