@@ -50,6 +50,7 @@ TABLES = {
     "schedule_speed.md": Table("schedule_speed", SCHEDULES),
     "growth.md": Table("growth", RECORD),
     "gpu_program.md": Table("gpu_program", (*RECORD, "optax_warmup/_transforms")),
+    "automatic_cost.md": Table("automatic_cost", (*RECORD, "optax_warmup/_transforms")),
     "diagnostics_cost.md": Table("diagnostics_cost", RECORD),
     "sweep_speed.md": Table("sweep_speed", ("optax_warmup/sweeps", *SCHEDULES)),
 }

@@ -483,3 +483,55 @@ def test_wrong_arguments():
         ow.diagnostics.advise({})
     with pytest.raises(ValueError, match="batch_size must be a whole number"):
         ow.diagnostics.advise(trainings.empty(), batch_size=0)
+
+
+def test_an_automatic_warmup_that_has_not_started_is_a_problem():
+    advice = advice_on(trainings.automatic(0.0), "automatic-no-start")
+    assert advice.severity == "problem" and "found no start" in advice.finding
+    assert not {c for c in codes(trainings.automatic(1.0)) if c == "automatic-no-start"}
+
+
+def test_a_group_that_has_not_started_is_named():
+    parts = {name: ow.automatic_warmup(optax.adam(9.0)) for name in ("body", "head")}
+    optimizer = ow.record_moments(optax.partition(parts, {"w": "body", "h": "head"}))
+    params = {"w": jnp.ones((4, 4)), "h": jnp.ones(4)}
+    grads = {"w": jnp.ones((4, 4)), "h": jnp.zeros(4)}
+    _, state = optimizer.update(grads, optimizer.init(params), params)
+    found = [
+        a
+        for a in ow.diagnostics.advise(ow.read_moments(state))
+        if a.code == "automatic-no-start"
+    ]
+    assert ["'head'" in a.finding and "body" not in a.finding for a in found] == [True]
+
+
+def test_when_the_automatic_warmup_arrives_is_foretold():
+    history, _ = trainings.automatic(1.0)
+    advice = advice_on((history, None), "automatic-limits")
+    told = re.search(r"at about update ([\d,.e+]+)\.", advice.finding)[1]
+    arrival = (history.steps[-1] + 1) / history.warmup_factor[-1] ** 2
+    assert float(told.replace(",", "")) == pytest.approx(arrival, rel=0.01)
+    judged = advice_on(trainings.automatic(1.0, feedback=True), "automatic-limits")
+    assert "about update" not in judged.finding
+
+
+def cosine(step):
+    return 30.0 * 0.5 * (1 + jnp.cos(jnp.pi * step / 400))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"steps": 300}, True),
+        ({"steps": 40}, False),  # nobody knows yet
+        ({"steps": 300, "rate": cosine}, False),
+        ({"steps": 300, "rate": 1e-3}, False),  # the peak needs no warmup
+        ({"steps": 300, "feedback": True}, False),
+    ],
+)
+def test_feedback_is_named_where_nothing_lowers_the_rate(options, said):
+    training = trainings.automatic(1.0, **options)
+    assert ("automatic-no-decay" in codes(training)) is said
+    if said:
+        advice = advice_on(training, "automatic-no-decay")
+        assert advice.severity == "note" and "feedback=True" in advice.change

@@ -17,11 +17,9 @@ from optax_warmup._transforms.reduce_on_plateau import (
 TREE = [jnp.full((4, 3), 2.0), jnp.array([3.0, 0.0]), jnp.zeros((0, 2))]
 
 
-def size_of(moved, params, moves=None):
+def size_of(moved, params):
     layout = layout_of(params)
-    drawn = draw(moved, layout)
-    moves = drawn != 0 if moves is None else draw(moves, layout) != 0
-    return float(rule.relative_size(drawn, draw(params, layout), moves, layout))
+    return float(rule.relative_size(draw(moved, layout), draw(params, layout), layout))
 
 
 def test_the_relative_size_is_a_sum_over_leaves():
@@ -40,12 +38,10 @@ def test_zeros_count_as_what_a_usual_initialization_makes_them():
 
 
 def test_what_does_not_move_does_not_count():
-    """Rows without a gradient, although weight decay moves them a little."""
     params = [jnp.ones((100, 4)), jnp.full(5, 1e3)]
     rows = (jnp.arange(100) % 25 == 0)[:, None] & jnp.ones((100, 4), bool)
-    moved = [jnp.where(rows, 0.5, 1e-6), jnp.zeros(5)]
-    moves = [rows.astype(float), jnp.zeros(5)]
-    assert size_of(moved, params, moves) == pytest.approx(0.5)
+    moved = [jnp.where(rows, 0.5, 0), jnp.zeros(5)]
+    assert size_of(moved, params) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
@@ -112,20 +108,53 @@ def known(**fields):
     return rule.Known(**{k: jnp.asarray(v) for k, v in (start | fields).items()})
 
 
+def assert_known(got, wanted):
+    for name, one, two in zip(wanted._fields, got, wanted, strict=True):
+        np.testing.assert_array_equal(one, two, err_msg=name)
+
+
 @pytest.mark.parametrize("bad", [0.0, jnp.nan, jnp.inf])
 def test_a_gradient_that_tells_nothing_changes_nothing(bad):
     layout = layout_of([jnp.ones(BLOCK)])
     params = jnp.full((1, BLOCK), 1.5)
-    got = rule.after(known(), jnp.full((1, BLOCK), bad), params, layout, 0.05, True)
-    wanted = known()._replace(params=params)
-    for name, (one, two) in zip(
-        known()._fields, zip(got, wanted, strict=True), strict=True
-    ):
-        np.testing.assert_array_equal(one, two, err_msg=name)
-    still = rule.after(
-        known(), jnp.ones((1, BLOCK)), known().params, layout, 0.05, True
-    )
-    assert still.count == 5 and still.factor == np.float32(0.1)
+    told = rule.judged(jnp.full((1, BLOCK), bad), params, known(), layout)
+    got = rule.after(known(), jnp.float32(0.1), params, 0.05, told)
+    assert_known(got, known(params=params))
+    still = rule.judged(jnp.ones((1, BLOCK)), known().params, known(), layout)
+    got = rule.after(known(), jnp.float32(0.0), known().params, 0.05, still)
+    assert got.count == 5 and got.factor == np.float32(0.1)
+
+
+@pytest.mark.parametrize("size", [0.0, jnp.nan, jnp.inf])
+def test_an_update_that_moves_nothing_changes_nothing(size):
+    params = jnp.full((1, BLOCK), 1.5)
+    got = rule.after(known(), jnp.float32(size), params, 0.05)
+    assert_known(got, known(params=params, coherence=0.0, gradient=0.0))
+
+
+def test_a_move_without_feedback():
+    """It makes S larger, of the first updates, and the factor is start sqrt(t) / S."""
+    params = known().params.at[0, 0].set(jnp.nan)
+    got = rule.after(known(), jnp.float32(0.2), params, 0.05)
+    assert (got.count, got.size, got.coherence, got.gradient) == (6, 2, 0, 0)
+    assert got.factor == np.float32(0.05) * np.sqrt(np.float32(6)) / 2
+    np.testing.assert_array_equal(got.params, known().params)  # NaN is not kept
+    late = rule.after(known(count=25), jnp.float32(0.2), params, 0.05)
+    assert late.size == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"count": 20, "factor": 1.0}, True),
+        ({"count": 19, "factor": 1.0}, False),  # S may still grow
+        ({"count": 500, "factor": 0.99}, False),
+        ({"count": 199, "factor": 1.0, "momentum": 0.99}, False),
+        ({"count": 201, "factor": 1.0, "momentum": 0.99}, True),
+    ],
+)
+def test_the_factor_has_arrived(fields, wanted):
+    assert bool(rule.arrived(known(**fields))) is wanted
 
 
 @pytest.mark.parametrize("size", [0.0, jnp.nan, jnp.inf])

@@ -27,6 +27,7 @@ def test_a_table_is_stale_once_a_source_changes(tmp_path):
     assert tables.stale(tmp_path) == [
         "growth.md",
         "gpu_program.md",
+        "automatic_cost.md",
         "diagnostics_cost.md",
     ]
     (tmp_path / "benchmarks/sweep_speed.py").write_text("")

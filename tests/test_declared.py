@@ -37,7 +37,7 @@ def test_each_transform_declares_its_scalars():
     spike = ow.restart_on_spike(ow.scale_by_warmup(0.5))
     assert scalars(spike, value=1.0) == {"restarts": 0, "warmup_factor": 0.5}
     automatic = scalars(ow.automatic_warmup(optax.adam(0.1)))
-    assert set(automatic) == {"warmup_factor", "coherence"}
+    assert set(automatic) == {"warmup_factor", "coherence", "relative_size"}
     assert 0 < automatic["warmup_factor"] < 1
     assert scalars(optax.adam(0.1)) == {}
 

@@ -54,6 +54,7 @@ LOOK_AT = {
     "constants-differ": ("update_rms", "effective_sample_size"),
     "automatic-no-start": ("update_rms",),
     "automatic-limits": ("learning_rate", "update_to_weight"),
+    "automatic-no-decay": ("learning_rate", "warmup_factor"),
     "empty-record": (),
 }
 INTRO = """# Advice, each with the run that has the illness

@@ -37,38 +37,54 @@ class Known(NamedTuple):
     params: jax.Array
 
 
+class Judged(NamedTuple):
+    """What a gradient says of the update before it.
+
+    Attributes:
+        cosine: between the descent and that update; 0 if one of them is zero.
+        norm: about the norm of the gradient.
+    """
+
+    cosine: jax.Array
+    norm: jax.Array
+
+
 def after(
     known: Known,
-    gradients: jax.Array,
+    size: jax.Array,
     params: jax.Array,
-    layout: Layout,
     start: float,
-    feedback: bool,
+    gradients: Judged | None = None,
 ) -> Known:
-    """What is known from a gradient at parameters that an update has moved.
+    """What is known at parameters that an update has moved by the relative `size`.
 
-    It tells nothing if nothing moved, if no gradient came, or if one is not finite.
+    It tells nothing if nothing moved or, with gradients to judge it, if there are none,
+    or if a number is not finite.
     """
-    moved = jnp.where(known.count > 0, params - known.params, 0)
-    cosine = agreement(gradients, moved, layout)
-    size = relative_size(moved, params, moved != 0, layout)
     size = size / jnp.maximum(known.factor, SMALLEST)
     size = size / (1 - known.momentum ** jnp.maximum(known.count, 1))
-    tells = jnp.isfinite(cosine) & (cosine != 0) & jnp.isfinite(size)
+    tells = (known.count > 0) & jnp.isfinite(size) & (size > 0)
+    if gradients is not None:
+        tells &= jnp.isfinite(gradients.cosine) & (gradients.cosine != 0)
     early = tells & (known.count < beginning(known.momentum))
     largest = jnp.where(early, jnp.maximum(known.size, size), known.size)
-    norm = norm_of(gradients, layout)
     factor = limit(largest, start, known.count)
-    if feedback:
+    if gradients is None:
+        zero = jnp.zeros((), jnp.float32)
+        known = known._replace(coherence=zero, gradient=zero)
+    else:
+        cosine, norm = gradients
         exploding = has_exploded(norm, known.gradient, cosine)
         judged = stepped(known.factor, cosine, known.count, exploding)
         factor = jnp.minimum(factor, judged)
+        known = known._replace(
+            coherence=jnp.where(tells, cosine, known.coherence),
+            gradient=jnp.where(tells, norm, known.gradient),
+        )
     return known._replace(
         count=jnp.where(tells, known.count + 1, known.count),
         factor=jnp.where(tells, jnp.clip(factor, SMALLEST, 1), known.factor),
-        coherence=jnp.where(tells, cosine, known.coherence),
         size=largest,
-        gradient=jnp.where(tells, norm, known.gradient),
         params=jnp.where(jnp.isfinite(params), params, known.params),
     )
 
@@ -88,6 +104,11 @@ def started(known: Known, size: jax.Array, start: float) -> Known:
     )
 
 
+def arrived(known: Known) -> jax.Array:
+    """Whether the factor without feedback is 1 and stays 1, whatever comes."""
+    return (known.count >= beginning(known.momentum)) & (known.factor >= 1)
+
+
 def beginning(momentum: jax.Array) -> jax.Array:
     """The number of updates among which the largest is looked for.
 
@@ -96,21 +117,29 @@ def beginning(momentum: jax.Array) -> jax.Array:
     return 2 / (1 - jnp.maximum(momentum, USUAL_MOMENTUM))
 
 
-def relative_size(
-    moved: jax.Array, params: jax.Array, moves: jax.Array, layout: Layout
-) -> jax.Array:
+def relative_size(moved: jax.Array, params: jax.Array, layout: Layout) -> jax.Array:
     """S, the sum over leaves of RMS(moved) / RMS(params), of the coordinates that move.
 
     The RMS of parameters is at least that of a usual initialization, 1 / sqrt(fan-in)
     of a matrix and 1 of a vector, so that zeros can be left.
     """
+    moves = moved != 0
     count = jnp.maximum(layout.sums(jnp.float32(moves)), 1)
     unit = largest_of(moved)
-    size = layout.sums(jnp.where(moves, jnp.square(moved / unit), 0))
+    size = layout.sums(jnp.square(moved / unit))
     own = layout.sums(jnp.where(moves, jnp.square(params), 0))
     floor = np.array([leaf.fan_in**-0.5 for leaf in layout.leaves], np.float32)
     relative = jnp.sqrt(size / count) / jnp.maximum(jnp.sqrt(own / count), floor)
     return unit * jnp.sum(relative)
+
+
+def judged(
+    gradients: jax.Array, params: jax.Array, known: Known, layout: Layout
+) -> Judged:
+    """What gradients say of the way that the parameters went; of none, nothing."""
+    moved = jnp.where(known.count > 0, params - known.params, 0)
+    cosine = agreement(gradients, moved, layout)
+    return Judged(cosine, norm_of(gradients, layout))
 
 
 def agreement(gradients: jax.Array, moved: jax.Array, layout: Layout) -> jax.Array:

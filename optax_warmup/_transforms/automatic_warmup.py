@@ -1,4 +1,4 @@
-"""A warmup without a length: each gradient says if the last update went too far."""
+"""A warmup without a length: it measures a safe start, and rises like the root of t."""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
-from optax_warmup._gate import measured_first
+from optax_warmup._gate import measured_first, measured_if
 from optax_warmup._state.find import find
 from optax_warmup._state.order import require_order
 from optax_warmup._state.probe import probe_or_none
@@ -24,20 +24,25 @@ class AutomaticWarmupState(NamedTuple):
 
     Attributes:
         inner_state: the state of the wrapped optimizer.
-        count: updates with a gradient and an update that are finite and not zero,
-            int32, shape (). As long as it is 0 no start was found.
+        count: updates that moved the parameters by finite numbers, int32, shape ().
+            As long as it is 0 no start was found. Without feedback the count stands
+            still once the factor has arrived at 1; with feedback, only updates count
+            that a gradient has judged.
         factor: what the last update was multiplied by, in [0, 1], float32, shape ();
             0 before the first update.
-        coherence: the cosine between the last descent direction, -gradient, and the
-            update before it, float32, shape (). Below 0 that update was too long;
-            with feedback, the factor falls.
+        coherence: with feedback, the cosine between the last descent direction,
+            -gradient, and the update before it, float32, shape (). Below 0 that update
+            was too long, and the factor falls. 0 as long as it is not measured, and
+            without feedback.
         momentum: the decay of a momentum that adds gradients up, as SGD's does; 0 for
             one that averages them. float32, shape ().
         size: the relative size S of the largest of the first updates before they were
             scaled, float32, shape ().
-        gradient: about the norm of the last gradient, float32, shape ().
+        gradient: with feedback, about the norm of the last gradient, float32, shape ();
+            otherwise 0.
         params: a sample of the parameters before the last update, float32, shape
-            (blocks, 64).
+            (blocks, 64). Without feedback it is not renewed once the factor has arrived
+            at 1.
 
     Example:
         >>> import jax.numpy as jnp, optax, optax_warmup as ow
@@ -62,7 +67,11 @@ class AutomaticWarmupState(NamedTuple):
     @property
     def recorded(self) -> dict[str, jax.Array]:
         """Scalars for a diagnostic record."""
-        return {"warmup_factor": self.factor, "coherence": self.coherence}
+        return {
+            "warmup_factor": self.factor,
+            "coherence": self.coherence,
+            "relative_size": self.size,
+        }
 
 
 def automatic_warmup(
@@ -105,10 +114,12 @@ def automatic_warmup(
     costs some loss, since it prefers what is best for the next update alone:
     docs/automatic.md has the numbers.
 
-    It needs no momentum: it sees the gradients, and where the parameters went, in a
-    sample of about 16,384 coordinates and a few of each array. Updates whose gradients
-    are zero or not finite are passed over. Groups of parameters warm up on their own if
-    each is wrapped on its own, inside `optax.partition`. Put `MultiSteps` outside, and
+    It needs no momentum: it sees where the parameters went, and with feedback the
+    gradients, in a sample of about 16,384 coordinates and a few of each array. Once the
+    factor is 1 it reads nothing any more, unless there is feedback. Updates that are
+    zero or not finite are passed over, with feedback those of such gradients too.
+    Groups of parameters warm up on their own if each is wrapped on its own, inside
+    `optax.partition`. Put `MultiSteps` outside, and
     `skip_nonfinite` inside, which takes less memory than outside. In `shard_map` or
     `pmap` every device must hold all parameters and the mean of the gradients. Layers
     that are stacked in one array, for a scan, count as one: divide `start` by their
@@ -168,26 +179,35 @@ def automatic_warmup(
         **extra: Any,
     ) -> tuple[optax.Updates, AutomaticWarmupState]:
         require_params(_OWNER, params)
-        gradients = _leaves(updates)
-        leaves = _leaves_at(updates, params)
+        known = rule.Known(*state[1:])
+        gradients, leaves = _leaves(updates), _leaves_at(updates, params)
         layout = layout_of(leaves)
-        drawn, at = draw(gradients, layout), draw(leaves, layout)
 
-        def first_size(grads: Any, inner_state: Any, params: Any) -> Any:
-            """The relative size of the update that comes, as long as there was none."""
+        def coming(grads: Any, inner_state: Any, params: Any) -> Any:
+            """How the first update, before it is made, moves what has a gradient."""
             first, _ = inner.update(grads, inner_state, params, **extra)
-            moved = draw(_leaves_at(grads, first), layout)
-            moves = (drawn != 0) & (moved != 0)
-            return rule.relative_size(moved, at, moves, layout)
+            moves = jax.tree.map(_where_nonzero, grads, first, is_leaf=_is_none)
+            return draw(_leaves(moves), layout)
 
-        known = rule.after(rule.Known(*state[1:]), drawn, at, layout, start, feedback)
-        # Moments are overwritten in place: not before the measurement has read them.
+        def seen(leaves: Any, first: Any) -> Any:
+            """The size of the last update, or of the first, and where parameters are"""
+            at = draw(leaves, layout)
+            moved = jnp.where(known.count > 0, at - known.params, first)
+            return rule.relative_size(moved, at, layout), at
+
+        # Moments are overwritten in place, by what the gradients are added to: not
+        # before the measurement has read them.
         operands = (updates, state.inner_state, params)
-        size, inner_state = measured_first(
-            state.count == 0, first_size, state.inner_state, *operands
-        )
-        known = rule.started(known, size, start)
-        updates, inner_state = inner.update(updates, inner_state, params, **extra)
+        first, updates = measured_first(known.count == 0, coming, updates, *operands)
+        if feedback:
+            size, at = seen(leaves, first)
+            judged = rule.judged(draw(gradients, layout), at, known, layout)
+        else:
+            judged = None
+            nothing = jnp.zeros((), jnp.float32), known.params
+            size, at = measured_if(~rule.arrived(known), seen, nothing, leaves, first)
+        known = rule.started(rule.after(known, size, at, start, judged), size, start)
+        updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
         return scaled(updates, known.factor), AutomaticWarmupState(inner_state, *known)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -220,6 +240,12 @@ def _leaves(tree: Any) -> list[Any]:
 def _leaves_at(places: Any, tree: Any) -> list[Any]:
     """The leaves of a tree in the places of another's, where that may have None."""
     return _leaves(jax.tree.map(lambda _, leaf: leaf, places, tree, is_leaf=_is_none))
+
+
+def _where_nonzero(gradient: Any, update: Any) -> Any:
+    if gradient is None or update is None:
+        return update
+    return jnp.where(gradient != 0, update, jnp.zeros_like(update))
 
 
 def _is_none(leaf: Any) -> bool:

@@ -171,16 +171,24 @@ EXPLANATIONS = {
         "left alone."
     ),
     "automatic-no-start": (
-        "The factor of `automatic_warmup` is 0 until the first update that has a "
-        "gradient and a step that are finite and not zero, and was 0 at the last "
-        "recorded step. A schedule that stays at 0, gradients that are all zero, or "
-        "NaN in every batch do that."
+        "`automatic_warmup` multiplies updates by 0 until the first one that has a "
+        "gradient and a step that are finite and not zero, and did so at the last "
+        "recorded step: its relative size S was still 0. A schedule that stays at 0, "
+        "gradients that are all zero, or NaN in every batch do that."
     ),
     "automatic-limits": (
         "The factor of `automatic_warmup` was below a half at the last recorded step. "
-        "It rises like the square root of the number of updates. With feedback it "
-        "rises no faster than that, and falls while new gradients point against the "
-        "last update."
+        "It rises like the square root of the number of updates, so a factor f after t "
+        "updates becomes 1 at about update t / f^2. With feedback it rises no faster "
+        "than that, and falls while new gradients point against the last update."
+    ),
+    "automatic-no-decay": (
+        "The first factor of `automatic_warmup` was below 1, so the peak needed a "
+        "warmup, and at the last recorded step, 200 or later, the schedule without the "
+        "factor was within 5% of its highest value so far. Without feedback nothing "
+        "lowers a rate that is too high; a decay would, and the record cannot know "
+        "whether one comes. Nor does it tell whether the peak is too high or noise "
+        "dominates: its statistics did not separate runs that lose by it from others."
     ),
     "batch-large": (
         "In the second half of the record the upper bound on the gradient noise scale "

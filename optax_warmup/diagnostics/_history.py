@@ -52,9 +52,10 @@ class MomentHistory:
             had counted, int64, shape (T,); 0 where none shows.
         warmup_factor, coherence: what `automatic_warmup` or another warmup in the
             optimizer multiplied each update by, and the cosine between a descent
-            direction and the update before it, by which the automatic one goes; NaN
-            without one. Shape (T,).
-        scalars: whatever else the optimizer's states declare, by name, shapes (T,).
+            direction and the update before it, by which the automatic one goes with
+            feedback; NaN without. Shape (T,).
+        scalars: whatever else the optimizer's states declare, by name, shapes (T,):
+            `relative_size`, the S of `automatic_warmup`, is 0 until it has started.
         effective_sample_size: how many gradients nu_hat is worth,
             (1 + b2) / (1 - b2) * (1 - b2**n) / (1 + b2**n). Shape (T,).
         relative_error: sqrt(2 / effective_sample_size), the standard error of nu_hat as

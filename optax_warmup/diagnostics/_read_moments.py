@@ -139,6 +139,9 @@ def _history(
         name: table.astype(np.float64)
         for name, table in _under(tables, "scalars").items()
     }
+    for name in scalars:
+        if name.rpartition("/")[2] == "coherence":  # exactly 0: it was not measured
+            scalars[name] = np.where(scalars[name] == 0, np.nan, scalars[name])
     if len(rates) > 1:
         scalars |= {f"learning_rate/{name}": rate for name, rate in rates.items()}
     told = _common(rates, len(steps))

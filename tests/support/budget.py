@@ -37,6 +37,9 @@ def transforms():
         "scale_by_learning_rate": adam(),
         "scale_by_warmup": optax.chain(adamw, ow.scale_by_warmup(ow.warmup(1.0, 5))),
         "automatic_warmup": ow.automatic_warmup(optax.adamw(0.1)),
+        "automatic_warmup, feedback": ow.automatic_warmup(
+            optax.adamw(0.1), feedback=True
+        ),
         "clip_outliers": ow.clip_outliers(adamw),
         "clip_update_rms": ow.clip_update_rms(adamw),
         "decay_weights": optax.chain(adam(), ow.decay_weights(0.01)),
@@ -94,7 +97,10 @@ def of_schedule(schedule):
 
 
 def of_transform(optimizer, mesh):
-    """Counts of one update on a device; its collectives where matrices are split."""
+    """Counts of one update on a device; its collectives where matrices are split.
+
+    Those of the entry are needed at each update, others where a condition holds.
+    """
     program = lowered(optimizer).compile()
 
     def split(tree):
@@ -105,12 +111,14 @@ def of_transform(optimizer, mesh):
 
         return jax.tree.map(place, tree)
 
+    sharded = lowered(optimizer, split).compile().as_text()
     return {
         "operations": operations(program),
         "copies": len(LARGE.findall(program.as_text())),
         "temporary_bytes": program.memory_analysis().temp_size_in_bytes,
-        "collectives": len(
-            COLLECTIVES.findall(lowered(optimizer, split).compile().as_text())
+        "collectives": len(COLLECTIVES.findall(sharded)),
+        "collectives_at_each_update": len(
+            COLLECTIVES.findall(sharded[sharded.index("\nENTRY ") :])
         ),
         "state_bytes": bytes_of(jax.eval_shape(optimizer.init, PARAMS)),
     }

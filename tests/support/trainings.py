@@ -427,9 +427,10 @@ def empty():
 
 
 @functools.cache
-def automatic(scale):
-    """An automatic warmup at a rate far too high, on gradients times a number."""
-    optimizer = ow.record_moments(ow.automatic_warmup(optax.adam(30.0)))
+def automatic(scale, rate=30.0, steps=40, feedback=False):
+    """An automatic warmup, at a rate far too high, on gradients times a number."""
+    inner = ow.automatic_warmup(optax.adam(rate), feedback=feedback)
+    optimizer = ow.record_moments(inner)
 
     def step(carry, key):
         params, state = carry
@@ -438,7 +439,7 @@ def automatic(scale):
         return (optax.apply_updates(params, updates), state), None
 
     params = jnp.ones((8, 8))
-    keys = jax.random.split(jax.random.key(0), 40)
+    keys = jax.random.split(jax.random.key(0), steps)
     carry = params, optimizer.init(params)
     (_, state), _ = jax.jit(lambda c: jax.lax.scan(step, c, keys))(carry)
     return ow.read_moments(state), None
@@ -470,5 +471,6 @@ ILL = {
     "schedule-ahead": functools.partial(short, "outside"),
     "automatic-no-start": functools.partial(automatic, 0.0),
     "automatic-limits": functools.partial(automatic, 1.0),
+    "automatic-no-decay": functools.partial(automatic, 1.0, steps=300),
     "empty-record": lambda: (empty(), None),
 }

@@ -1,0 +1,60 @@
+"""Runs that several tests of the automatic warmup look at."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from compiled import quickly
+
+PARAMS = {"w": jnp.linspace(-1, 2, 40).reshape(8, 5), "b": jnp.zeros(3)}
+
+
+def gradients_of(params, steps, seed=0):
+    """Noise around a constant, for each step."""
+    keys = jax.random.split(jax.random.key(seed), steps)
+    leaves, structure = jax.tree.flatten(params)
+    return jax.vmap(
+        lambda key: jax.tree.unflatten(
+            structure,
+            [
+                0.5 + jax.random.normal(jax.random.fold_in(key, i), jnp.shape(x))
+                for i, x in enumerate(leaves)
+            ],
+        )
+    )(keys)
+
+
+def run(optimizer, params, gradients):
+    """The updates and states of each step, stacked, and the parameters in the end."""
+
+    @quickly
+    def train(params, state, gradients):
+        def step(carry, grads):
+            params, state = carry
+            updates, state = optimizer.update(grads, state, params)
+            return (optax.apply_updates(params, updates), state), (updates, state)
+
+        return jax.lax.scan(step, (params, state), gradients)
+
+    (params, _), (updates, states) = train(params, optimizer.init(params), gradients)
+    return params, updates, states
+
+
+def quadratic(optimizer, steps=300):
+    """The losses on a quadratic, curvatures 0.01 to 100."""
+    curvature = jnp.logspace(-2, 2, 30)
+
+    def loss(x):
+        return 0.5 * jnp.sum(curvature * x * x)
+
+    @quickly
+    def train(x):
+        def step(carry, _):
+            x, state = carry
+            updates, state = optimizer.update(jax.grad(loss)(x), state, x)
+            return (optax.apply_updates(x, updates), state), loss(x)
+
+        return jax.lax.scan(step, (x, optimizer.init(x)), length=steps)
+
+    (x, state), losses = train(jnp.ones(30))
+    return np.append(losses, loss(x)), state
