@@ -25,7 +25,7 @@ def plot_moments(
     sharpness if it was measured, alignment, and the factor and coherence of an
     automatic warmup. Below them are two heat maps for each run: the distribution of
     sqrt(nu_hat), and its RMS by group. Panels of what was not recorded are left out.
-    The x axis is the number of updates, on a logarithmic scale.
+    The x axis is the step, on a scale that is logarithmic in step + 1.
 
     Args:
         runs: the history of a run, or a mapping of names to histories.
@@ -78,5 +78,5 @@ def plot_moments(
         drawing.draw_heat_map(place, heat)
     for place in set(places) - set(axes.values()):
         place.remove()
-    figure.supxlabel("updates", fontsize=9, color=INK)
+    figure.supxlabel("step", fontsize=9, color=INK)
     return figure, axes
