@@ -86,8 +86,8 @@ figcaption b { display: block; font-size: 1rem; color: var(--ink); }
 .scripted .plot { cursor: crosshair; }
 .hair { stroke: var(--ink); stroke-width: 1; opacity: .55; }
 .readout {
-  position: absolute; top: 8px; max-width: 60%; padding: 3px 8px; pointer-events: none;
-  background: var(--card); border: 1px solid var(--grid); border-radius: 4px;
+  position: absolute; top: 4px; padding: 2px 8px; pointer-events: none;
+  background: var(--card); opacity: .93; z-index: 1; width: max-content; border: 1px solid var(--grid); border-radius: 4px;
   font-size: .75rem; line-height: 1.35; font-variant-numeric: tabular-nums;
 }
 .readout div { overflow-wrap: anywhere; }
@@ -99,13 +99,16 @@ th { color: var(--pale); font-weight: 600; }
 thead th { border-bottom: 1px solid var(--grid); }
 tr > :first-child {
   text-align: left; position: sticky; left: 0; background: var(--paper);
-  max-width: 45vw; white-space: normal; overflow-wrap: anywhere;
-  border-right: 1px solid var(--grid);
+  white-space: normal; border-right: 1px solid var(--grid);
+}
+tr > :first-child span {
+  display: block; width: max-content; max-width: 38vw; overflow-wrap: anywhere;
 }
 tbody th { font-weight: 400; color: var(--ink); }
 tbody tr:nth-child(even) > * { background: var(--card); }
 tbody tr:last-child > * { font-weight: 600; border-top: 1px solid var(--grid); }
 footer { margin-top: 28px; color: var(--pale); font-size: .8rem; }
 footer p { overflow-wrap: anywhere; }
+@media (min-width: 900px) { .figures.main svg text { font-size: 8.5px; } }
 @media print { .controls { display: none; } }
 """

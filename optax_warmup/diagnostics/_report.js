@@ -227,9 +227,8 @@ function valuesAt(panel, step, row) {
       text: number(panel.cells[row][i], 4) + elsewhere(panel.x[i], step)}];
   }
   for (const line of curves(panel)) {
-    const run = data.runs.length > 1 && line.run !== null ? data.runs[line.run] : "";
-    const reference = line.run === null ? line.label : "";
-    const name = [run, reference, line.says].filter(Boolean).join(", ");
+    const several = data.runs.length > 1 && line.run !== null;
+    const name = line.run === null ? line.label : several ? data.runs[line.run] : "";
     const i = nearest(line.x, step, at), seen = line.x[i];
     let text = number(line.y[i], 4);
     if (line.band) text += ` (${number(line.band[0][i], 4)} to ${
@@ -237,7 +236,10 @@ function valuesAt(panel, step, row) {
     if (step > line.x.at(-1)) text = `ended at step ${line.x.at(-1).toLocaleString("en-US")}`;
     else if (step < line.x[0]) continue;
     else text += elsewhere(seen, step);
-    found.push({run: line.run, name, text});
+    const same = found.find(row => row.run === line.run && row.name === name);
+    text = [line.says, text].filter(Boolean).join(" ");
+    if (!same) found.push({run: line.run, name, text});
+    else if (!same.text.includes("ended")) same.text += `, ${text}`;
   }
   return found;
 }
@@ -261,15 +263,18 @@ function show(step, origin) {
     readout.replaceChildren(head, ...found.map(({run, name, text}) => {
       const row = document.createElement("div"), dot = document.createElement("span");
       dot.className = run === null ? "dot reference" : `dot run${run % 6}`;
-      row.append(dot, name ? `${name}: ${text}` : text);
+      const short = name.length > 16 ? `${name.slice(0, 15)}…` : name;
+      row.append(dot, short ? `${short}: ${text}` : text);
       return row;
     }));
     const share = px / svgWidth(panel);
-    readout.style.left = px < (left + right) / 2 ? `${100 * share + 2}%` : "";
-    readout.style.right = px < (left + right) / 2 ? "" : `${100 * (1 - share) + 2}%`;
+    const after = px < left + 0.6 * (right - left); // then there is room to the right
+    readout.style.left = after ? `${100 * share + 2}%` : "";
+    readout.style.right = after ? "" : `${100 * (1 - share) + 2}%`;
+    readout.style.maxWidth = `${after ? 98 - 100 * share : 100 * share - 2}%`;
     plot.setAttribute("aria-valuenow", step);
     plot.setAttribute("aria-valuetext", [head.textContent,
-      ...found.map(({name, text}) => name ? `${name} ${text}` : text)].join("; "));
+      ...found.map(({name, text}) => name ? `${name}: ${text}` : text)].join("; "));
   }
 }
 const svgWidth = panel => panel.svg.viewBox.baseVal.width;

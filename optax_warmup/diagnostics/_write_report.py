@@ -215,7 +215,7 @@ def _table(index: int, name: str, history: MomentHistory) -> str:
         return ""
     header = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join(
-        f'<tr><th scope="row">{escape(group)}</th>'
+        f'<tr><th scope="row"><span>{escape(group)}</span></th>'
         + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         + "</tr>"
         for group, *cells in groups
