@@ -22,6 +22,7 @@ from optax_warmup._config import (
     from_config as from_config,
     to_config as to_config,
 )
+from optax_warmup._inspect import notebook as _notebook  # noqa: F401
 from optax_warmup._inspect.describe import (
     Description as Description,
     describe as describe,

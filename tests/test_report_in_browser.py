@@ -20,7 +20,9 @@ NAMES = ("with <warmup>", "without", "ill & short")
 def runs():
     """Three runs of different lengths, one of which ends in NaN, by name."""
     healthy, without = trainings.healthy("adam 0.95"), trainings.no_warmup()
-    found = dict(zip(NAMES, (healthy, without, trainings.nan_in_a_batch()), strict=True))
+    found = dict(
+        zip(NAMES, (healthy, without, trainings.nan_in_a_batch()), strict=True)
+    )
     return {n: h for n, (h, _) in found.items()}, {n: x for n, (_, x) in found.items()}
 
 
@@ -96,7 +98,8 @@ def test_the_page_fits_and_is_readable(browser, written, size, dark, tmp_path):
         return Math.min(...[...nodes].filter(n => n.getClientRects().length).map(n => {
             const style = getComputedStyle(n);
             const ink = n.namespaceURI.includes("svg") ? style.fill : style.color;
-            const [a, b] = [light(numbers(ink)), light(behind(n))].sort((x, y) => y - x);
+            const both = [light(numbers(ink)), light(behind(n))];
+            const [a, b] = both.sort((x, y) => y - x);
             return (a + 0.05) / (b + 0.05);
         }));
     })()""")
@@ -116,7 +119,9 @@ def test_the_first_column_of_a_table_stays(browser, written):
         return [after[0] - before[0], after[1] - before[1], box.scrollLeft];
     })()""")
     assert (first, second, moved) == (0, -150, 150)
-    height = page.js("document.querySelector('tbody th').getBoundingClientRect().height")
+    height = page.js(
+        "document.querySelector('tbody th').getBoundingClientRect().height"
+    )
     assert height < 40  # names are not broken into letters
 
 

@@ -83,7 +83,7 @@ def draw_chart(axes: Axes, chart: Chart) -> None:
         _line(axes, line, chart.log)
     last = max((line.x[-1] for line in chart.lines if len(line.x)), default=2.0)
     low, high = ticks.bounds([p.y for p in chart.lines], chart.log, chart.include)
-    _title_and_steps(axes, chart.title, last, chart.first)
+    _title_and_steps(axes, chart.title, last, chart.first, chart.log_steps)
     _y_axis(axes, low, high, chart.log)
     grid_lines(axes)
     for mark, text in chart.spoken_marks():
@@ -130,12 +130,15 @@ def draw_heat_map(axes: Axes, heat: HeatMap) -> None:
         axes.plot(line.x, line.y, color=INK, linewidth=0.9)
 
 
-def _title_and_steps(axes: Axes, title: str, last: float, first: float = 0.0) -> None:
+def _title_and_steps(
+    axes: Axes, title: str, last: float, first: float = 0.0, log: bool = True
+) -> None:
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
-    axes.set_xscale("function", functions=(np.log1p, np.expm1))
+    if log:
+        axes.set_xscale("function", functions=(np.log1p, np.expm1))
     last = max(last, 2 * first, 1.0)
     axes.set_xlim(first, last)
-    axes.set_xticks(ticks.steps(first, last))
+    axes.set_xticks(ticks.steps(first, last, logarithmic=log))
     axes.xaxis.set_major_formatter(lambda x, _: count(x))
     axes.minorticks_off()
     style_axes(axes)

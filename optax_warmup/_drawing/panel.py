@@ -41,7 +41,7 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """Curves over the step, whose axis is logarithmic in step + 1.
+    """Curves over the step.
 
     Attributes:
         key: its name among the axes of a figure.
@@ -50,6 +50,7 @@ class Chart:
         log: whether the y axis is logarithmic.
         include: a range that the y axis covers in any case.
         first: the step at which the x axis begins.
+        log_steps: whether the x axis is logarithmic, in step + 1, or linear.
     """
 
     key: str
@@ -60,6 +61,7 @@ class Chart:
     log: bool = True
     include: tuple[float, float] | None = None
     first: float = 0.0
+    log_steps: bool = True
 
     def spoken_marks(self) -> list[tuple[Mark, str]]:
         """Returns the marks with their words; marks that coincide say them once."""

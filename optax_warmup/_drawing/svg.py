@@ -47,19 +47,20 @@ class Axis:
 
 
 class _Steps(Axis):
-    """The axis of steps, logarithmic in step + 1: it shows step 0 too."""
+    """The axis of steps; a logarithmic one, in step + 1, shows step 0 too."""
 
     shift = 1.0
 
     def ticks(self, most: int) -> list[float]:
-        return ticks.steps(self.low, self.high, most)
+        return ticks.steps(self.low, self.high, most, self.log)
 
 
 def axes(panel: Chart | HeatMap) -> tuple[Axis, Axis]:
     """Returns the x and the y axis of a panel."""
     if isinstance(panel, Chart):
         right = 16 + _LETTER * max(map(len, _names(panel)), default=0)
-        x = _x_axis([line.x for line in panel.lines], 46, _WIDTH - right, panel.first)
+        edges = 46, _WIDTH - right
+        x = _x_axis([p.x for p in panel.lines], *edges, panel.first, panel.log_steps)
         low, high = ticks.bounds([p.y for p in panel.lines], panel.log, panel.include)
         return x, Axis(low, high, _HEIGHT - _BOTTOM, _TOP, panel.log)
     names = _names(panel)
@@ -106,10 +107,14 @@ def _names(panel: Chart | HeatMap) -> list[str]:
 
 
 def _x_axis(
-    values: list[np.ndarray], left: float, right: float, first: float = 0.0
+    values: list[np.ndarray],
+    left: float,
+    right: float,
+    first: float = 0.0,
+    log: bool = True,
 ) -> Axis:
     last = max((float(v.max()) for v in values if len(v)), default=10.0)
-    return _Steps(first, max(last, 2 * first, 1.0), left, right, log=True)
+    return _Steps(first, max(last, 2 * first, 1.0), left, right, log)
 
 
 def _svg(title: str, height: float, parts: list[str]) -> str:
@@ -119,9 +124,7 @@ def _svg(title: str, height: float, parts: list[str]) -> str:
     )
 
 
-def _text(
-    x: float, y: float, text: str, anchor: str, kind: str, more: str = ""
-) -> str:
+def _text(x: float, y: float, text: str, anchor: str, kind: str, more: str = "") -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}"{more}>'
         f"{escape(text)}</text>"

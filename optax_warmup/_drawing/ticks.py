@@ -46,11 +46,14 @@ def log(low: float, high: float, most: int = 5) -> list[float]:
     return linear(low, high, most)
 
 
-def steps(first: float, last: float, most: int = 6) -> list[float]:
-    """Returns at most `most` ticks for an axis that is logarithmic in step + 1."""
-    if first >= 1 or last <= 2:
-        return linear(first, last, most) if first < 1 else log(first, last, most)
-    return [0.0, *log(1, last, most - 1)]
+def steps(
+    first: float, last: float, most: int = 6, logarithmic: bool = True
+) -> list[float]:
+    """Returns at most `most` ticks for an axis of steps, logarithmic in step + 1."""
+    if logarithmic and first < 1 and last > 2:
+        return [0.0, *log(1, last, most - 1)]
+    chosen = (log if logarithmic and first >= 1 else linear)(first, last, most)
+    return [tick for tick in chosen if tick == round(tick)]
 
 
 def bounds(

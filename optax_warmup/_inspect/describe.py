@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optax_warmup._drawing import numbers
+from optax_warmup._drawing import notebook, numbers
 from optax_warmup._inspect.sampled import evaluated, jumps, warmup_end
 from optax_warmup._inspect.simulate import length_of
 from optax_warmup._schedules.schedule import ScheduleLike
@@ -18,7 +18,7 @@ def number(x: float) -> str:
 
 @dataclass(frozen=True)
 class Description:
-    """What `describe` found. Print it to see it in words.
+    """What `describe` found. Print it to see it in words; a notebook shows a table.
 
     Attributes:
         steps: the number of updates that are described, from step 0 on.
@@ -53,7 +53,20 @@ class Description:
     evaluated: int
 
     def __str__(self) -> str:
-        lines = {
+        lines = self._facts()
+        width = max(map(len, lines))
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
+
+    def as_table(self) -> str:
+        """Returns the lines of `str` as an HTML table."""
+        return notebook.table([], list(self._facts().items()), text=[1])
+
+    @notebook.never_raises
+    def _repr_html_(self) -> str:
+        return notebook.output(self.as_table())
+
+    def _facts(self) -> dict[str, str]:
+        return {
             "updates": self._updates(),
             "peak": f"{number(self.peak_value)} at step {self.peak_step:,}",
             "warmup": self._warmup(),
@@ -62,8 +75,6 @@ class Description:
             "zero updates": self._zeros(),
             "jumps": self._jumps(),
         }
-        width = max(map(len, lines))
-        return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
 
     def _updates(self) -> str:
         if self.evaluated == self.steps:
@@ -137,7 +148,11 @@ def describe(schedule: ScheduleLike, steps: int | None = None) -> Description:
         jumps         none
     """
     steps = length_of("describe", schedule, steps, minimum=1)
-    seen, values = evaluated("describe", schedule, steps)
+    return described(steps, *evaluated("describe", schedule, steps))
+
+
+def described(steps: int, seen: np.ndarray, values: np.ndarray) -> Description:
+    """Describes `steps` updates by the values at those that were evaluated."""
     # The steps that an evaluated one stands for: itself, and those up to the next.
     stands_for = np.diff(seen, append=steps)
     zeros = np.flatnonzero(values == 0)

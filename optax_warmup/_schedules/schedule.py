@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,8 @@ class Schedule(Value, abc.ABC):
 
     # The mode and the program compiled for it. No annotation: this is not a field.
     _program = (None, None)
+    # What a notebook shows, set by the room that draws; None for the `repr` alone.
+    _html: ClassVar[Callable[[Any], str | None]] = staticmethod(lambda schedule: None)
     # If its lengths cannot be changed, the reason.
     _fixed_length = ""
 
@@ -79,6 +81,9 @@ class Schedule(Value, abc.ABC):
             program = compiled(self)
             self._set(_program=(mode(), program))
         return program(clock)
+
+    def _repr_html_(self) -> str | None:
+        return self._html(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickles the fields, and not the compiled program."""

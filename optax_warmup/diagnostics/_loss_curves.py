@@ -35,9 +35,10 @@ def raw(losses: Mapping[int, float]) -> Curve:
 
 
 def smoothed(losses: Mapping[int, float]) -> Curve:
-    """Returns the mean over the last tenth of the steps, NaN where a loss is not finite.
+    """Returns the mean over the last tenth of the steps so far.
 
-    mean(step) = mean of the finite losses of (step - (step + 1) / 10, step]
+    mean(step) = mean of the finite losses of (step - (step + 1) / 10, step],
+    NaN where the loss of the step is not finite
     """
     x, y = _arrays(losses)
     ends = [end - 1 for _, end in _intervals(x)]

@@ -77,7 +77,9 @@ summary { cursor: pointer; }
   display: grid; gap: 20px 24px; margin-top: 12px; align-items: start;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr));
 }
-.figures.main { grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); }
+.figures.main {
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr));
+}
 .figures.main figure { max-width: 640px; }
 figure { margin: 0; min-width: 0; }
 figcaption { font-size: .85rem; line-height: 1.35; color: var(--pale); }
@@ -87,7 +89,8 @@ figcaption b { display: block; font-size: 1rem; color: var(--ink); }
 .hair { stroke: var(--ink); stroke-width: 1; opacity: .55; }
 .readout {
   position: absolute; top: 4px; padding: 2px 8px; pointer-events: none;
-  background: var(--card); opacity: .93; z-index: 1; width: max-content; border: 1px solid var(--grid); border-radius: 4px;
+  background: var(--card); opacity: .93; z-index: 1; width: max-content;
+  border: 1px solid var(--grid); border-radius: 4px;
   font-size: .75rem; line-height: 1.35; font-variant-numeric: tabular-nums;
 }
 .readout div { overflow-wrap: anywhere; }

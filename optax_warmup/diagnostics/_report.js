@@ -62,9 +62,9 @@ function logTicks(low, high, most) {
   return linearTicks(low, high, most);
 }
 function stepTicks(first, last) {
-  if (linear || last <= 2) return linearTicks(first, last, 6);
-  if (first >= 1) return logTicks(first, last, 6);
-  return [0, ...logTicks(1, last, 5)];
+  if (!linear && first < 1 && last > 2) return [0, ...logTicks(1, last, 5)];
+  const chosen = !linear && first >= 1 ? logTicks : linearTicks;
+  return chosen(first, last, 6).filter(tick => tick === Math.round(tick));
 }
 
 // ---- axes: from values to pixels and back ----

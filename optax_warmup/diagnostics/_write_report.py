@@ -200,12 +200,15 @@ def _linked(text: str) -> str:
 
 
 def _figure(index: int, panel: Chart | HeatMap, several: bool) -> str:
-    chart = isinstance(panel, Chart)
-    picture = svg.chart(panel) if isinstance(panel, Chart) else svg.heat_map(panel)
-    of = "" if chart or not several else f' data-run="{panel.run}"'
+    if isinstance(panel, Chart):
+        picture, of = svg.chart(panel), ""
+    else:
+        picture = svg.heat_map(panel)
+        of = f' data-run="{panel.run}"' if several else ""
     return (
         f'<figure data-panel="{index}"{of}><figcaption><b>{escape(panel.title)}</b> '
-        f'{escape(panel.caption)}</figcaption><div class="plot">{picture}</div></figure>'
+        f'{escape(panel.caption)}</figcaption><div class="plot">{picture}</div>'
+        "</figure>"
     )
 
 
