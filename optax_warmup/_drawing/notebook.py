@@ -61,6 +61,11 @@ def output(*parts: str) -> str:
     return f'<div class="{_CLASS}">{_STYLE}{"".join(parts)}</div>'
 
 
+def paragraph(text: str) -> str:
+    """Returns a line of text."""
+    return f"<p>{escape(text)}</p>"
+
+
 def code(text: str) -> str:
     """Returns a line of code, cut if it is long."""
     return f"<pre><code>{escape(shorten(text, _LONGEST))}</code></pre>"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optax_warmup._schedules.schedule import Schedule
 
 _NODES = 256
-_OPERATIONS = 1000  # of a program that compiles in a second or two
+_OPERATIONS = 1200  # of a program that compiles in a second or two
 _GROWTH = 1.5  # in nodes, from one part to the next that is traced
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from optax_warmup import _check
 from optax_warmup._drawing import svg
-from optax_warmup._drawing.notebook import code, never_raises, output
+from optax_warmup._drawing.notebook import code, never_raises, output, paragraph
 from optax_warmup._drawing.numbers import count, number
 from optax_warmup._drawing.panel import Chart, Line, Mark
 from optax_warmup._inspect.describe import Description, described
@@ -15,7 +15,7 @@ from optax_warmup._inspect.simulate import at_steps, length_of, sample_steps
 from optax_warmup._schedules.schedule import Schedule
 
 _OWNER = "_repr_html_"
-_MOST = 2**14  # steps that are evaluated at first: in milliseconds
+_MOST = 2**17  # steps that are evaluated at first: in milliseconds
 _BUSY = 2**12
 _POINTS = 700  # of a curve; a picture has no more columns
 
@@ -29,7 +29,7 @@ def schedule_html(schedule: Schedule) -> str:
     text = code(repr(schedule))
     if not is_small(schedule):
         words = "Too large to be drawn in passing: ow.plot(schedule) draws it."
-        return output(text, f"<p>{words}</p>")
+        return output(text, paragraph(words))
     steps = length_of(_OWNER, schedule, None, minimum=2, most=_MOST)
     try:
         seen, values = evaluated(_OWNER, schedule, steps, most=_MOST, busy=_BUSY)
@@ -39,7 +39,7 @@ def schedule_html(schedule: Schedule) -> str:
         words = "It changes too often for more than its outline."
         if not np.isfinite(values).all():
             words = "It is not finite at every step."
-        return output(text, svg.chart(_chart(seen, values, [])), f"<p>{words}</p>")
+        return output(text, svg.chart(_chart(seen, values, [])), paragraph(words))
     found = described(steps, seen, values)
     top = float(values[np.searchsorted(seen, found.warmup_end)])
     curve = svg.chart(_chart(seen, values, _marks(found, top)))
@@ -77,7 +77,7 @@ def _marks(found: Description, top: float) -> list[Mark]:
         zeros = (
             f"{count(found.zero_updates)} zero update{'s'[: found.zero_updates > 1]}"
         )
-        marks.append(Mark(found.first_zero, 0.0, 0, zeros))
+        marks.append(Mark(found.first_zero, 0.0, 0, zeros, falls=True))
     return marks
 
 

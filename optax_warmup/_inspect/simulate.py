@@ -12,7 +12,7 @@ from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 
 _MOST = 2**22  # updates that are evaluated to find the end of a schedule
 _BATCH = 1024  # steps that are evaluated in one call, where they are few
-_FEW = 16 * _BATCH
+_FEW = 128 * _BATCH
 LOG_RANGE = 1e-6  # a logarithmic picture ends at this multiple of its largest value
 
 # What JAX raises if a function branches on the step in Python.

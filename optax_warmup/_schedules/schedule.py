@@ -50,7 +50,7 @@ class Schedule(Value, abc.ABC):
     # The mode and the program compiled for it. No annotation: this is not a field.
     _program = (None, None)
     # What a notebook shows, set by the room that draws; None for the `repr` alone.
-    _html: ClassVar[Callable[[Any], str | None]] = staticmethod(lambda schedule: None)
+    _html: ClassVar[Callable[[Any], str | None] | None] = None
     # If its lengths cannot be changed, the reason.
     _fixed_length = ""
 
@@ -83,7 +83,8 @@ class Schedule(Value, abc.ABC):
         return program(clock)
 
     def _repr_html_(self) -> str | None:
-        return self._html(self)
+        show = type(self)._html
+        return None if show is None else show(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickles the fields, and not the compiled program."""

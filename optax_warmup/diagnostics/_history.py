@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from optax_warmup._config import fingerprint
+from optax_warmup._drawing.notebook import never_raises
 from optax_warmup._files import as_path, as_saved, with_ending
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.diagnostics import _history_file, _table
@@ -126,6 +127,13 @@ class MomentHistory:
 
     def __str__(self) -> str:
         return _table.table(self)
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        # It draws a history, and so its room comes after this one.
+        from optax_warmup.diagnostics._notebook import history_html
+
+        return history_html(self)
 
     def summary(self) -> str:
         """Returns the last recorded step in one line, for a progress bar or a log."""

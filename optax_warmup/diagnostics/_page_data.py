@@ -48,7 +48,7 @@ def _panel(panel: Chart | HeatMap) -> dict[str, Any]:
 
 
 def _line(line: Line) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         "run": line.run,
         "label": line.label,
         "says": line.says,
