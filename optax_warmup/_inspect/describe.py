@@ -1,5 +1,7 @@
 """A schedule described: its peak, the end of its warmup, its jumps."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

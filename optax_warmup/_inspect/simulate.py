@@ -1,5 +1,7 @@
 """The values of a schedule as an array."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

@@ -1,5 +1,7 @@
 """A warmup without a length: each gradient says if the last update went too far."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

@@ -1,5 +1,7 @@
 """Weight decay by a schedule of its own."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

@@ -1,5 +1,7 @@
 """The transform that applies a learning rate and keeps the value that it used."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """A warmup factor on the updates of any optimizer."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax

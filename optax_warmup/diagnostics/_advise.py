@@ -1,5 +1,7 @@
 """Advice from a record."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from optax_warmup import _check

@@ -1,5 +1,7 @@
 """The history of a record: arrays on the host, as a table, as columns, as a file."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

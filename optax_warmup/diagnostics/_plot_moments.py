@@ -1,5 +1,7 @@
 """A record as a matplotlib figure."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 from optax_warmup._drawing import figure as drawing

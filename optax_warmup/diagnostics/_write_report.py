@@ -1,5 +1,7 @@
 """A record as one HTML page that needs no server and no other file."""
 
+from __future__ import annotations
+
 import datetime
 import re
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """The curve of a range test as a matplotlib figure."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from optax_warmup._drawing import figure as drawing

@@ -1,5 +1,7 @@
 """What each array gets from a set of rules, as a table."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
 from typing import Any

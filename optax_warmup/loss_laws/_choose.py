@@ -1,5 +1,7 @@
 """Ranks schedules under a fitted law, and chooses the length of a cooldown."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

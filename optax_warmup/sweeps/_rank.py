@@ -1,5 +1,7 @@
 """Which configuration did best, and whether chance could explain it."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

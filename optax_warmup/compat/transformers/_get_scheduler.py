@@ -1,5 +1,7 @@
 """Schedules by the names and arguments of Hugging Face transformers."""
 
+from __future__ import annotations
+
 import difflib
 import inspect
 import math
