@@ -20,6 +20,7 @@ PACKAGE = ROOT / "optax_warmup"
 # step -> schedule -> transform -> state -> record -> report.
 FLOORS = (
     "_check",
+    "_elsewhere",
     "values",
     "_numerics",
     "_files",

@@ -11,7 +11,7 @@ from optax_warmup._drawing.numbers import count, number
 from optax_warmup._drawing.palette import GRID, INK, PALE, color
 from optax_warmup._drawing.panel import Chart, HeatMap, Line, Mark
 
-# matplotlib's own types.
+# matplotlib's own types. Public functions name them; in here they are not checked.
 Axes: TypeAlias = Any
 Figure: TypeAlias = Any
 

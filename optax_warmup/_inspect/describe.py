@@ -10,6 +10,7 @@ from optax_warmup._drawing import notebook, numbers
 from optax_warmup._inspect.sampled import evaluated, jumps, warmup_end
 from optax_warmup._inspect.simulate import length_of
 from optax_warmup._schedules.schedule import ScheduleLike
+from optax_warmup.values._checked import names_arguments
 
 _SHOWN = 3  # jumps that are listed in words; the others are counted
 
@@ -111,6 +112,7 @@ class Description:
         return f"{shown}; and {more:,} more" if more > 0 else shown
 
 
+@names_arguments
 def describe(schedule: ScheduleLike, steps: int | None = None) -> Description:
     """Describes the first `steps` updates of a schedule.
 

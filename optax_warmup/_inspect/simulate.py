@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup.values._checked import names_arguments
 
 _MOST = 2**22  # updates that are evaluated to find the end of a schedule
 _BATCH = 1024  # steps that are evaluated in one call, where they are few
@@ -25,6 +26,7 @@ _NOT_TRACEABLE = (
 )
 
 
+@names_arguments
 def simulate(schedule: ScheduleLike, steps: int) -> np.ndarray:
     """Evaluates a schedule at its first `steps` updates.
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from optax_warmup._drawing import figure as drawing
-from optax_warmup._drawing.figure import Axes, Figure
 from optax_warmup._drawing.palette import INK
 from optax_warmup.diagnostics._arguments import LossesLike, as_runs
 from optax_warmup.diagnostics._charts import charts
 from optax_warmup.diagnostics._heat_maps import heat_maps
 from optax_warmup.diagnostics._history import MomentHistory
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
 
 _ACROSS = 2  # panels in a row
 
@@ -19,7 +23,7 @@ def plot_moments(
     runs: MomentHistory | Mapping[str, MomentHistory],
     *,
     losses: LossesLike | Mapping[str, LossesLike] | None = None,
-) -> tuple[Figure, dict[str, Axes]]:
+) -> tuple[matplotlib.figure.Figure, dict[str, matplotlib.axes.Axes]]:
     """Plots how the moments of a run, or of several runs, warmed up.
 
     Charts have a curve for each run: loss, learning rate, effective sample size, update
