@@ -53,7 +53,7 @@ FUNCTIONS = {
     "LinearLR": "transition(init_value, end_value, steps)",
     "CosineAnnealingLR": "transition(init_value, end_value, steps, shapes.cosine)",
     "CosineAnnealingWarmRestarts": "cycle(schedule, period)",
-    "SequentialLR": "join(stages, last)",
+    "SequentialLR": "join(phases, last)",
     "StepLR": "step_decay(init_value, ...)",
     "MultiStepLR": "multistep(init_value, ...)",
     "ExponentialLR": "exponential_decay(init_value, ...)",
@@ -64,7 +64,7 @@ FUNCTIONS = {
     ),
     "linear_schedule": "transition(init_value, end_value, steps)",
     "cosine_decay_schedule": "transition(init_value, end_value, steps, shapes.cosine)",
-    "join_schedules": "join(stages, last)",
+    "join_schedules": "join(phases, last)",
 }
 
 

@@ -21,7 +21,8 @@ _ROWS = 100  # of a table; more are counted
 _STYLE = f"""<style>
 .{_CLASS} {{ --ink: currentColor; --pale: #7a7a7a; --reference: #7a7a7a;
   --grid: rgba(128, 128, 128, .25); --paper: transparent; {colors(_MIDDLE)}
-  max-width: 640px; line-height: 1.4; }}
+  max-width: 720px; line-height: 1.4; }}
+.{_CLASS} > svg {{ max-width: 520px; }}
 {rules(f".{_CLASS}")}
 .{_CLASS} pre {{ margin: 0 0 4px; white-space: pre-wrap; overflow-wrap: anywhere; }}
 .{_CLASS} table {{ border-collapse: collapse; margin: 4px 0; font-size: .9em; }}

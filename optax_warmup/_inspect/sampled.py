@@ -15,7 +15,12 @@ _BUSY = 2**16  # intervals in which something happens: beyond that, a grid shows
 
 
 def evaluated(
-    owner: str, schedule: Any, steps: int, *, most: int = _MOST, busy: int = _BUSY
+    owner: str,
+    schedule: Any,
+    steps: int,
+    *,
+    most: int | None = None,
+    busy: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Evaluates all steps of a run, or in a long one a grid and where things happen.
 
@@ -24,8 +29,8 @@ def evaluated(
 
     Args:
         owner, schedule, steps: whose error it is, what is evaluated, and how far.
-        most: steps up to which all are evaluated.
-        busy: intervals in which something may happen.
+        most: steps up to which all are evaluated; by default four million.
+        busy: intervals in which something may happen; by default 65,536.
 
     Returns:
         The steps in increasing order, int64, and their values, float64.
@@ -33,6 +38,7 @@ def evaluated(
     Raises:
         ValueError: a value is not finite, or the value changes too often for a grid.
     """
+    most, busy = most or _MOST, busy or _BUSY
     seen = _grid(steps, most)
     values = _finite(owner, schedule, seen)
     while len(seen) < steps:

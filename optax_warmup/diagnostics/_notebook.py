@@ -25,7 +25,7 @@ def history_html(history: "MomentHistory") -> str:
     head, *groups = rows(history)
     cells = [[shorten_path(name, _LONGEST), *row] for name, *row in groups]
     return output(
-        paragraph(line(history)),
+        paragraph(line(history).replace("  ", " · ")),
         f'<div class="charts">{pictures}</div>',
         table(head, [*cells[-1:], *cells[:-1]]) if cells else "",
     )
