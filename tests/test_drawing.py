@@ -7,7 +7,7 @@ import pytest
 import trainings
 
 from optax_warmup._drawing import ticks
-from optax_warmup._drawing.labels import shorten, shorten_path, spread
+from optax_warmup._drawing.labels import shorten, shorten_middle, shorten_path, spread
 from optax_warmup._drawing.numbers import count, number, percent
 from optax_warmup._drawing.panel import Chart, Mark
 from optax_warmup._files import write_atomically
@@ -103,6 +103,8 @@ def test_numbers_as_text():
 def test_names_are_shortened():
     assert shorten("a long name", 6) == "a lon…"
     assert shorten("name", 6) == "name"
+    assert shorten_middle("peak 0.1, warmup 100", 16) == "peak 0.1…mup 100"
+    assert shorten_middle("name", 6) == "name"
     assert shorten_path("decoder/layer3/kernel", 40) == "decoder/layer3/kernel"
     assert shorten_path("decoder/layer3/kernel", 18) == "deco/laye/kernel"
     assert len(shorten_path("decoder/layer3/" + "k" * 40, 18)) == 18

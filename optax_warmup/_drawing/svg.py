@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 
 from optax_warmup._drawing import ticks
-from optax_warmup._drawing.labels import shorten, shorten_path, spread
+from optax_warmup._drawing.labels import shorten_middle, shorten_path, spread
 from optax_warmup._drawing.numbers import count, number
 from optax_warmup._drawing.palette import LIGHT
 from optax_warmup._drawing.panel import Chart, HeatMap, Line, Mark
@@ -102,7 +102,7 @@ def heat_map(panel: HeatMap) -> str:
 def _names(panel: Chart | HeatMap) -> list[str]:
     """Returns the names beside curves or rows, cut to what fits."""
     if isinstance(panel, Chart):
-        return [shorten(line.label, _LABEL) for line in panel.lines]
+        return [shorten_middle(line.label, _LABEL) for line in panel.lines]
     return [shorten_path(name, _ROW_NAME) for name in panel.rows]
 
 

@@ -255,7 +255,7 @@ function show(step, origin) {
       plot.setAttribute("aria-valuetext", "no step chosen");
       continue;
     }
-    const px = xAxis(panel).at(step), [left, right] = panel.box;
+    const px = xAxis(panel).at(step);
     hair.setAttribute("x1", px.toFixed(1));
     hair.setAttribute("x2", px.toFixed(1));
     const head = document.createElement("b");
@@ -263,12 +263,12 @@ function show(step, origin) {
     readout.replaceChildren(head, ...found.map(({run, name, text}) => {
       const row = document.createElement("div"), dot = document.createElement("span");
       dot.className = run === null ? "dot reference" : `dot run${run % 6}`;
-      const short = name.length > 16 ? `${name.slice(0, 15)}…` : name;
+      const short = name.length > 24 ? `${name.slice(0, 12)}…${name.slice(-11)}` : name;
       row.append(dot, short ? `${short}: ${text}` : text);
       return row;
     }));
     const share = px / svgWidth(panel);
-    const after = px < left + 0.6 * (right - left); // then there is room to the right
+    const after = share < 0.5; // then there is more room to the right
     readout.style.left = after ? `${100 * share + 2}%` : "";
     readout.style.right = after ? "" : `${100 * (1 - share) + 2}%`;
     readout.style.maxWidth = `${after ? 98 - 100 * share : 100 * share - 2}%`;
