@@ -140,19 +140,30 @@ def test_values_under_the_pointer_are_those_of_the_runs(browser, written, runs):
     assert float(told) == pytest.approx(mean, rel=2e-2)
     # The cross-hair is in all charts, at the same step.
     history = histories[NAMES[0]]
-    row = int(np.argmin(np.abs(np.log1p(history.steps) - np.log1p(step))))
-    rate, *_ = said(page, "Learning rate")[1:]
-    assert rate.startswith(f"{NAMES[0]}: {history.learning_rate[row]:.4g}")
+    assert rate_near(history, step) in said(page, "Learning rate")
     hairs = page.js("""[...document.querySelectorAll(".hair")].filter(
         h => h.style.display !== "none").length""")
     assert hairs == page.js("warmupReport.data.panels.filter("
                             f"p => p.steps[1] >= {step}).length")  # fmt: skip
     page.move(5, 5)
     assert page.js("document.querySelectorAll('.readout:not([hidden])').length") == 0
+    # What was recorded at another step says so.
+    point_at(page, "Loss", 720)
+    step = int(said(page, "Loss")[0].removeprefix("step "))
+    assert " at step " in rate_near(history, step)
+    assert rate_near(history, step) in said(page, "Learning rate")
     # A run that is over says so.
     point_at(page, "Loss", 900)
     assert f"{NAMES[1]}: ended at step 399" in said(page, "Loss")
     assert page.faults() == []
+
+
+def rate_near(history, step):
+    """What is said of the rate of the first run at a step."""
+    row = int(np.argmin(np.abs(np.log1p(history.steps) - np.log1p(step))))
+    seen = history.steps[row]
+    elsewhere = "" if seen == step else f" at step {seen:,}"
+    return f"{NAMES[0]}: {history.learning_rate[row]:.4g}{elsewhere}"
 
 
 def test_heat_maps_tell_the_group_and_its_value(browser, written, runs):
