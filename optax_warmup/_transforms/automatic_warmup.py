@@ -17,7 +17,6 @@ from optax_warmup._transforms import automatic_rule as rule
 from optax_warmup._transforms.arguments import require_optimizer, require_params
 from optax_warmup._transforms.automatic_sample import BLOCK, draw, layout_of
 from optax_warmup._transforms.scale_by_learning_rate import scaled
-from optax_warmup.values._checked import names_arguments
 
 _OWNER = "automatic_warmup"
 
@@ -68,7 +67,6 @@ class AutomaticWarmupState(NamedTuple):
         return {"warmup_factor": self.factor, "coherence": self.coherence}
 
 
-@names_arguments
 def automatic_warmup(
     inner: optax.GradientTransformation,
     total_steps: None = None,
