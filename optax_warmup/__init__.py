@@ -1,6 +1,9 @@
 """Learning-rate warmup for JAX and Optax: schedules, transforms, diagnostics."""
 
+import typing as _typing
+
 from optax_warmup import (
+    _elsewhere,
     averages as averages,
     compat as compat,
     curvature as curvature,
@@ -22,6 +25,7 @@ from optax_warmup._config import (
     from_config as from_config,
     to_config as to_config,
 )
+from optax_warmup._inspect import notebook as _notebook  # noqa: F401
 from optax_warmup._inspect.describe import (
     Description as Description,
     describe as describe,
@@ -133,3 +137,8 @@ from optax_warmup._transforms.skip_nonfinite import skip_nonfinite as skip_nonfi
 from optax_warmup.diagnostics._read_moments import read_moments as read_moments
 
 __version__ = "0.1.0"
+
+if not _typing.TYPE_CHECKING:  # a type checker knows the names there are
+
+    def __getattr__(name: str) -> object:
+        raise _elsewhere.missing(__name__, name)

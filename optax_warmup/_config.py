@@ -5,6 +5,8 @@ only calls constructors, of this library's classes and of those that the caller 
 it imports nothing and evaluates no code.
 """
 
+from __future__ import annotations
+
 import hashlib
 import inspect
 import json

@@ -1,5 +1,7 @@
 """Arithmetic for ramps of up to 2**31 steps: on any mesh, and bit-exact on request."""
 
+from __future__ import annotations
+
 import contextlib
 import math
 from typing import Any

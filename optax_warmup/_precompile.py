@@ -1,5 +1,7 @@
 """Ahead-of-time compilation: a jitted function is ready before its first call."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
 from typing import Any

@@ -7,11 +7,12 @@ import pytest
 import trainings
 
 from optax_warmup._drawing import ticks
-from optax_warmup._drawing.labels import shorten, shorten_path, spread
+from optax_warmup._drawing.labels import shorten, shorten_middle, shorten_path, spread
 from optax_warmup._drawing.numbers import count, number, percent
 from optax_warmup._drawing.panel import Chart, Mark
 from optax_warmup._files import write_atomically
-from optax_warmup.diagnostics._charts import CHARTS, charts, thin_out
+from optax_warmup.diagnostics import _loss_curves as loss_curves
+from optax_warmup.diagnostics._charts import CHARTS, charts
 
 
 @pytest.mark.parametrize("most", [2, 3, 5, 6])
@@ -102,6 +103,8 @@ def test_numbers_as_text():
 def test_names_are_shortened():
     assert shorten("a long name", 6) == "a lon…"
     assert shorten("name", 6) == "name"
+    assert shorten_middle("peak 0.1, warmup 100", 16) == "peak 0.1…mup 100"
+    assert shorten_middle("name", 6) == "name"
     assert shorten_path("decoder/layer3/kernel", 40) == "decoder/layer3/kernel"
     assert shorten_path("decoder/layer3/kernel", 18) == "deco/laye/kernel"
     assert len(shorten_path("decoder/layer3/" + "k" * 40, 18)) == 18
@@ -113,15 +116,41 @@ def test_marks_in_one_place_say_their_words_once():
     assert [text for _, text in chart.spoken_marks()] == ["same", "", "same"]
 
 
-def test_a_long_curve_is_averaged():
-    x = np.arange(1.0, 100_001)
-    y = np.where(x == 50_000, np.nan, 3.0)
-    short, values = thin_out(x, y, 100)
-    assert len(short) <= 100 and np.all(np.diff(short) > 0)
-    np.testing.assert_allclose(values, 3.0)
-    assert short[0] == 1 and short[-1] > 90_000
-    same = thin_out(x[:50], y[:50], 100)
-    assert same[0] is not None and len(same[0]) == 50
+def test_a_long_loss_keeps_its_extremes():
+    losses = 3 + np.random.default_rng(0).random(100_000)
+    losses[[50, 20_000, 70_000]] = 9.0, 1.0, -np.inf
+    x, y = loss_curves.raw(dict(enumerate(losses)))
+    assert len(x) < 1000 and np.all(np.diff(x) > 0)
+    np.testing.assert_array_equal(y, losses[x.astype(int)])
+    assert {0, 50, 20_000, 70_000, 99_999} <= set(x)
+    # About as many points in each part of either axis.
+    assert np.histogram(x, 10, (0, 1e5))[0].min() > 25
+    assert np.histogram(np.log1p(x), 5, (0, np.log(1e5)))[0][2:].min() > 25
+    few = dict(enumerate(losses[:300]))
+    np.testing.assert_array_equal(loss_curves.raw(few)[1], losses[:300])
+
+
+@pytest.mark.parametrize("steps", [np.arange(3000), np.arange(0, 10**6, 977)])
+def test_a_smoothed_loss_is_the_mean_over_the_last_tenth(steps):
+    """Against each mean computed by itself."""
+    losses = 1 + np.random.default_rng(1).random(len(steps))
+    losses[40] = np.inf
+    x, y = loss_curves.smoothed(dict(zip(steps.tolist(), losses, strict=True)))
+    assert x[-1] == steps[-1] and len(x) <= 301
+    for step, mean in zip(x, y, strict=True):
+        within = (steps > step - (step + 1) / 10) & (steps <= step)
+        wanted = losses[within & np.isfinite(losses)].mean() if within.any() else 0
+        if not np.isfinite(losses[steps == step][0]):
+            assert np.isnan(mean)
+        else:
+            np.testing.assert_allclose(mean, wanted, rtol=1e-12)
+
+
+def test_ticks_of_steps_begin_at_the_first_step():
+    assert ticks.steps(0, 1000) == [0, 1, 10, 100, 1000]
+    assert ticks.steps(0, 10**9) == [0, 10, 10**3, 10**5, 10**7, 10**9]
+    assert ticks.steps(0, 1) == [0, 1]
+    assert ticks.steps(1000, 8000) == [1000, 2000, 5000]
 
 
 def chart_of(key, runs, losses=None):
@@ -154,7 +183,7 @@ def test_charts_hold_the_record(two, key, values):
     curves = [line for line in chart.lines if line.run is not None and not line.dots]
     assert [line.label for line in curves] == ["fast", "slow"]
     for line, history in zip(curves, runs.values(), strict=True):
-        np.testing.assert_array_equal(line.x, history.steps + 1)
+        np.testing.assert_array_equal(line.x, history.steps)
         np.testing.assert_array_equal(line.y, values(history))
 
 
@@ -166,8 +195,8 @@ def test_references_marks_and_dots_of_charts(two):
     # b2 = 0.95 is at its 39 at the peak; no warmup has one gradient at step 0.
     row = int(np.argmax(fast.learning_rate >= 0.99 * fast.learning_rate.max()))
     assert [(m.x, m.text) for m in samples.marks] == [
-        (fast.steps[row] + 1, "39, ±23%"),
-        (1, "1, ±141%"),
+        (fast.steps[row], "39, ±23%"),
+        (0, "1, ±141%"),
     ]
     ratio = chart_of("update_to_weight", runs)
     assert ratio.marks[1].y == slow.overall["update_to_weight"][0]
@@ -181,7 +210,10 @@ def test_references_marks_and_dots_of_charts(two):
     # 0.1 against 0.003: far apart, so on a logarithmic axis.
     assert chart_of("learning_rate", runs).log
     assert not chart_of("learning_rate", {"fast": fast}).log
-    assert [line.run for line in chart_of("loss", runs, losses).lines] == [0, 1]
+    lines = chart_of("loss", runs, losses).lines
+    assert [(line.run, line.pale) for line in lines] == [
+        *((0, True), (1, True), (0, False), (1, False)),
+    ]
 
 
 def test_charts_of_what_was_not_recorded_are_left_out():

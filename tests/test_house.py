@@ -20,9 +20,11 @@ PACKAGE = ROOT / "optax_warmup"
 # step -> schedule -> transform -> state -> record -> report.
 FLOORS = (
     "_check",
+    "_elsewhere",
     "values",
     "_numerics",
     "_files",
+    "_drawing",
     "_sample",
     "_gate",
     "shapes",
@@ -42,7 +44,6 @@ FLOORS = (
     "_adopt",
     "runs",
     "curvature",
-    "_drawing",
     "diagnostics",
     "_inspect",
     "_precompile",
@@ -175,6 +176,18 @@ def test_the_namespaces_are_those_that_are_said():
             continue
         assert name in (*NAMESPACES, "compat"), f"{name} is a namespace nobody knows"
         assert ast.get_docstring(ast.parse(path.read_text())), f"{name} says nothing"
+
+
+def test_signatures_are_as_short_as_they_are_written():
+    """Not the unions of classes that the names in them stand for."""
+    for address, thing in public_names():
+        if not callable(thing):
+            continue
+        try:
+            signature = str(inspect.signature(thing))
+        except (TypeError, ValueError):
+            continue
+        assert not re.search(r"jaxlib|optax_warmup\._", signature), address
 
 
 def test_the_door_is_not_crowded():

@@ -17,8 +17,10 @@ from selection import parametrize
 
 import optax_warmup as ow
 from optax_warmup._command import main
+from optax_warmup.diagnostics import Advice
 from optax_warmup.diagnostics._report_command import report_command
 from optax_warmup.diagnostics._run_folders import load_runs
+from optax_warmup.diagnostics._verdict import Verdict, verdict
 
 pytestmark = pytest.mark.train
 
@@ -156,7 +158,7 @@ def test_files_that_do_not_fit_are_refused(healthy, tmp_path):
 class Page(html.parser.HTMLParser):
     """Checks that tags are closed in order, and collects what a page refers to."""
 
-    VOID = {"meta", "br", "path", "circle", "rect"}
+    VOID = {"meta", "br", "path", "circle", "rect", "input"}
 
     def __init__(self, text):
         super().__init__()
@@ -184,10 +186,15 @@ def test_the_page_of_one_run_stands_alone(healthy, tmp_path):
     text = path.read_text()
     page = Page(text)
     assert page.links == [] and page.counts["svg"] == 10
-    assert not re.search(r"https?://|@import|url\(|<script", text)
+    # The only address is the name space of SVG, which nobody asks for.
+    assert set(re.findall(r"https?://[^\s\"']*", text)) == {
+        "http://www.w3.org/2000/svg"
+    }
+    assert not re.search(r"@import|url\(|fetch\(|import\(", text)
     assert "width=device-width" in text and "prefers-color-scheme: dark" in text
-    assert "No issues found." in text
-    assert "NaN" not in text and ">nan" not in text
+    assert '<p class="verdict fine" role="status">No issues found.</p>' in text
+    seen = text[: text.index("<script")]
+    assert "NaN" not in seen and ">nan" not in seen
     assert path.stat().st_size < 200_000
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
@@ -197,10 +204,11 @@ def test_a_measured_sharpness_has_a_picture(tmp_path):
     path = ow.diagnostics.write_report(tmp_path / "report.html", history)
     assert "<b>Sharpness over its stability threshold</b>" in path.read_text()
     assert "beyond-stability" in path.read_text()
+    assert Page(path.read_text()).links == ["https://arxiv.org/abs/2207.14484"]
     _, axes = ow.diagnostics.plot_moments(history)
     (edge, curve) = axes["sharpness"].lines
     assert set(edge.get_ydata()) == {1.0}
-    np.testing.assert_allclose(curve.get_xdata(), history.sharpness_steps + 1)
+    np.testing.assert_allclose(curve.get_xdata(), history.sharpness_steps)
     np.testing.assert_allclose(
         curve.get_ydata(), history.sharpness * 0.1 / 38, rtol=1e-5
     )
@@ -222,11 +230,13 @@ def test_the_page_of_several_runs_has_advice_for_each(healthy, tmp_path):
     assert page.counts["article"] == len(ow.diagnostics.advise(ill, losses=losses))
     assert page.counts["svg"] == 8 + 2 * 2
     assert {"run0", "run1", "warning", "note"} <= page.classes
+    untagged = re.sub("<[^>]*>", "", text)
     for advice in ow.diagnostics.advise(ill, losses=losses):
-        assert html.escape(advice.explanation) in text
+        assert html.escape(advice.explanation) in untagged
     assert page.counts["details"] >= page.counts["article"]
-    # Advice on top, then pictures, then tables.
-    places = [text.index(tag) for tag in ("<article", "<svg", "<table")]
+    # The verdict, the main pictures, advice, tables.
+    tags = ('"verdict warning"', "<svg", "<article", "<table")
+    places = [text.index(tag) for tag in tags]
     assert places == sorted(places)
 
 
@@ -279,7 +289,7 @@ def test_the_figure_has_a_panel_for_all_that_is_recorded(healthy):
         *("update_to_weight", "alignment", "noise_scale", "distribution", "groups"),
     }
     x, y = axes["update_rms"].lines[-1].get_data()
-    np.testing.assert_array_equal(x, history.steps + 1)
+    np.testing.assert_array_equal(x, history.steps)
     np.testing.assert_array_equal(y, history.overall["update_rms"])
     labels = [text.get_text() for text in axes["groups"].get_yticklabels()]
     assert labels == list(history.groups)
@@ -357,6 +367,50 @@ def test_wrong_paths_are_refused(healthy, tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="is a folder; pass the .npz file in it"):
         ow.diagnostics.load_moments(tmp_path)
+
+
+def advice(severity, finding="One thing. Another thing.", code="some-code"):
+    return Advice(code, severity, finding)
+
+
+@pytest.mark.parametrize(
+    ("found", "severity", "sentence"),
+    [
+        ({"run": ()}, "fine", "No issues found."),
+        (
+            {"run": (advice("note"), advice("note"))},
+            "fine",
+            "No problems found; the notes below (2) are for information.",
+        ),
+        (
+            {"run": (advice("note", "No update is recorded yet.", "empty-record"),)},
+            "note",
+            "No update is recorded yet.",
+        ),
+        (
+            {"run": (advice("problem"), advice("warning"), advice("warning"))},
+            "problem",
+            "1 problem and 2 warnings: One thing.",
+        ),
+        ({"a": (), "b": ()}, "fine", "No issues found in 2 runs."),
+        (
+            {
+                "a": (advice("warning"),),
+                "b": (),
+                "c": (advice("problem", "It is 0.5."),),
+            },
+            "problem",
+            "1 problem and 1 warning in “a” and “c”; in “c”: It is 0.5.",
+        ),
+        (
+            {name: (advice("warning"),) for name in "abcd"},
+            "warning",
+            "4 warnings in 4 runs; in “a”: One thing.",
+        ),
+    ],
+)
+def test_a_verdict_is_one_sentence(found, severity, sentence):
+    assert verdict(found) == Verdict(severity, sentence)
 
 
 def test_names_with_a_dot_keep_their_ends(healthy, tmp_path):

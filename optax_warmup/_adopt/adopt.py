@@ -1,5 +1,7 @@
 """Carries the state of a running optimizer into another one."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

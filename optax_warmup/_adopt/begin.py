@@ -1,5 +1,7 @@
 """States that begin at a step of a run."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax.numpy as jnp

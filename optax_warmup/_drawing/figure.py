@@ -11,7 +11,7 @@ from optax_warmup._drawing.numbers import count, number
 from optax_warmup._drawing.palette import GRID, INK, PALE, color
 from optax_warmup._drawing.panel import Chart, HeatMap, Line, Mark
 
-# matplotlib's own types.
+# matplotlib's own types. Public functions name them; in here they are not checked.
 Axes: TypeAlias = Any
 Figure: TypeAlias = Any
 
@@ -83,7 +83,7 @@ def draw_chart(axes: Axes, chart: Chart) -> None:
         _line(axes, line, chart.log)
     last = max((line.x[-1] for line in chart.lines if len(line.x)), default=2.0)
     low, high = ticks.bounds([p.y for p in chart.lines], chart.log, chart.include)
-    _title_and_updates(axes, chart.title, last, chart.first)
+    _title_and_steps(axes, chart.title, last, chart.first, chart.log_steps)
     _y_axis(axes, low, high, chart.log)
     grid_lines(axes)
     for mark, text in chart.spoken_marks():
@@ -119,7 +119,7 @@ def draw_heat_map(axes: Axes, heat: HeatMap) -> None:
     paint[:, :3], paint[:, 3] = to_rgb(color(heat.run)), heat.shade[column, row]
     cells.set(facecolor=paint, edgecolor="none", antialiased=False, rasterized=True)
     axes.add_collection(cells)
-    _title_and_updates(axes, heat.title, heat.x_edges[-1])
+    _title_and_steps(axes, heat.title, heat.x_edges[-1])
     if heat.rows:
         axes.set_ylim(len(heat.rows), 0)
         axes.set_yticks(np.arange(len(heat.rows)) + 0.5, heat.rows, fontsize=7)
@@ -130,12 +130,15 @@ def draw_heat_map(axes: Axes, heat: HeatMap) -> None:
         axes.plot(line.x, line.y, color=INK, linewidth=0.9)
 
 
-def _title_and_updates(axes: Axes, title: str, last: float, first: float = 1.0) -> None:
+def _title_and_steps(
+    axes: Axes, title: str, last: float, first: float = 0.0, log: bool = True
+) -> None:
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
-    axes.set_xscale("log")
-    last = max(last, 2 * first)
+    if log:
+        axes.set_xscale("function", functions=(np.log1p, np.expm1))
+    last = max(last, 2 * first, 1.0)
     axes.set_xlim(first, last)
-    axes.set_xticks(ticks.log(first, last, 6))
+    axes.set_xticks(ticks.steps(first, last, logarithmic=log))
     axes.xaxis.set_major_formatter(lambda x, _: count(x))
     axes.minorticks_off()
     style_axes(axes)
@@ -158,6 +161,8 @@ def _line(axes: Axes, line: Line, log: bool) -> None:
         axes.plot(x, y, linestyle="", color=color(line.run), alpha=0.45, **style)
     elif line.run is None:
         axes.plot(x, y, "--", color=color(None), linewidth=1)
+    elif line.pale:
+        axes.plot(x, y, color=color(line.run), linewidth=0.8, alpha=0.4)
     elif line.band is not None:
         axes.fill_between(x, *line.band, color=color(line.run), alpha=0.16, linewidth=0)
         axes.plot(x, y, "--", color=color(line.run), linewidth=1.3)
@@ -168,7 +173,7 @@ def _line(axes: Axes, line: Line, log: bool) -> None:
 def _mark(axes: Axes, mark: Mark, last: float, text: str) -> None:
     ink = color(mark.run)
     axes.plot([mark.x], [mark.y], "o", color=ink, markersize=5, clip_on=False)
-    left = np.log(mark.x) > 0.25 * np.log(last)
+    left = np.log1p(mark.x) > 0.25 * np.log1p(last)
     axes.annotate(
         text,
         (mark.x, mark.y),

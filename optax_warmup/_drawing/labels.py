@@ -42,6 +42,13 @@ def shorten(name: str, most: int) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
+def shorten_middle(name: str, most: int) -> str:
+    """Shortens the name of a run: runs of one study differ at either end."""
+    if len(name) <= most:
+        return name
+    return f"{name[: most // 2]}…{name[most // 2 + 1 - most :]}"
+
+
 def shorten_path(name: str, most: int) -> str:
     """Shortens a path such as decoder/layer3/kernel; its end is the telling part."""
     if len(name) <= most:

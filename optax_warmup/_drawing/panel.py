@@ -14,6 +14,8 @@ class Line:
     """A curve. `run` picks its colour; None makes it a dashed reference line.
 
     With a band, the line is expected and not measured: it is dashed inside of the band.
+    A pale line stays behind another one of its run, such as a loss behind its mean.
+    `says` tells it from other lines of its run where values are read out.
     """
 
     x: np.ndarray
@@ -21,7 +23,9 @@ class Line:
     run: int | None
     label: str = ""
     dots: bool = False
+    pale: bool = False
     band: tuple[np.ndarray, np.ndarray] | None = None
+    says: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,7 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """Curves over the number of updates, on a logarithmic x axis.
+    """Curves over the step.
 
     Attributes:
         key: its name among the axes of a figure.
@@ -45,7 +49,8 @@ class Chart:
         lines, marks: what is drawn.
         log: whether the y axis is logarithmic.
         include: a range that the y axis covers in any case.
-        first: where the x axis begins.
+        first: the step at which the x axis begins.
+        log_steps: whether the x axis is logarithmic, in step + 1, or linear.
     """
 
     key: str
@@ -55,7 +60,8 @@ class Chart:
     marks: Sequence[Mark] = ()
     log: bool = True
     include: tuple[float, float] | None = None
-    first: float = 1.0
+    first: float = 0.0
+    log_steps: bool = True
 
     def spoken_marks(self) -> list[tuple[Mark, str]]:
         """Returns the marks with their words; marks that coincide say them once."""
@@ -70,7 +76,7 @@ class Chart:
 
 @dataclass(frozen=True, eq=False)
 class HeatMap:
-    """Shaded cells of one run over the number of updates.
+    """Shaded cells of one run over the step.
 
     Column t lies between x_edges[t] and x_edges[t + 1]. Its cell k lies between
     lower[t, k] and upper[t, k] on a logarithmic y axis; with `rows`, beside the name
@@ -84,6 +90,8 @@ class HeatMap:
         shade: from 0 (pale) to 1, NaN for no cell; shape (T, K).
         lines: curves on top of the cells.
         rows: the names of the K rows, if they are not values.
+        steps, values: where the columns were recorded, and what the cells of such rows
+            stand for; shapes (T,) and (T, K).
     """
 
     key: str
@@ -96,3 +104,5 @@ class HeatMap:
     shade: np.ndarray
     lines: Sequence[Line] = ()
     rows: tuple[str, ...] = ()
+    steps: np.ndarray | None = None
+    values: np.ndarray | None = None

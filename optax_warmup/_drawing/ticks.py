@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_LARGEST = 1e150  # the range of larger values would overflow
+
 
 def linear(low: float, high: float, most: int = 5) -> list[float]:
     """Returns at most `most` multiples of 1, 2 or 5 times a power of ten."""
@@ -44,6 +46,16 @@ def log(low: float, high: float, most: int = 5) -> list[float]:
     return linear(low, high, most)
 
 
+def steps(
+    first: float, last: float, most: int = 6, logarithmic: bool = True
+) -> list[float]:
+    """Returns at most `most` ticks for an axis of steps, logarithmic in step + 1."""
+    if logarithmic and first < 1 and last > 2:
+        return [0.0, *log(1, last, most - 1)]
+    chosen = (log if logarithmic and first >= 1 else linear)(first, last, most)
+    return [tick for tick in chosen if tick == round(tick)]
+
+
 def bounds(
     values: Sequence[np.ndarray],
     log: bool,
@@ -55,7 +67,7 @@ def bounds(
     covers in any case.
     """
     every = np.concatenate([np.ravel(v) for v in values] or [np.empty(0)])
-    every = every[np.isfinite(every)]
+    every = every[np.abs(every) < _LARGEST]  # no NaN and no infinity
     every = every[every > 0] if log else every
     if include is not None:
         every = np.append(every, include)

@@ -1,13 +1,16 @@
 """A schedule described: its peak, the end of its warmup, its jumps."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 
-from optax_warmup._drawing import numbers
+from optax_warmup._drawing import notebook, numbers
 from optax_warmup._inspect.sampled import evaluated, jumps, warmup_end
 from optax_warmup._inspect.simulate import length_of
 from optax_warmup._schedules.schedule import ScheduleLike
+from optax_warmup.values._checked import names_arguments
 
 _SHOWN = 3  # jumps that are listed in words; the others are counted
 
@@ -18,7 +21,7 @@ def number(x: float) -> str:
 
 @dataclass(frozen=True)
 class Description:
-    """What `describe` found. Print it to see it in words.
+    """What `describe` found. Print it to see it in words; a notebook shows a table.
 
     Attributes:
         steps: the number of updates that are described, from step 0 on.
@@ -53,7 +56,20 @@ class Description:
     evaluated: int
 
     def __str__(self) -> str:
-        lines = {
+        lines = self._facts()
+        width = max(map(len, lines))
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
+
+    def as_table(self) -> str:
+        """Returns the lines of `str` as an HTML table."""
+        return notebook.table([], list(self._facts().items()), text=[1])
+
+    @notebook.never_raises
+    def _repr_html_(self) -> str:
+        return notebook.output(self.as_table())
+
+    def _facts(self) -> dict[str, str]:
+        return {
             "updates": self._updates(),
             "peak": f"{number(self.peak_value)} at step {self.peak_step:,}",
             "warmup": self._warmup(),
@@ -62,8 +78,6 @@ class Description:
             "zero updates": self._zeros(),
             "jumps": self._jumps(),
         }
-        width = max(map(len, lines))
-        return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
 
     def _updates(self) -> str:
         if self.evaluated == self.steps:
@@ -98,6 +112,7 @@ class Description:
         return f"{shown}; and {more:,} more" if more > 0 else shown
 
 
+@names_arguments
 def describe(schedule: ScheduleLike, steps: int | None = None) -> Description:
     """Describes the first `steps` updates of a schedule.
 
@@ -137,7 +152,11 @@ def describe(schedule: ScheduleLike, steps: int | None = None) -> Description:
         jumps         none
     """
     steps = length_of("describe", schedule, steps, minimum=1)
-    seen, values = evaluated("describe", schedule, steps)
+    return described(steps, *evaluated("describe", schedule, steps))
+
+
+def described(steps: int, seen: np.ndarray, values: np.ndarray) -> Description:
+    """Describes `steps` updates by the values at those that were evaluated."""
     # The steps that an evaluated one stands for: itself, and those up to the next.
     stands_for = np.diff(seen, append=steps)
     zeros = np.flatnonzero(values == 0)

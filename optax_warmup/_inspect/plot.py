@@ -1,7 +1,9 @@
 """Schedules as a matplotlib figure."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optax
@@ -9,25 +11,31 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._drawing import figure as drawing
-from optax_warmup._drawing.figure import Axes, Figure
+from optax_warmup._drawing.figure import Axes
 from optax_warmup._drawing.numbers import count, number
 from optax_warmup._drawing.palette import INK, color
 from optax_warmup._inspect.sampled import warmup_end
 from optax_warmup._inspect.simulate import LOG_RANGE, at_steps, length_of, sample_steps
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike
+from optax_warmup.values._checked import names_arguments
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
 
 _MOST = 200_000  # steps that are drawn; a picture has some thousand columns
 _LONGEST = 24  # characters of a name that fit beside a curve
 _GAP = 0.055  # between two names, as a fraction of the height
 
 
+@names_arguments
 def plot(
     schedules: Schedule | optax.Schedule | ArrayLike | Mapping[str, ScheduleLike],
     steps: int | None = None,
     *,
     log: bool = False,
-    axes: Axes | None = None,
-) -> tuple[Figure, Axes]:
+    axes: matplotlib.axes.Axes | None = None,
+) -> tuple[matplotlib.figure.Figure, matplotlib.axes.Axes]:
     """Plots one schedule, or several by name, over the first `steps` updates.
 
     A filled dot marks the peak of a curve, a hollow one the end of its warmup if that
@@ -86,19 +94,20 @@ def plot(
             "plot: schedules must have a value above 0 for a logarithmic axis, got "
             f"none in {steps:,} updates; leave out log=True."
         )
-    if axes is None:
+    drawn: Any = axes
+    if drawn is None:
         pyplot = drawing.require_pyplot("plot")
-        axes = pyplot.subplots(figsize=(7, 3.8), layout="constrained")[1]
+        drawn = pyplot.subplots(figsize=(7, 3.8), layout="constrained")[1]
     for index, curve in enumerate(curves.values()):
         ink = color(index)
-        axes.plot(seen, curve, color=ink, linewidth=1.8, solid_capstyle="round")
-        _mark(axes, seen, curve, ink, alone=len(curves) == 1)
-    _dress(axes, steps, log)
+        drawn.plot(seen, curve, color=ink, linewidth=1.8, solid_capstyle="round")
+        _mark(drawn, seen, curve, ink, alone=len(curves) == 1)
+    _dress(drawn, steps, log)
     if max(map(len, curves)) > _LONGEST:
-        _name_above(axes, list(curves))
+        _name_above(drawn, list(curves))
     else:
-        _name_ends(axes, curves)
-    return axes.figure, axes
+        _name_ends(drawn, curves)
+    return drawn.figure, drawn
 
 
 def _mark(

@@ -12,14 +12,25 @@ _JUMP_SHARE = 1e-3
 _JUMP_RATIO = 4.0
 _MOST = 2**22  # steps up to which all are evaluated
 _BUSY = 2**16  # intervals in which something happens: beyond that, a grid shows little
-_BATCH = 1024  # steps are evaluated in numbers of this times 2**n: few compilations
 
 
-def evaluated(owner: str, schedule: Any, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def evaluated(
+    owner: str,
+    schedule: Any,
+    steps: int,
+    *,
+    most: int | None = None,
+    busy: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Evaluates all steps of a run, or in a long one a grid and where things happen.
 
     Intervals of the grid in which the value jumps, becomes 0 or has its top are halved
     until the step is known.
+
+    Args:
+        owner, schedule, steps: whose error it is, what is evaluated, and how far.
+        most: steps up to which all are evaluated; by default four million.
+        busy: intervals in which something may happen; by default 65,536.
 
     Returns:
         The steps in increasing order, int64, and their values, float64.
@@ -27,22 +38,20 @@ def evaluated(owner: str, schedule: Any, steps: int) -> tuple[np.ndarray, np.nda
     Raises:
         ValueError: a value is not finite, or the value changes too often for a grid.
     """
-    seen = _grid(steps)
+    most, busy = most or _MOST, busy or _BUSY
+    seen = _grid(steps, most)
     values = _finite(owner, schedule, seen)
     while len(seen) < steps:
         unclear = _unclear(seen, values)
         if not unclear.size:
             break
-        if len(unclear) > _BUSY:
+        if len(unclear) > busy:
             raise ValueError(
-                f"{owner}: steps must be at most {_MOST:,} for a schedule that changes "
+                f"{owner}: steps must be at most {most:,} for a schedule that changes "
                 f"as often as {schedule!r}, got {steps:,}."
             )
         between = (seen[unclear] + seen[unclear + 1]) // 2
-        size = _BATCH
-        while size < len(between):
-            size *= 2
-        more = _finite(owner, schedule, np.resize(between, size))[: len(between)]
+        more = _finite(owner, schedule, between)
         seen = np.insert(seen, unclear + 1, between)
         values = np.insert(values, unclear + 1, more)
     return seen, values
@@ -60,9 +69,9 @@ def jumps(seen: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.flatnonzero(_steep(seen, values) & (np.diff(seen) == 1)) + 1
 
 
-def _grid(steps: int) -> np.ndarray:
-    """Returns at most `_MOST` steps, the first and the last included."""
-    grid = sample_steps(steps, _MOST).astype(np.int64)
+def _grid(steps: int, most: int) -> np.ndarray:
+    """Returns at most `most` steps, the first and the last included."""
+    grid = sample_steps(steps, most).astype(np.int64)
     # Moved at random within their intervals: a grid of equal distances would show
     # nothing of a cycle whose period they are a multiple of.
     room = np.diff(grid[:-1], prepend=0)

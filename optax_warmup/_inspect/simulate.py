@@ -1,5 +1,7 @@
 """The values of a schedule as an array."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax
@@ -9,8 +11,11 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
+from optax_warmup.values._checked import names_arguments
 
 _MOST = 2**22  # updates that are evaluated to find the end of a schedule
+_BATCH = 1024  # steps that are evaluated in one call, where they are few
+_FEW = 128 * _BATCH
 LOG_RANGE = 1e-6  # a logarithmic picture ends at this multiple of its largest value
 
 # What JAX raises if a function branches on the step in Python.
@@ -21,6 +26,7 @@ _NOT_TRACEABLE = (
 )
 
 
+@names_arguments
 def simulate(schedule: ScheduleLike, steps: int) -> np.ndarray:
     """Evaluates a schedule at its first `steps` updates.
 
@@ -57,7 +63,7 @@ def at_steps(owner: str, schedule: Any, steps: np.ndarray) -> np.ndarray:
     if steps.size == 0:
         return np.zeros(0, np.asarray(schedule(0)).dtype)
     if isinstance(schedule, Schedule):
-        values = _of_value(schedule, steps)
+        values = _of_batches(schedule, steps)
     else:
         _check.function(owner, "schedule", schedule, "step")
         try:
@@ -79,6 +85,16 @@ def at_steps(owner: str, schedule: Any, steps: np.ndarray) -> np.ndarray:
     return values
 
 
+def _of_batches(schedule: Schedule, steps: np.ndarray) -> np.ndarray:
+    """Evaluates batches of few sizes, for each of which one program is compiled."""
+    size = _BATCH
+    if len(steps) > _FEW:
+        size = 1 << (len(steps) - 1).bit_length()
+    batches = [steps[start : start + size] for start in range(0, len(steps), size)]
+    values = [np.asarray(_of_value(schedule, np.resize(b, size))) for b in batches]
+    return np.concatenate(values)[: len(steps)]
+
+
 @jax.jit
 def _of_value(schedule: Schedule, steps: ArrayLike) -> Any:
     # vmap, because a schedule may contain a function that takes no array of steps, as
@@ -98,10 +114,17 @@ def length(owner: str, steps: ArrayLike, minimum: int = 1) -> int:
     return _check.count(owner, "steps", steps, minimum=minimum)
 
 
-def length_of(owner: str, schedule: Any, steps: ArrayLike | None, minimum: int) -> int:
+def length_of(
+    owner: str,
+    schedule: Any,
+    steps: ArrayLike | None,
+    minimum: int,
+    most: int = _MOST,
+) -> int:
     """Checks a number of updates; without one, those of a whole schedule.
 
-    A schedule that ends at 0 is over where it becomes 0.
+    A schedule that ends at 0 is over where it becomes 0. At most `most` steps are
+    evaluated at a time to find that, over the whole schedule and then where it is.
     """
     if steps is not None:
         return length(owner, steps, minimum)
@@ -111,11 +134,17 @@ def length_of(owner: str, schedule: Any, steps: ArrayLike | None, minimum: int) 
             "library knows its length."
         )
     whole = natural_length(schedule)
-    seen = sample_steps(whole, _MOST)
-    rates = np.flatnonzero(at_steps(owner, schedule, seen))
-    if whole > _MOST or not len(rates) or rates[-1] == whole - 1:
-        return whole
-    return max(int(rates[-1]) + 1, minimum)
+    first, size = 0, whole
+    while True:
+        seen = first + sample_steps(size, most)
+        rates = np.flatnonzero(at_steps(owner, schedule, seen))
+        if not len(rates) or rates[-1] == len(seen) - 1 and first + size == whole:
+            return whole
+        last = int(rates[-1])
+        if size <= most:
+            return max(int(seen[last]) + 1, minimum)
+        # The last rate is between this step and the next one that was evaluated.
+        first, size = int(seen[last]), int(seen[last + 1] - seen[last])
 
 
 def natural_length(schedule: Schedule, total_steps: int | None = None) -> int:

@@ -1,5 +1,7 @@
 """A decay turned into a growing batch."""
 
+from __future__ import annotations
+
 import math
 from typing import NamedTuple
 

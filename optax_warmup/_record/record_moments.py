@@ -1,5 +1,7 @@
 """The wrapper that keeps a record of Adam's moments in the optimizer's state."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple

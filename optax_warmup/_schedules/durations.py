@@ -1,5 +1,7 @@
 """Converts durations in epochs, examples, tokens or fractions of a run to steps."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from fractions import Fraction

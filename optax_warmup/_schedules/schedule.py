@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,8 @@ class Schedule(Value, abc.ABC):
 
     # Settings and the program compiled for them. No annotation: this is not a field.
     _program = (None, None)
+    # What a notebook shows, set by the room that draws; None for the `repr` alone.
+    _html: ClassVar[Callable[[Any], str | None] | None] = None
     # If its lengths cannot be changed, the reason.
     _fixed_length = ""
 
@@ -79,6 +81,10 @@ class Schedule(Value, abc.ABC):
             program = compiled(self)
             self._set(_program=(settings(), program))
         return program(clock)
+
+    def _repr_html_(self) -> str | None:
+        show = type(self)._html
+        return None if show is None else show(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickles the fields, and not the compiled program."""

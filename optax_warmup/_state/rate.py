@@ -1,5 +1,7 @@
 """Reading the learning rate that was applied, from optimizer state in any nesting."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import jax

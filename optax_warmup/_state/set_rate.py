@@ -1,5 +1,7 @@
 """Sets the learning rate in an optimizer's state, from the host."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

@@ -1,5 +1,7 @@
 """How many updates an optimizer has done, read from its state."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

@@ -1,5 +1,7 @@
 """A warmup without a length: it measures a safe start, and rises like the root of t."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

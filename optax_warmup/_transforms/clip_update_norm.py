@@ -1,5 +1,7 @@
 """A guard that shrinks updates which are much larger than those before."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

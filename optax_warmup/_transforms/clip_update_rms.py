@@ -1,5 +1,7 @@
 """A wrapper of Adam that shrinks updates for which its second moment is too small."""
 
+from __future__ import annotations
+
 import math
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """Weight decay by a schedule of its own."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +17,7 @@ from optax_warmup._transforms.arguments import (
     require_params,
     require_state,
 )
+from optax_warmup.values._checked import names_arguments
 
 _OWNER = "decay_weights"
 
@@ -42,6 +45,7 @@ class DecayWeightsState(NamedTuple):
         return {"weight_decay": self.decay}
 
 
+@names_arguments
 def decay_weights(decay: ScheduleLike) -> optax.GradientTransformationExtraArgs:
     """Shrinks the parameters by a fraction that a schedule decides.
 

@@ -1,5 +1,7 @@
 """A learning rate that falls when the loss stops falling."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

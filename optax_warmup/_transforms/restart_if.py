@@ -1,5 +1,7 @@
 """A wrapper that restarts what it wraps when a condition holds."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

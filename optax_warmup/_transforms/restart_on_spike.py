@@ -1,5 +1,7 @@
 """A wrapper that restarts what it wraps when the loss jumps up."""
 
+from __future__ import annotations
+
 import math
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """The transform that applies a learning rate and keeps the value that it used."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ from optax_warmup import _check
 from optax_warmup._schedules.schedule import Schedule, as_schedule
 from optax_warmup._state import start
 from optax_warmup._transforms.arguments import clock, require_state
+from optax_warmup.values._checked import names_arguments
 
 
 class ScaleByLearningRateState(NamedTuple):
@@ -51,6 +54,7 @@ class ScaleByLearningRateState(NamedTuple):
         return True
 
 
+@names_arguments
 def scale_by_learning_rate(
     learning_rate: optax.ScalarOrSchedule, *, flip_sign: bool = True
 ) -> optax.GradientTransformationExtraArgs:

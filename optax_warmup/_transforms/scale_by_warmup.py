@@ -1,5 +1,7 @@
 """A warmup factor on the updates of any optimizer."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax
@@ -7,6 +9,7 @@ import optax
 
 from optax_warmup._transforms.arguments import require_fraction
 from optax_warmup._transforms.scale_by_learning_rate import scaling
+from optax_warmup.values._checked import names_arguments
 
 
 class ScaleByWarmupState(NamedTuple):
@@ -46,6 +49,7 @@ class ScaleByWarmupState(NamedTuple):
         return {"warmup_factor": self.factor}
 
 
+@names_arguments
 def scale_by_warmup(
     factor: optax.ScalarOrSchedule,
 ) -> optax.GradientTransformationExtraArgs:

@@ -1,5 +1,7 @@
 """A guard against numbers that are not finite."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

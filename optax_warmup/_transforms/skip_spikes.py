@@ -1,5 +1,7 @@
 """A guard that skips updates where the loss or the gradient jumps up."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

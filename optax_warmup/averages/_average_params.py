@@ -1,5 +1,7 @@
 """A wrapper that keeps a running average of the parameters."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

@@ -1,5 +1,7 @@
 """Reads an average of the parameters from an optimizer's state."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 import optax

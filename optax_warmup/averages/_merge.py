@@ -1,5 +1,7 @@
 """Merges saved checkpoints into one."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Learning rates that the curvature allows: thresholds, and a line search."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -188,7 +190,7 @@ class Bracket(NamedTuple):
     never: jax.Array
     at_once: jax.Array
 
-    def tried(self, rate: jax.Array, loss: jax.Array) -> "Bracket":
+    def tried(self, rate: jax.Array, loss: jax.Array) -> Bracket:
         """The same, with a rate whose loss is known."""
         better = loss < self.best_loss
         return self._replace(

@@ -1,5 +1,7 @@
 """The largest eigenvalue of the Hessian, plain or preconditioned by Adam."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,9 @@
 """One thing that a record shows, in words."""
 
 from dataclasses import dataclass
+from html import escape
 
+from optax_warmup._drawing.notebook import never_raises, output
 from optax_warmup.diagnostics._explanations import EXPLANATIONS
 
 
@@ -43,3 +45,25 @@ class Advice:
     def __str__(self) -> str:
         text = f"{self.severity}: {self.finding} {self.change}".rstrip()
         return f"{text} [{self.code}]"
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        return output(_card(self))
+
+
+class AdviceList(tuple[Advice, ...]):
+    """What `advise` returns: a tuple that a notebook shows as cards."""
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        return output(*map(_card, self)) if self else output("<p>No issues found.</p>")
+
+
+def _card(advice: Advice) -> str:
+    change = f"<br><b>{escape(advice.change)}</b>" if advice.change else ""
+    return (
+        f'<div class="card {escape(advice.severity)}"><b>{escape(advice.severity)}</b> '
+        f"<code>{escape(advice.code)}</code><br>{escape(advice.finding)}{change}"
+        f"<details><summary>Why this is reported</summary>{escape(advice.explanation)}"
+        "</details></div>"
+    )

@@ -1,9 +1,11 @@
 """Advice from a record."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from optax_warmup import _check
-from optax_warmup.diagnostics._advice import Advice
+from optax_warmup.diagnostics._advice import Advice, AdviceList
 from optax_warmup.diagnostics._arguments import LossesLike, as_losses
 from optax_warmup.diagnostics._evidence import Evidence
 from optax_warmup.diagnostics._history import MomentHistory
@@ -51,7 +53,7 @@ def advise(
             the critical batch.
 
     Returns:
-        A tuple of `Advice`, empty if no issues were found.
+        A tuple of `Advice`, empty if no issues were found. A notebook shows cards.
 
     Raises:
         TypeError: `history` is not a `MomentHistory`, or a loss is not a number.
@@ -81,19 +83,18 @@ def advise(
         _check.count("advise", "batch_size", batch_size, minimum=1)
     evidence = Evidence(history, as_losses("advise", losses), batch_size)
     if not len(history.steps):
-        return (
-            Advice(
-                "empty-record",
-                "note",
-                "No update is recorded yet.",
-                "If there were updates, look for record=False, or for `steps` that "
-                "come later.",
-            ),
+        empty = Advice(
+            "empty-record",
+            "note",
+            "No update is recorded yet.",
+            "If there were updates, look for record=False, or for `steps` that come "
+            "later.",
         )
+        return AdviceList([empty])
     found: list[Advice] = []
     with np.errstate(invalid="ignore", over="ignore"):
         for rule in RULES:
             found.extend(rule(evidence))
         faults = {advice.code for advice in found if advice.severity != "note"}
         found.extend(suggestion(evidence, faults))
-    return tuple(sorted(found, key=lambda advice: SEVERITIES.index(advice.severity)))
+    return AdviceList(sorted(found, key=lambda a: SEVERITIES.index(a.severity)))

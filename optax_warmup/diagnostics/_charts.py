@@ -1,22 +1,22 @@
-"""The charts of a record: curves of all runs over the number of updates.
+"""The charts of a record: curves of all runs over the step.
 
 `CHARTS`, at the end, is the table of them.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from optax_warmup._drawing.numbers import number, percent
 from optax_warmup._drawing.panel import Chart, Line
-from optax_warmup.diagnostics._chart_spec import ChartSpec, Curve, build, updates
+from optax_warmup.diagnostics import _loss_curves as loss_curves
+from optax_warmup.diagnostics._chart_spec import ChartSpec, Curve, build, steps
 from optax_warmup.diagnostics._evidence import Evidence
 from optax_warmup.diagnostics._forecast import Forecast
 from optax_warmup.diagnostics._history import MomentHistory
 from optax_warmup.diagnostics._noise_scale import most_batches
 from optax_warmup.diagnostics._rules.gradients import spike_threshold
-
-_POINTS = 400  # of a loss curve; a panel has no more columns of pixels
 
 
 def charts(
@@ -41,14 +41,14 @@ def _expected(
     forecasts: Mapping[str, Forecast],
 ) -> Chart:
     """The loss of some runs, and what their rest is expected to do."""
-    first = min(forecast.steps[0] for forecast in forecasts.values()) / 4
+    first = min(forecast.steps[0] for forecast in forecasts.values()) // 4
     lines, edges = [], []
-    for name, (steps, loss, low, high) in forecasts.items():
+    for name, (future, loss, low, high) in forecasts.items():
         run = runs.index(name)
-        x, y = _loss(evidence[run])
+        x, y = _mean_loss(evidence[run])
         late = x >= first
-        lines.append(Line(x[late], y[late], run, labels[run]))
-        lines.append(Line(steps, loss, run, band=(low, high)))
+        lines.append(Line(x[late], y[late], run, labels[run], says="mean"))
+        lines.append(Line(future, loss, run, band=(low, high), says="expected"))
         edges += [low.min(), high.max()]
     return Chart(
         "expected",
@@ -57,7 +57,7 @@ def _expected(
         lines,
         log=False,
         include=(float(min(edges)), float(max(edges))),
-        first=max(float(first), 1.0),
+        first=float(first),
     )
 
 
@@ -66,40 +66,37 @@ def _expected(
 
 def _field(name: str) -> Callable[[Evidence], Curve]:
     """The curve of an attribute of the history."""
-    return lambda e: (updates(e), getattr(e.history, name))
+    return lambda e: (steps(e), getattr(e.history, name))
 
 
 def _statistic(name: str) -> Callable[[Evidence], Curve]:
     """The curve of a statistic over all groups, NaN where it was not recorded."""
     missing = np.nan
     return lambda e: (
-        updates(e),
+        steps(e),
         e.history.overall.get(name, np.full(len(e.history.steps), missing)),
     )
 
 
 def _sharpness(e: Evidence) -> Curve:
-    return e.history.sharpness_steps + 1.0, e.stability_ratio
+    return e.history.sharpness_steps.astype(np.float64), e.stability_ratio
 
 
-def _loss(e: Evidence) -> Curve:
-    x = np.array(list(e.losses), np.float64) + 1
-    return thin_out(x, np.array(list(e.losses.values()), np.float64))
+def _mean_loss(e: Evidence) -> Curve:
+    return loss_curves.smoothed(e.losses)
 
 
-def thin_out(x: np.ndarray, y: np.ndarray, most: int = _POINTS) -> Curve:
-    """Averages a curve over equal steps of log(x), down to `most` points."""
-    if len(x) <= most:
-        return x, y
-    bins = np.minimum((np.log(x) / np.log(x[-1]) * most).astype(int), most - 1)
-    finite = np.isfinite(y)
-    total = np.bincount(bins, np.where(finite, y, 0), most)
-    count = np.bincount(bins, finite, most)
-    members = np.bincount(bins, minlength=most)
-    used = members > 0
-    place = np.bincount(bins, x, most)[used] / members[used]
-    with np.errstate(invalid="ignore"):
-        return place, (total / count)[used]
+def _each_loss(e: Evidence) -> Curve:
+    return loss_curves.raw(e.losses)
+
+
+def _lost(e: Evidence) -> str:
+    """Tells of losses that no curve can show."""
+    steps = [step for step, loss in e.losses.items() if not math.isfinite(loss)]
+    if not steps:
+        return ""
+    are = "loss is" if len(steps) == 1 else "losses are"
+    return f"{len(steps):,} {are} not finite, the first at step {steps[0]:,}."
 
 
 def _largest_group(e: Evidence) -> np.ndarray | None:
@@ -128,7 +125,7 @@ def _level(y: float, label: str) -> Callable[[Sequence[Evidence], float], list[L
 
 
 def _horizontal(y: float, label: str, last: float) -> Line:
-    return Line(np.array([1.0, last]), np.array([y, y]), None, label)
+    return Line(np.array([0.0, last]), np.array([y, y]), None, label)
 
 
 def _most_samples(runs: Sequence[Evidence], last: float) -> list[Line]:
@@ -146,7 +143,7 @@ def _longest_of_each(
 
 def _pure_noise(runs: Sequence[Evidence], last: float) -> list[Line]:
     kinds = _longest_of_each(runs, lambda e: (e.history.b1, e.history.corrected))
-    return [Line(updates(e), e.history.noise_rms, None, "noise") for e in kinds]
+    return [Line(steps(e), e.history.noise_rms, None, "noise") for e in kinds]
 
 
 def _spike_thresholds(runs: Sequence[Evidence], last: float) -> list[Line]:
@@ -154,8 +151,8 @@ def _spike_thresholds(runs: Sequence[Evidence], last: float) -> list[Line]:
     lines = []
     for e in kinds:
         label = "spike" if len(kinds) == 1 else f"spike, b2={e.history.b2:g}"
-        values = spike_threshold(e.history.b2, updates(e))
-        lines.append(Line(updates(e), values, None, label))
+        values = spike_threshold(e.history.b2, steps(e) + 1)
+        lines.append(Line(steps(e), values, None, label))
     return lines
 
 
@@ -181,7 +178,7 @@ def _spans(factor: float) -> Callable[[Sequence[np.ndarray]], bool]:
         every = np.concatenate([v[np.isfinite(v)] for v in values])
         if not every.size:
             return False
-        return bool(every.min() > 0 and every.max() > factor * every.min())
+        return bool(every.min() > 0 and every.max() / factor > every.min())
 
     return decide
 
@@ -198,8 +195,12 @@ CHARTS = (
     ChartSpec(
         "loss",
         "Loss",
-        "The training loss before each update.",
-        _loss,
+        "The training loss before each update, pale, and its mean over the last tenth "
+        "of the steps so far.",
+        _mean_loss,
+        pale=_each_loss,
+        says=("mean", ""),
+        note=_lost,
         log=_spans(20),
     ),
     ChartSpec(
@@ -254,6 +255,7 @@ CHARTS = (
         _statistic("normalized_gradient_rms"),
         references=_spike_thresholds,
         dots=_largest_group,
+        says=("", "largest group"),
     ),
     ChartSpec(
         "update_to_weight",
@@ -289,5 +291,6 @@ CHARTS = (
         _statistic("noise_scale"),
         references=_level(1.0, "the batch"),
         dots=_noise_scale_bound,
+        says=("", "at most"),
     ),
 )

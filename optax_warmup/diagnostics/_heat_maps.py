@@ -22,11 +22,11 @@ def heat_maps(runs: Mapping[str, MomentHistory]) -> Iterator[HeatMap]:
 
 
 def _x_edges(steps: np.ndarray) -> np.ndarray:
-    """Returns the borders between recorded updates, halfway on a log axis."""
+    """Returns the borders between recorded steps, halfway on their axis."""
     n = steps + 1.0
     between = np.sqrt(n[1:] * n[:-1])
     last = n[-1] * (n[-1] / between[-1] if len(between) else 1.2)
-    return np.concatenate([[n[0]], between, [last]])
+    return np.concatenate([[n[0]], between, [last]]) - 1
 
 
 def _distribution(run: int, of: str, history: MomentHistory) -> HeatMap:
@@ -39,13 +39,12 @@ def _distribution(run: int, of: str, history: MomentHistory) -> HeatMap:
     edges = (history.histogram_edges[None, :] - np.log2(bias)[:, None]) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         shade = np.sqrt(counts / total / max((counts / total).max(), 1e-9))
-    n = history.steps + 1.0
     lines = [
         Line(
-            n,
+            history.steps.astype(np.float64),
             np.where(counts.any(1), 2.0 ** _quantile(counts / total, edges, q), np.nan),
             run,
-            f"{q:.0%}",
+            says=f"{q:.0%}",
         )
         for q in _QUANTILES
     ]
@@ -97,4 +96,6 @@ def _groups(run: int, of: str, history: MomentHistory) -> HeatMap:
         rows + 1,
         0.06 + 0.94 * (logs - low) / max(high - low, 1e-9),
         rows=history.groups,
+        steps=history.steps,
+        values=10.0**logs,
     )

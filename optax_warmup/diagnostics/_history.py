@@ -1,5 +1,7 @@
 """The history of a record: arrays on the host, as a table, as columns, as a file."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from optax_warmup._config import fingerprint
+from optax_warmup._drawing.notebook import never_raises
 from optax_warmup._files import as_path, as_saved, with_ending
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.diagnostics import _history_file, _table
@@ -127,6 +130,13 @@ class MomentHistory:
 
     def __str__(self) -> str:
         return _table.table(self)
+
+    @never_raises
+    def _repr_html_(self) -> str:
+        # It draws a history, and so its room comes after this one.
+        from optax_warmup.diagnostics._notebook import history_html
+
+        return history_html(self)
 
     def summary(self) -> str:
         """Returns the last recorded step in one line, for a progress bar or a log."""

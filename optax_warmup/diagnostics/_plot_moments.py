@@ -1,14 +1,20 @@
 """A record as a matplotlib figure."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from optax_warmup._drawing import figure as drawing
-from optax_warmup._drawing.figure import Axes, Figure
 from optax_warmup._drawing.palette import INK
 from optax_warmup.diagnostics._arguments import LossesLike, as_runs
 from optax_warmup.diagnostics._charts import charts
 from optax_warmup.diagnostics._heat_maps import heat_maps
 from optax_warmup.diagnostics._history import MomentHistory
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
 
 _ACROSS = 2  # panels in a row
 
@@ -17,7 +23,7 @@ def plot_moments(
     runs: MomentHistory | Mapping[str, MomentHistory],
     *,
     losses: LossesLike | Mapping[str, LossesLike] | None = None,
-) -> tuple[Figure, dict[str, Axes]]:
+) -> tuple[matplotlib.figure.Figure, dict[str, matplotlib.axes.Axes]]:
     """Plots how the moments of a run, or of several runs, warmed up.
 
     Charts have a curve for each run: loss, learning rate, effective sample size, update
@@ -25,7 +31,7 @@ def plot_moments(
     sharpness if it was measured, alignment, and the factor and coherence of an
     automatic warmup. Below them are two heat maps for each run: the distribution of
     sqrt(nu_hat), and its RMS by group. Panels of what was not recorded are left out.
-    The x axis is the number of updates, on a logarithmic scale.
+    The x axis is the step, on a scale that is logarithmic in step + 1.
 
     Args:
         runs: the history of a run, or a mapping of names to histories.
@@ -78,5 +84,5 @@ def plot_moments(
         drawing.draw_heat_map(place, heat)
     for place in set(places) - set(axes.values()):
         place.remove()
-    figure.supxlabel("updates", fontsize=9, color=INK)
+    figure.supxlabel("step", fontsize=9, color=INK)
     return figure, axes

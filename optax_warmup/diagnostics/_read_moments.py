@@ -1,5 +1,7 @@
 """Reading a record on the host: statistics in float64, from the device's raw sums."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import jax

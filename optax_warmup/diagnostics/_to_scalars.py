@@ -1,5 +1,7 @@
 """A record as named numbers, for any logger."""
 
+from __future__ import annotations
+
 import optax
 
 from optax_warmup import _check

@@ -1,11 +1,16 @@
 """A record as one HTML page that needs no server and no other file."""
 
+from __future__ import annotations
+
 import datetime
+import re
 from collections.abc import Mapping
 from html import escape
+from importlib import resources
 from pathlib import Path
 
 from optax_warmup._drawing import svg
+from optax_warmup._drawing.palette import LIGHT
 from optax_warmup._drawing.panel import Chart, HeatMap
 from optax_warmup._files import as_path, write_atomically
 from optax_warmup.diagnostics._advice import Advice
@@ -19,8 +24,12 @@ from optax_warmup.diagnostics._forecast import (
 )
 from optax_warmup.diagnostics._heat_maps import heat_maps
 from optax_warmup.diagnostics._history import MomentHistory
+from optax_warmup.diagnostics._page_data import page_data
 from optax_warmup.diagnostics._page_style import STYLE
 from optax_warmup.diagnostics._table import line, rows
+from optax_warmup.diagnostics._verdict import verdict
+
+_FIRST = ("loss", "expected", "learning_rate")  # the charts on the first screen
 
 
 def write_report(
@@ -32,7 +41,9 @@ def write_report(
 ) -> Path:
     """Writes one HTML file about the warmup of a run, or of several runs side by side.
 
-    It has the advice with an explanation of each, charts, and a table of the groups.
+    It has a verdict in one sentence, charts, the advice with an explanation of each,
+    and a table of the groups. Values are shown where the pointer is, or where the arrow
+    keys lead; runs can be hidden, and the axis of steps can be linear or logarithmic.
     The file is self-contained: it opens offline, on a phone, in light and dark mode.
 
     Args:
@@ -81,8 +92,16 @@ def _page(
     advice: dict[str, tuple[Advice, ...]],
 ) -> str:
     title = f"Warmup report: {', '.join(runs)}"
-    figures = [_figure(p, svg.chart(p)) for p in charts(runs, losses, forecasts)]
-    figures += [_figure(p, svg.heat_map(p)) for p in heat_maps(runs)]
+    shared = charts(runs, losses, forecasts)
+    panels: list[Chart | HeatMap] = [*shared, *heat_maps(runs)]
+    several = len(runs) > 1
+    figures = [_figure(index, panel, several) for index, panel in enumerate(panels)]
+    first = sum(panel.key in _FIRST for panel in shared)
+    found = verdict(advice)
+    sections = [
+        _advice(index, name, runs[name], found, several)
+        for index, (name, found) in enumerate(advice.items())
+    ]
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -95,40 +114,67 @@ def _page(
 <body>
 <main>
 <h1>Warmup report</h1>
-{_key(runs)}
-<section class="advice">
-{"".join(_advice(i, n, a, len(runs) > 1) for i, (n, a) in enumerate(advice.items()))}
+<p class="verdict {found.severity}" role="status">{escape(found.sentence)}</p>
+{_controls(runs)}
+<section class="figures main" aria-label="Main charts">
+{"".join(figures[:first])}
 </section>
-<section class="figures">
-{"".join(figures)}
+<section class="advice" aria-label="Advice">
+{"".join(sections)}
+</section>
+<section class="figures" aria-label="More charts">
+{"".join(figures[first:])}
 </section>
 {"".join(_table(i, n, h) for i, (n, h) in enumerate(runs.items()))}
 <footer>{_footer(runs)}</footer>
 </main>
+<script type="application/json" id="data">{page_data(list(runs), panels)}</script>
+<script>{_script()}</script>
 </body>
 </html>
 """
 
 
-def _key(runs: dict[str, MomentHistory]) -> str:
-    """Returns the colour, name and last recorded step of each run."""
-    rows = "".join(
-        f'<li><span class="dot run{i % 6}"></span><b>{escape(name)}</b> '
-        f"<span>{escape(line(history).replace('  ', ' · '))}</span></li>"
-        for i, (name, history) in enumerate(runs.items())
-    )
-    return f'<ul class="key">{rows}</ul>'
+def _script() -> str:
+    return resources.files(__package__).joinpath("_report.js").read_text("utf-8")
 
 
-def _advice(index: int, name: str, found: tuple[Advice, ...], several: bool) -> str:
-    head = (
-        f'<h2><span class="dot run{index % 6}"></span>{escape(name)}</h2>'
-        if several
-        else ""
+def _controls(runs: dict[str, MomentHistory]) -> str:
+    """Returns the names of the runs, each with a box to hide it, and of the axis."""
+    boxes = "".join(
+        f'<label><input type="checkbox" value="{i}" checked>{_dot(i)}'
+        f"{escape(name)}</label>"
+        for i, name in enumerate(runs)
     )
-    if not found:
-        return f'{head}<p class="card fine">No issues found.</p>'
-    return head + "".join(map(_card, found))
+    shown = f'<fieldset class="runs"><legend>runs</legend>{boxes}</fieldset>'
+    axis = "".join(
+        f'<label><input type="radio" name="axis" value="{kind}"{on}>{kind}</label>'
+        for kind, on in (("logarithmic", " checked"), ("linear", ""))
+    )
+    return (
+        f'<div class="controls">{shown if len(runs) > 1 else ""}'
+        f'<fieldset class="axis-control"><legend>step axis</legend>{axis}</fieldset>'
+        "</div>"
+    )
+
+
+def _dot(run: int) -> str:
+    return f'<span class="dot run{run % len(LIGHT)}"></span>'
+
+
+def _advice(
+    index: int,
+    name: str,
+    history: MomentHistory,
+    found: tuple[Advice, ...],
+    several: bool,
+) -> str:
+    head = f"<h2>{_dot(index)}{escape(name)}</h2>" if several else ""
+    text = escape(line(history).replace("  ", " · "))
+    cards = "".join(map(_card, found))
+    if several and not found:
+        cards = '<p class="card fine">No issues found.</p>'
+    return f'<div data-run="{index}">{head}<p class="summary">{text}</p>{cards}</div>'
 
 
 def _card(advice: Advice) -> str:
@@ -144,14 +190,27 @@ def _card(advice: Advice) -> str:
         f'<article class="card {advice.severity}"><h3>{advice.severity} '
         f"<code>{advice.code}</code></h3><p>{escape(advice.finding)}</p>{change}{groups}"
         f"<details><summary>Why this is reported</summary>"
-        f"{escape(advice.explanation)}</details></article>"
+        f"{_linked(escape(advice.explanation))}</details></article>"
     )
 
 
-def _figure(panel: Chart | HeatMap, picture: str) -> str:
+def _linked(text: str) -> str:
+    """Makes links of the papers that a text names."""
+    return re.sub(
+        r"arXiv:(\d{4}\.\d{4,5})", r'<a href="https://arxiv.org/abs/\1">\g<0></a>', text
+    )
+
+
+def _figure(index: int, panel: Chart | HeatMap, several: bool) -> str:
+    if isinstance(panel, Chart):
+        picture, of = svg.chart(panel), ""
+    else:
+        picture = svg.heat_map(panel)
+        of = f' data-run="{panel.run}"' if several else ""
     return (
-        f"<figure><figcaption><b>{escape(panel.title)}</b> {escape(panel.caption)}"
-        f"</figcaption>{picture}</figure>"
+        f'<figure data-panel="{index}"{of}><figcaption><b>{escape(panel.title)}</b> '
+        f'{escape(panel.caption)}</figcaption><div class="plot">{picture}</div>'
+        "</figure>"
     )
 
 
@@ -159,16 +218,19 @@ def _table(index: int, name: str, history: MomentHistory) -> str:
     head, *groups = rows(history)
     if not groups:
         return ""
-    header = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    header = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in groups
+        f'<tr><th scope="row"><span>{escape(group)}</span></th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for group, *cells in groups
     )
     title = f"{escape(name)} at step {history.steps[-1]:,}"
+    # It scrolls sideways, and so the keyboard must reach it.
     return (
-        f'<section class="table"><h2><span class="dot run{index % 6}"></span>'
-        f"{title}</h2><div><table><thead><tr>{header}</tr></thead><tbody>{body}</tbody>"
-        "</table></div></section>"
+        f'<section class="table" data-run="{index}"><h2>{_dot(index)}{title}</h2>'
+        f'<div tabindex="0" role="region" aria-label="{title}"><table><thead><tr>'
+        f"{header}</tr></thead><tbody>{body}</tbody></table></div></section>"
     )
 
 

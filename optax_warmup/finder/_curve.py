@@ -1,5 +1,7 @@
 """The curve that a range test gives: the loss at each learning rate."""
 
+from __future__ import annotations
+
 import csv
 import dataclasses
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The range test: one pass at exponentially growing rates through a user's step."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 

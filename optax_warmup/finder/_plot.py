@@ -1,16 +1,25 @@
 """The curve of a range test as a matplotlib figure."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from optax_warmup._drawing import figure as drawing
-from optax_warmup._drawing.figure import Axes, Figure
 from optax_warmup._drawing.numbers import number
 from optax_warmup._drawing.palette import INK, color
 from optax_warmup.finder._curve import RateCurve
 from optax_warmup.finder._suggest import require_curve, suggest
 
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
 
-def plot_curve(curve: RateCurve, *, axes: Axes | None = None) -> tuple[Figure, Axes]:
+
+def plot_curve(
+    curve: RateCurve, *, axes: matplotlib.axes.Axes | None = None
+) -> tuple[matplotlib.figure.Figure, matplotlib.axes.Axes]:
     """Plots the loss over the learning rate, with the suggestion of each rule.
 
     Args:
@@ -37,27 +46,28 @@ def plot_curve(curve: RateCurve, *, axes: Axes | None = None) -> tuple[Figure, A
     suggestions = suggest(curve)
     if axes is not None and not hasattr(axes, "plot"):
         raise TypeError(f"plot_curve: axes must be matplotlib axes, got {axes!r}.")
-    if axes is None:
+    drawn: Any = axes
+    if drawn is None:
         pyplot = drawing.require_pyplot("plot_curve")
-        axes = pyplot.subplots(figsize=(7, 3.8), layout="constrained")[1]
+        drawn = pyplot.subplots(figsize=(7, 3.8), layout="constrained")[1]
     for losses in curve.losses:
-        axes.plot(curve.rates, losses, color=INK, alpha=0.2, linewidth=0.8)
+        drawn.plot(curve.rates, losses, color=INK, alpha=0.2, linewidth=0.8)
     smooth = curve.smoothed
-    axes.plot(curve.rates, smooth, color=INK, linewidth=1.8)
-    axes.set_xscale("log")
+    drawn.plot(curve.rates, smooth, color=INK, linewidth=1.8)
+    drawn.set_xscale("log")
     finite = smooth[np.isfinite(smooth)]
     if len(finite):
         margin = 0.08 * (finite.max() - finite.min()) + 1e-9
-        axes.set_ylim(finite.min() - margin, finite.max() + margin)
+        drawn.set_ylim(finite.min() - margin, finite.max() + margin)
     for index, (rule, (rate, caveat)) in enumerate(suggestions._asdict().items()):
         ink = color(index)
         known = np.isfinite(rate)
         if known:
             height = np.interp(np.log(rate), np.log(curve.rates), smooth)
-            axes.axvline(rate, color=ink, linewidth=1, alpha=0.6)
-            axes.scatter([rate], [height], color=ink, s=26, zorder=3)
+            drawn.axvline(rate, color=ink, linewidth=1, alpha=0.6)
+            drawn.scatter([rate], [height], color=ink, s=26, zorder=3)
         text = f"{rule} {number(rate, 3)}" if known else f"{rule}: {caveat}"
-        axes.annotate(
+        drawn.annotate(
             text,
             (0, 1),
             xycoords="axes fraction",
@@ -66,8 +76,8 @@ def plot_curve(curve: RateCurve, *, axes: Axes | None = None) -> tuple[Figure, A
             color=ink,
             fontsize=9,
         )
-    axes.set_xlabel("learning rate", color=INK)
-    axes.set_ylabel("loss", color=INK)
-    drawing.style_axes(axes)
-    drawing.grid_lines(axes)
-    return axes.figure, axes
+    drawn.set_xlabel("learning rate", color=INK)
+    drawn.set_ylabel("loss", color=INK)
+    drawing.style_axes(drawn)
+    drawing.grid_lines(drawn)
+    return drawn.figure, drawn

@@ -1,5 +1,7 @@
 """Rules that read a peak rate off the curve of a range test."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import NamedTuple
 

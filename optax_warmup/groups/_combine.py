@@ -1,5 +1,7 @@
 """Several sets of rules for the same arrays."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """Layer-wise decay of the learning rate."""
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """Rules as the masks and labels that Optax's own transforms take."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """A rule, and what an array gets from a set of them."""
 
+from __future__ import annotations
+
 import abc
 import dataclasses
 from collections.abc import Sequence
@@ -106,7 +108,7 @@ class Rule(Printed):
             )
 
     @property
-    def setting(self) -> "Setting":
+    def setting(self) -> Setting:
         """What the arrays of this rule get."""
         scheduled = isinstance(self.multiplier, Schedule)
         return Setting(

@@ -1,5 +1,7 @@
 """The transform that scales each array by what its rule says."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

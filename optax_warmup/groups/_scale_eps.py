@@ -1,5 +1,7 @@
 """An eps of Adam that differs between arrays."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

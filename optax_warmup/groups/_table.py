@@ -1,15 +1,19 @@
 """What each array gets from a set of rules, as a table."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from optax_warmup import _check
+from optax_warmup._drawing import notebook
 from optax_warmup.groups._in_order import as_rule_set
 from optax_warmup.groups._plan import settings_of
 from optax_warmup.groups._rule import Rules, Setting, is_one
 
 _OWNER = "groups.table"
+_RIGHT = {3, 5}  # the columns of numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Table:
-    """The rows of a table, which prints as text.
+    """The rows of a table, which prints as text; a notebook shows a table.
 
     Attributes:
         rows: one for each array, in the order of `jax.tree.leaves`.
@@ -62,13 +66,22 @@ class Table:
     rows: tuple[Row, ...]
 
     def __str__(self) -> str:
+        return _aligned(self._lines(), right=_RIGHT)
+
+    @notebook.never_raises
+    def _repr_html_(self) -> str:
+        head, *lines = self._lines()
+        left = set(range(len(head))) - _RIGHT
+        return notebook.output(notebook.table(head, lines, text=left))
+
+    def _lines(self) -> list[list[str]]:
         head = ["path", "shape", "rule", "multiplier", "learning rate", "decay"]
         cells = [_cells(row) for row in self.rows]
         also = [", ".join(row.also) for row in self.rows]
         if any(also):
             head.append("also matches")
             cells = [[*row, more] for row, more in zip(cells, also, strict=True)]
-        return _aligned([head, *cells], right={3, 5})
+        return [head, *cells]
 
     __repr__ = __str__
 

@@ -1,11 +1,15 @@
 """Ranks schedules under a fitted law, and chooses the length of a cooldown."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from optax_warmup import _check, shapes
+from optax_warmup._drawing import notebook
+from optax_warmup._drawing.numbers import number
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike
 from optax_warmup._schedules.warmup import cooldown
 from optax_warmup.loss_laws import _formula as formula
@@ -46,6 +50,26 @@ class RankedSchedule(NamedTuple):
     extrapolation: float
 
 
+class Ranking(list[RankedSchedule]):
+    """What `rank` returns: a list that a notebook shows as a table."""
+
+    @notebook.never_raises
+    def _repr_html_(self) -> str:
+        head = ["name", "loss", "behind", "standard error", "tied", "extrapolation"]
+        rows = [
+            [
+                each.name,
+                number(each.loss, 4),
+                number(each.behind, 2),
+                number(each.standard_error, 2),
+                "yes" if each.tied else "no",
+                number(each.extrapolation, 2),
+            ]
+            for each in self
+        ]
+        return notebook.output(notebook.table(head, rows))
+
+
 def rank(
     law: LossLaw,
     candidates: Mapping[str, ScheduleLike] | Sequence[ScheduleLike],
@@ -62,7 +86,7 @@ def rank(
         steps: the length of the run in updates, >= 1.
 
     Returns:
-        A list of `RankedSchedule`, best first.
+        A list of `RankedSchedule`, best first. A notebook shows a table.
 
     Raises:
         TypeError: an argument has a wrong type.
@@ -107,7 +131,7 @@ def rank(
         )
         for i, (name, schedule) in enumerate(named.items())
     ]
-    return sorted(found, key=lambda each: each.loss)
+    return Ranking(sorted(found, key=lambda each: each.loss))
 
 
 class Cooldown(NamedTuple):

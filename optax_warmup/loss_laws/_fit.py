@@ -1,5 +1,7 @@
 """Fits the law to a few runs."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Iterable
 from typing import Any

@@ -1,5 +1,7 @@
 """The fitted law: its constants, how sure they are, and what it predicts."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from typing import Any, NamedTuple

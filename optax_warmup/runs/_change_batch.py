@@ -1,5 +1,7 @@
 """A schedule for the rest of a run whose batch size changes."""
 
+from __future__ import annotations
+
 import math
 from typing import Literal
 

@@ -1,5 +1,7 @@
 """A policy for host loops: when and where to go back after a divergence."""
 
+from __future__ import annotations
+
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping

@@ -1,5 +1,7 @@
 """The configurations of a sweep: a grid, or random points."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections import Counter

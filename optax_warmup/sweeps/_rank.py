@@ -1,13 +1,17 @@
 """Which configuration did best, and whether chance could explain it."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._drawing import notebook
+from optax_warmup._drawing.numbers import number as as_text
 from optax_warmup.sweeps._points import Configuration, plain
 
 
@@ -39,6 +43,31 @@ class Ranked(NamedTuple):
     tied: bool
 
 
+class Ranking(list[Ranked]):
+    """What `rank` returns: a list that a notebook shows as a table."""
+
+    @notebook.never_raises
+    def _repr_html_(self) -> str:
+        names = list(self[0].configuration) if self else []
+        head = [*names, "mean", "standard error", "runs", "diverged", "tied"]
+        rows = [
+            [
+                *(_text(each.configuration[name]) for name in names),
+                as_text(each.mean, 4),
+                as_text(each.standard_error, 2),
+                f"{each.runs:,}",
+                f"{each.diverged:,}",
+                "yes" if each.tied else "no",
+            ]
+            for each in self
+        ]
+        return notebook.output(notebook.table(head, rows))
+
+
+def _text(value: Any) -> str:
+    return as_text(value, 4) if isinstance(value, float) else str(value)
+
+
 def rank(
     configurations: Sequence[Configuration],
     values: ArrayLike | Sequence[ArrayLike],
@@ -63,7 +92,8 @@ def rank(
         largest_first: whether larger is better, as for an accuracy or a reward.
 
     Returns:
-        A list of `Ranked`, one for each configuration without its seed.
+        A list of `Ranked`, one for each configuration without its seed. A notebook
+        shows a table.
 
     Raises:
         TypeError: a configuration is not a dict, or a value is not a real number.
@@ -97,7 +127,7 @@ def rank(
     sign = -1 if largest_first else 1
     ranked.sort(key=lambda r: (r.diverged > 0, math.isnan(r.mean), sign * r.mean))
     best = ranked[0]
-    return [each._replace(tied=_tied(each, best)) for each in ranked]
+    return Ranking(each._replace(tied=_tied(each, best)) for each in ranked)
 
 
 def _check_configurations(configurations: Sequence[Configuration], over: str) -> None:

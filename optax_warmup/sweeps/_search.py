@@ -1,5 +1,7 @@
 """A search: Optuna chooses, and each batch of trials is trained in one program."""
 
+from __future__ import annotations
+
 import contextlib
 import math
 import time
@@ -23,7 +25,7 @@ _EXCLUDED = 1000  # random points that `space` may exclude before it gives one
 
 
 def search(
-    study: "optuna.Study",
+    study: optuna.Study,
     train: Callable[..., Any],
     space: Callable[[Any], Configuration],
     *,
@@ -38,7 +40,7 @@ def search(
     progress: Callable[[int, int], object] | None = None,
     devices: Sequence[jax.Device] | None = None,
     free_memory: float | None = None,
-) -> "optuna.trial.FrozenTrial":
+) -> optuna.trial.FrozenTrial:
     """Searches with Optuna, and trains many trials at a time in one compiled program.
 
     value of a trial = train(*shared, **space(trial))

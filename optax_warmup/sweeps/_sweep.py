@@ -1,5 +1,7 @@
 """The sweep: many configurations at a time, in one program compiled once."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Callable, Sequence

@@ -9,27 +9,13 @@ import typing
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from optax_warmup import _elsewhere as elsewhere
 from optax_warmup.values._kinds import Kind, find_kind
 
-# What other libraries call an argument, and what it is called here.
-_ELSEWHERE = {
-    "peak": "peak_value",
-    "peak_lr": "peak_value",
-    "max_lr": "peak_value",
-    "lr": "peak_value",
-    "learning_rate": "peak_value",
-    "base_lr": "init_value",
-    "min_lr": "end_value",
-    "eta_min": "end_value",
-    "final_value": "end_value",
-    "warmup": "warmup_steps",
-    "num_warmup_steps": "warmup_steps",
-    "warmup_ratio": "warmup_steps",
-    "num_training_steps": "total_steps",
-    "num_steps": "total_steps",
-    "decay_steps": "total_steps",
-    "transition_steps": "steps",
-}
+# What a schedule of JAX has in place of an optimizer that it steps.
+_NO_OPTIMIZER = (
+    " A schedule is made before the optimizer, which takes it: optax.adamw(schedule)."
+)
 
 
 def require_known(owner: str, given: Iterable[str], known: Sequence[str]) -> None:
@@ -39,10 +25,12 @@ def require_known(owner: str, given: Iterable[str], known: Sequence[str]) -> Non
             continue
         close = difflib.get_close_matches(name, known, n=1)
         close = close or [other for other in known if other in name]
-        meant = [_ELSEWHERE[name]] if _ELSEWHERE.get(name) in known else close
-        question = f" Did you mean {meant[0]}?" if meant else ""
-        if name == "warmup_ratio" and meant:
+        meant = elsewhere.argument(name, known) or next(iter(close), None)
+        question = f" Did you mean {meant}?" if meant else ""
+        if name in elsewhere.SHARES and meant:
             question += " A share of the run is round(0.1 * total_steps)."
+        if name == "optimizer":
+            question += _NO_OPTIMIZER
         raise TypeError(
             f"{owner}: there is no argument {name!r}.{question} The arguments are "
             f"{', '.join(known)}."
@@ -50,6 +38,19 @@ def require_known(owner: str, given: Iterable[str], known: Sequence[str]) -> Non
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def names_arguments(function: _Function) -> _Function:
+    """Decorates a function so that an unknown argument names the one that is meant."""
+    names = tuple(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs.keys() <= set(names):
+            require_known(function.__name__, kwargs, names)
+        return function(*args, **kwargs)
+
+    return typing.cast(_Function, call)
 
 
 def checked(namespace: str = "") -> Callable[[_Function], _Function]:

@@ -20,6 +20,7 @@ ow.warmup(1e-3, 10, shapes=ow.shapes.cosine)  # error: call-arg
 ow.warmup(1e-3, 10, ow.shapes.cosine)  # error: arg-type call-arg
 ow.warmup(1e-3)  # error: call-arg
 ow.warmup_cosine(1e-3, 10)  # error: call-arg
+ow.plot(ow.constant(1e-3))[1].nothing_such()  # error: attr-defined
 sawtooth(1e-3, period="4")  # error: arg-type
 sawtooth(1e-3)  # error: call-arg
 ow.warmup_cosine(1e-3, 10, 100).steps = 5  # error: attr-defined

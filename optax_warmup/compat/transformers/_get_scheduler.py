@@ -1,5 +1,7 @@
 """Schedules by the names and arguments of Hugging Face transformers."""
 
+from __future__ import annotations
+
 import difflib
 import inspect
 import math
@@ -20,11 +22,13 @@ from optax_warmup._schedules.retime import retime
 from optax_warmup._schedules.schedule import Schedule, constant
 from optax_warmup._schedules.transition import transition
 from optax_warmup._schedules.warmup import warmup
+from optax_warmup.values._checked import names_arguments
 
 _OWNER = "get_scheduler"
 _FINEST = 1000  # the largest denominator of num_cycles, in half waves
 
 
+@names_arguments
 def get_scheduler(
     name: str,
     peak_value: ArrayLike,
@@ -66,6 +70,12 @@ def get_scheduler(
 
     Source: transformers.get_scheduler, Hugging Face, version 5.
     """
+    if hasattr(peak_value, "param_groups") or hasattr(peak_value, "update"):
+        raise TypeError(
+            f"{_OWNER}: peak_value must be the peak rate, got the optimizer "
+            f"{peak_value!r:.60}; a schedule is made before the optimizer, which takes "
+            f"it: optax.adamw(get_scheduler({name!r}, 1e-3, ...))."
+        )
     if not isinstance(name, str):
         raise TypeError(f"{_OWNER}: name must be a string, got {name!r}.")
     if name in _NOT_OF_THE_STEP:
