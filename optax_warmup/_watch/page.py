@@ -1,6 +1,7 @@
 """The page about a run that is watched: lines that fit a terminal of any size."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,12 +10,14 @@ import numpy as np
 from optax_warmup._drawing import ticks as axis_ticks
 from optax_warmup._drawing.text_chart import Scale, text_chart
 from optax_warmup._watch import text
-from optax_warmup._watch.run import WatchedRun
+from optax_warmup._watch.run import SAMPLES, WatchedRun
+from optax_warmup.diagnostics._metrics_file import LOSSES
 
 _STYLES = {"problem": "bold red", "warning": "yellow", "note": "cyan"}
 _CHART_LINES = 3  # of each chart: its title, the axis and the labels
 _LOWEST, _HIGHEST = 3, 14  # lines of a curve
-_WIDEST = 70  # columns of a chart, where there is room for another one beside it
+_NARROWEST = 35  # columns of a chart beside another one
+_GAP = 2
 
 
 class Span(NamedTuple):
@@ -45,24 +48,28 @@ def page(
     """
     top = [*_wrapped(_status(run), width), *_numbers(run, width)]
     notes = [*_problems(run, width), *_advice(run, width)]
-    if height is None:
-        height = len(top) + len(notes) + 2 * (_CHART_LINES + 10) + 1
-    free = height - len(top)
     charts = _charts(run)
-    beside = max(1, min(len(charts), (width + 2) // (_WIDEST // 2 + 2)))
+    if height is None:
+        height = len(top) + len(notes) + 2 * _needed(max(len(charts), 1))
+    free = height - len(top)
+    beside = max(1, min(len(charts), (width + _GAP) // (_NARROWEST + _GAP)))
     stacks = -(-len(charts) // beside)
-    # Advice may take what charts leave, and a third in any case.
-    wanted = stacks * (_CHART_LINES + _LOWEST)
-    notes = _cut(notes, max(free - wanted, free // 3), run, width)
-    free -= len(notes)
-    while stacks and free < stacks * (_CHART_LINES + _LOWEST):
+    least = min(len(notes), max(free // 3, 1))
+    while stacks and free - least < _needed(stacks):
         stacks -= 1
+    notes = _cut(notes, max(free - 2 * _needed(stacks), least), run, width)
+    free -= len(notes)
     drawn: list[Line] = []
     for index in range(stacks):
         lines = min(free // stacks - _CHART_LINES, _HIGHEST)
         group = charts[index * beside : (index + 1) * beside]
         drawn += _side_by_side(group, run, width, lines, braille)
     return [*top, *drawn, *notes][:height]
+
+
+def _needed(stacks: int) -> int:
+    """The lines that charts need; several on top of each other may not be too low."""
+    return stacks * (_CHART_LINES + _LOWEST + 2 * (stacks > 1))
 
 
 def _status(run: WatchedRun) -> Line:
@@ -86,16 +93,13 @@ def _numbers(run: WatchedRun, width: int) -> list[Line]:
     newest = {name: x.values[-1] for name, x in run.columns.items() if x.values}
     if run.history is not None and len(run.history.steps):
         newest.setdefault("learning_rate", run.rate[1][-1])
-        newest[text.SAMPLES] = run.samples[1][-1]
-    if "learning_rate" in newest:
-        newest.pop("moments/learning_rate", None)
-    newest.pop("step", None)
-    for name, x in newest.items():
-        shown = f"{text.label(name)} {text.value(name, x)}"
-        if name == text.SAMPLES and run.history is not None:
+        newest[SAMPLES] = run.samples[1][-1]
+    for name in text.in_order(newest):
+        shown = text.named(name, newest[name])
+        if name == SAMPLES and run.history is not None:
             most = (1 + run.history.b2) / (1 - run.history.b2)
             shown += f" of {most:,.0f}"
-        wrong = "loss" in name and not np.isfinite(x)
+        wrong = "loss" in name and not np.isfinite(newest[name])
         cells.append(Span(shown[:width], "bold red" if wrong else ""))
     lines: list[Line] = []
     used = width
@@ -111,7 +115,7 @@ def _numbers(run: WatchedRun, width: int) -> list[Line]:
 
 def _charts(run: WatchedRun) -> list[Chart]:
     found = [
-        Chart("loss", *run.curve("loss", *text.LOSSES), "blue"),
+        Chart("loss", *run.curve("loss", *LOSSES), "blue"),
         Chart("rate", *run.rate, "green"),
         Chart("effective samples", *run.samples, "magenta"),
     ]
@@ -121,14 +125,13 @@ def _charts(run: WatchedRun) -> list[Chart]:
 def _side_by_side(
     charts: Sequence[Chart], run: WatchedRun, width: int, height: int, braille: bool
 ) -> list[Line]:
-    gap = 2
-    each = (width - gap * (len(charts) - 1)) // max(len(charts), 1)
+    each = (width - _GAP * (len(charts) - 1)) // len(charts)
     columns = [_drawn(chart, run, each, height, braille) for chart in charts]
     lines = []
     for row in zip(*columns, strict=True):
         line: Line = []
         for chart, cell in zip(charts, row, strict=True):
-            line.append(Span(cell.ljust(each + gap), chart.style))
+            line.append(Span(cell.ljust(each + _GAP), chart.style))
         line[-1] = Span(line[-1].text.rstrip(), line[-1].style)
         lines.append(line)
     return lines
@@ -165,10 +168,12 @@ def _drawn(
 
 
 def _problems(run: WatchedRun, width: int) -> list[Line]:
-    lines = []
-    for problem in run.problems[-3:]:
-        lines += _wrapped([Span(problem, "red")], width)
-    return lines
+    """The newest problem on one line, which must leave room for advice."""
+    if not run.problems:
+        return []
+    more = f" (and {len(run.problems) - 1:,} before)" if run.problems[1:] else ""
+    newest = " ".join(run.problems[-1].split())
+    return [[Span(newest[: max(width - len(more), 0)] + more[:width], "red")]]
 
 
 def _advice(run: WatchedRun, width: int) -> list[Line]:
@@ -186,7 +191,9 @@ def _advice(run: WatchedRun, width: int) -> list[Line]:
 def _cut(lines: list[Line], most: int, run: WatchedRun, width: int) -> list[Line]:
     if len(lines) <= most:
         return lines
-    more = f"... optax-warmup report {run.place.folder} has all of it"
+    severities = Counter(advice.severity for advice in run.advice)
+    counts = [f"{n} {kind}{'s' * (n > 1)}" for kind, n in severities.items()]
+    more = f"{', '.join(counts) or '...'}: optax-warmup report {run.place.folder}"
     return [*lines[: max(most - 1, 0)], *[[Span(more[:width])]][: max(most, 0)]]
 
 

@@ -186,6 +186,9 @@ class WatchedRun:
         except (OSError, ValueError) as error:
             change.problems.append(str(error))
             return
+        if not len(self.history.steps):
+            self.advice = ()
+            return
         change.moments = True
         steps, losses = self.curve("loss")
         known = dict(zip(steps.tolist(), losses.tolist(), strict=True))

@@ -53,8 +53,7 @@ def _lines(run: WatchedRun, change: Change) -> Iterator[str]:
     if not run.columns:
         yield run.history.summary()
     for advice in change.advice:
-        after = f" after step {run.step:,}" if run.step is not None else ""
-        yield f"advice{after}: {advice}"
+        yield f"advice after step {run.history.steps[-1]:,}: {advice}"
 
 
 def show_once(run: WatchedRun, out: TextIO, width: int, braille: bool) -> None:

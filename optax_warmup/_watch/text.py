@@ -1,40 +1,44 @@
 """Numbers of a run in words."""
 
 import math
+from collections.abc import Iterable
 
 from optax_warmup._drawing.numbers import count, number
-from optax_warmup._watch.run import SAMPLES as SAMPLES
-from optax_warmup.diagnostics._metrics_file import LOSSES as LOSSES
+from optax_warmup._watch.run import SAMPLES
+from optax_warmup.diagnostics._metrics_file import LOSSES
 
 _LABELS = {
+    "heldout_loss": "held-out loss",
     "learning_rate": "rate",
     "moments/learning_rate": "rate",
     SAMPLES: "effective samples",
 }
+_FIRST = ("loss", *LOSSES, "learning_rate", "moments/learning_rate", SAMPLES)
 
 
-def label(name: str) -> str:
-    """The name of a number, as it is shown."""
-    return _LABELS.get(name, name.replace("_", " "))
+def in_order(names: Iterable[str]) -> list[str]:
+    """The names that are shown, losses first, then the rate."""
+    shown = [name for name in names if name != "step"]
+    if "learning_rate" in shown and "moments/learning_rate" in shown:
+        shown.remove("moments/learning_rate")
+    place = {name: index for index, name in reversed(list(enumerate(_FIRST)))}
+    return sorted(shown, key=lambda name: place.get(name, len(_FIRST)))
 
 
-def value(name: str, x: float) -> str:
-    """A number as it is shown; NaN is said, not left out."""
+def named(name: str, x: float) -> str:
+    """A number with its name; NaN is said, not left out."""
+    label = _LABELS.get(name, name.replace("_", " "))
     if math.isnan(x):
-        return "NaN"
+        return f"{label} NaN"
     if name == SAMPLES:
-        return f"{x:,.0f}"
-    return number(x, 4 if "loss" in name else 3)
+        return f"{label} {x:,.0f}"
+    return f"{label} {number(x, 4 if 'loss' in name else 3)}"
 
 
 def row_line(row: dict[str, float]) -> str:
     """One row of metrics in one line."""
-    step = f"step {int(row['step']):,}" if "step" in row else "step unknown"
-    hidden = {"step"}
-    if "learning_rate" in row:
-        hidden.add("moments/learning_rate")
-    shown = [f"{label(n)} {value(n, x)}" for n, x in row.items() if n not in hidden]
-    return "  ".join([step, *shown])
+    step = f"step {int(row['step']):,}" if "step" in row else "no step"
+    return "  ".join([step, *(named(name, row[name]) for name in in_order(row))])
 
 
 def duration(seconds: float) -> str:
