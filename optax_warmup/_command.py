@@ -106,9 +106,10 @@ def _report(run_dirs: Sequence[str], output: Path) -> None:
     _require_suffix(output, _PAGES)
     columns, _ = shutil.get_terminal_size()
     try:
-        print(report_command(run_dirs, output, width=min(columns, 100)))
+        said = report_command(run_dirs, output, width=min(columns, 100))
     except (OSError, ValueError) as error:
         raise _Refusal(error) from None
+    print(said)
 
 
 def _watch(options: argparse.Namespace) -> int:
@@ -127,20 +128,22 @@ def _find(curve: str, output: Path | None) -> None:
     if output is not None:
         _require_suffix(output, _KINDS)
     try:
-        print(find_command(curve, output))
+        said = find_command(curve, output)
     except ImportError:
         raise _Refusal(
             "--output needs matplotlib: pip install 'optax_warmup[plot]'."
         ) from None
     except (OSError, ValueError) as error:
         raise _Refusal(error) from None
+    print(said)
 
 
 def _rank(options: argparse.Namespace, candidates: dict[str, Schedule]) -> None:
     try:
-        print(rank_command(options.run, options.steps, candidates, options.loss))
+        said = rank_command(options.run, options.steps, candidates, options.loss)
     except (OSError, ValueError) as error:
         raise _Refusal(error) from None
+    print(said)
 
 
 def _require_suffix(path: Path, suffixes: Sequence[str]) -> None:

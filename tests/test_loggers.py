@@ -1,5 +1,6 @@
 """The lines of docs/watch.md that log a record, run where the logger is installed."""
 
+import json
 import re
 import struct
 from pathlib import Path
@@ -30,11 +31,27 @@ def of_tensorboard(scope):
 
 
 def of_wandb(scope):
-    run = scope["run"]
-    assert list(Path("wandb").glob("offline-run-*/run-*.wandb"))
-    step = run.summary["_step"]
-    names = [name for name in run.summary.keys() if not name.startswith("_")]  # noqa: SIM118
-    return {(name, step): run.summary[name] for name in names}
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    scope["wandb"].teardown()  # its process writes the file
+    (path,) = Path("wandb").glob("offline-run-*/run-*.wandb")
+    content, place, record, logged = path.read_bytes(), 7, b"", {}
+    while place + 7 <= len(content):  # a log of LevelDB, in blocks of 32 KiB
+        size, kind = struct.unpack("<4xHB", content[place : place + 7])
+        place += 7 + size
+        record += content[place - size : place]
+        if kind in (1, 4):  # complete
+            history = Record.FromString(record).history
+            logged |= {
+                ("/".join(each.nested_key) or each.key, history.step.num): float(
+                    json.loads(each.value_json)
+                )
+                for each in history.item
+            }
+            record = b""
+        left = 2**15 - place % 2**15
+        place += left if left < 7 else 0
+    return {(name, step): x for (name, step), x in logged.items() if name[0] != "_"}
 
 
 def of_mlflow(scope):
@@ -48,12 +65,13 @@ def of_mlflow(scope):
 
 
 def of_aim(scope):
-    (run,) = scope["aim"].Repo("runs/aim").iter_runs()
-    logged = {}
-    for metric in run.metrics():
-        steps, values = metric.values.sparse_numpy()
-        logged[metric.name, int(steps[-1])] = float(values[-1])
-    return logged
+    run = scope["aim"].Run(scope["run"].hash, repo="runs/aim")
+    return {
+        (metric.name, step): value
+        for metric in run.metrics()
+        if not metric.name.startswith("__system__")
+        for step, (value, _, _) in metric.data.items()
+    }
 
 
 READERS = {
