@@ -30,7 +30,9 @@ class Place(NamedTuple):
 def run_of(path: Path) -> Path:
     """The folder of a finished run, from what the user names of the run."""
     folder = path.parent if path.is_file() and path.name in (METRICS, MOMENTS) else path
-    return folder.with_name(folder.name.removesuffix(_INCOMPLETE))
+    if folder.name in ("", ".."):  # the working directory, for example
+        folder = folder.resolve()
+    return folder.parent / folder.name.removesuffix(_INCOMPLETE)
 
 
 def find(run: Path) -> Place:
@@ -39,7 +41,7 @@ def find(run: Path) -> Place:
     A run may write to `<run>.incomplete`, which is renamed at its end. Meanwhile
     `<run>` may be an earlier one, which it replaces.
     """
-    going = run.with_name(run.name + _INCOMPLETE)
+    going = run.parent / (run.name + _INCOMPLETE)
     folder = going if going.is_dir() else run
     files = (METRICS, MOMENTS, CONFIG, SUMMARY)
     return Place(
