@@ -111,7 +111,7 @@ def test_a_run_is_found_by_any_of_its_names(tmp_path):
         assert find(run_of(run)) == (run, True, True), name
 
 
-@pytest.mark.parametrize("name", [".", "..", "", "run/..", "../run.incomplete", "/"])
+@pytest.mark.parametrize("name", [".", "..", "", "../run.incomplete", "/"])
 def test_a_run_is_found_by_names_from_where_one_is(name, tmp_path, monkeypatch):
     folder = a_run(tmp_path / "run.incomplete")
     monkeypatch.chdir(folder)
