@@ -105,6 +105,7 @@ def test_a_run_is_found_by_any_of_its_names(tmp_path):
         assert find(run_of(name)) == (going, True, False)
     a_run(run)
     (run / "summary.json").write_text("{}")
+    (going / "summary.json").write_text("{}")  # of a finished run that goes on
     assert find(run_of(run)) == (going, True, False)  # it replaces an earlier one
     going.rename(tmp_path / "elsewhere")
     for name in (run, going, run / "moments.npz"):
