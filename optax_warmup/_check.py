@@ -166,13 +166,25 @@ def _real_array(owner: str, name: str, value: Any, wanted: str) -> np.ndarray | 
         dtype = None
     if dtype is None or not is_real(dtype):
         kind = type(value).__name__ if dtype is None else f"dtype {dtype}"
-        raise TypeError(_message(owner, name, wanted, value, f"its type is {kind}"))
+        hint = f"its type is {kind}{_way_out_of_text(value)}"
+        raise TypeError(_message(owner, name, wanted, value, hint))
     if is_traced(value):
         return None
     if isinstance(value, int) and abs(value) > 2**1000:
         return np.asarray(math.inf)  # float(value) would raise
     # A narrower type would round the bounds in the comparison.
     return np.asarray(value).astype(np.float64)
+
+
+def _way_out_of_text(value: Any) -> str:
+    """For a number that a configuration file or a command line gives as text."""
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        return ""
+    return f"; pass {number:g} as a number. YAML takes 1e-3 for text, but not 1.0e-3"
 
 
 def _own(array: ArrayLike) -> ArrayLike:
