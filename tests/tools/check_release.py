@@ -92,7 +92,8 @@ def environment(name: str, *packages: object) -> Path:
     """A new environment with these packages; returns its Python."""
     print(f"== {name}: installs {' '.join(map(str, packages))}", flush=True)
     venv.create(WORK / name, with_pip=True)
-    python = next((WORK / name).glob("*/python*"))
+    windows = sys.platform == "win32"
+    python = WORK / name / ("Scripts/python.exe" if windows else "bin/python")
     run(python, "-m", "pip", "install", "--quiet", *packages)
     return python
 
