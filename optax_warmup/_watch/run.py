@@ -1,9 +1,10 @@
 """What is known of a run that is watched."""
 
+import functools
 import time
 from array import array
 from bisect import bisect_left
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class WatchedRun:
         self.run = run
         self.name = printable(run.name or run.resolve().name)
         self.place: Place = find(run)
-        self.columns: dict[str, Column] = {}
+        self.columns: defaultdict[str, Column] = defaultdict(Column)
         self.history: MomentHistory | None = None
         self.advice: tuple[Advice, ...] = ()
         self.problems: list[str] = []
@@ -170,11 +171,11 @@ class WatchedRun:
             kept = not name.startswith("moments/") or name in _KEPT
             value = _number(row, name) if kept else None
             if value is not None:
-                numbers[printable(name)] = value
+                numbers[_shown(name)] = value
         step = row.get("step")
         if step is not None:
             for name, value in numbers.items():
-                self.columns.setdefault(name, Column()).add(number, step, value)
+                self.columns[name].add(number, step, value)
         return numbers
 
     def _poll_moments(self, change: Change) -> None:
@@ -195,6 +196,9 @@ class WatchedRun:
         before = {advice.code for advice in self.advice}
         self.advice = advise(self.history, losses=known)
         change.advice = [x for x in self.advice if x.code not in before]
+
+
+_shown = functools.cache(printable)
 
 
 def _number(row: Row, name: str) -> float | None:
