@@ -9,8 +9,6 @@ import re
 import tomllib
 from pathlib import Path
 
-from setuptools import setup
-
 ROOT = Path(__file__).parent
 # A link, or a piece of code, which is left alone.
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)|^```.*?^```|`[^`\n]+`", re.M | re.S)
@@ -42,4 +40,6 @@ def readme() -> str:
 
 
 if __name__ == "__main__":
+    from setuptools import setup  # new environments of Python 3.12 lack it
+
     setup(long_description=readme(), long_description_content_type="text/markdown")
