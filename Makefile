@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help docs demo test test-all test-fast faults lint fuzz mutants quality compare bench bench-stale bench-gpu clean
+.PHONY: help release-check docs demo test test-all test-fast faults lint fuzz mutants quality compare bench bench-stale bench-gpu clean
 
 help:
 	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes);"
@@ -32,6 +32,8 @@ help:
 	@echo "                lists those that are out of date"
 	@echo "make bench-gpu  every GPU measurement, with the packages that this machine has (10 minutes)"
 	@echo "make docs   build the site into build/site/html, every code cell executed (a few minutes)"
+	@echo "make release-check  build both distributions, install and try each in an empty environment"
+	@echo "                (10 minutes; PYTHON=python3.13 tries another one)"
 	@echo "make clean  remove the environment, the caches and the runs"
 
 $(BIN)/python:
@@ -102,6 +104,9 @@ bench-stale: $(BIN)/python
 
 bench-gpu:
 	@PYTHONPATH=. $(PYTHON) -m benchmarks.gpu $(ARGS)
+
+release-check:
+	@$(PYTHON) tests/tools/check_release.py
 
 clean:
 	rm -rf $(VENV) .cache runs build dist *.egg-info

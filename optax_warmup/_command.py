@@ -1,4 +1,4 @@
-"""The command `optax-warmup`: plots and describes schedules, reports on runs.
+"""The command `optax-warmup`: plots and describes schedules, watches and reports runs.
 
 It also reads range tests, and ranks schedules by the loss that runs let expect.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optax_warmup
+from optax_warmup._arguments import make_parser
 from optax_warmup._inspect import expression, terminal
 from optax_warmup._inspect.describe import describe
 from optax_warmup._inspect.expression import ExpressionError, Parsed
@@ -19,11 +20,11 @@ from optax_warmup._inspect.plot import plot
 from optax_warmup._inspect.simulate import natural_length
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup._vocabulary import vocabulary
+from optax_warmup._watch.command import watch_command
 from optax_warmup.diagnostics._report_command import report_command
 from optax_warmup.finder._find_command import find_command
 from optax_warmup.loss_laws._rank_command import rank_command
 
-_EXAMPLE = "warmup_cosine(3e-4, 2000, 100_000)"
 _KINDS = (".png", ".svg", ".pdf")
 _PAGES = (".html", ".htm")
 
@@ -33,12 +34,17 @@ class _Refusal(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status: 0, or 2 for a mistake."""
-    options = _parser().parse_args(arguments)
+    """Runs the command and returns its exit status: 0, or 2 for a mistake.
+
+    Of `watch` it is 130 after Ctrl-C.
+    """
+    options = make_parser(optax_warmup.__version__).parse_args(arguments)
     try:
         if options.command == "report":
             _report(options.run, options.output)
             return 0
+        if options.command == "watch":
+            return _watch(options)
         if options.command == "find":
             _find(options.curve, options.output)
             return 0
@@ -57,117 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # buffer at exit would fail with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="optax-warmup",
-        description="Plot and describe learning-rate schedules before training, and "
-        "report on the moments that Adam had in training.",
-        epilog=f'Example: optax-warmup plot "{_EXAMPLE}"',
-    )
-    parser.add_argument(
-        "--version",
-        action="version",
-        version=f"optax_warmup {optax_warmup.__version__}",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    plotting = commands.add_parser(
-        "plot", help="plot schedules in the terminal or to a file"
-    )
-    describing = commands.add_parser(
-        "describe", help="describe the peak, warmup, end and jumps of schedules"
-    )
-    for command in (plotting, describing):
-        command.add_argument(
-            "schedule",
-            nargs="+",
-            help=f'a schedule as in Python, such as "{_EXAMPLE}"',
-        )
-        command.add_argument(
-            "--steps",
-            type=_steps,
-            metavar="N",
-            help="number of updates (default: the whole schedule)",
-        )
-    plotting.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="write the plot to FILE (.png, .svg or .pdf) instead of the terminal",
-    )
-    plotting.add_argument("--log", action="store_true", help="use a logarithmic y axis")
-    reporting = commands.add_parser(
-        "report", help="print advice on recorded runs, and write an HTML report"
-    )
-    reporting.add_argument(
-        "run",
-        nargs="+",
-        metavar="RUN_DIR",
-        help="a folder with moments.npz and, optionally, metrics.jsonl (step, loss)",
-    )
-    reporting.add_argument(
-        "--output",
-        type=Path,
-        default=Path("warmup_report.html"),
-        metavar="FILE",
-        help="the HTML file to write (default: %(default)s)",
-    )
-    _add_choices(commands)
-    return parser
-
-
-def _add_choices(commands: Any) -> None:
-    """Adds the commands that help to choose a schedule."""
-    finding = commands.add_parser(
-        "find", help="suggest a peak rate from the saved curve of a range test"
-    )
-    finding.add_argument(
-        "curve", metavar="CURVE.csv", help="a CSV file with learning_rate and loss"
-    )
-    finding.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="write the plot to FILE (.png, .svg or .pdf)",
-    )
-    ranking = commands.add_parser(
-        "rank", help="rank schedules for a long run by the losses of short ones"
-    )
-    ranking.add_argument(
-        "run",
-        nargs="+",
-        metavar="RUN_DIR",
-        help="a folder with metrics.jsonl (step, learning_rate, and a loss)",
-    )
-    ranking.add_argument(
-        "--steps",
-        type=_steps,
-        required=True,
-        metavar="N",
-        help="updates of the long run",
-    )
-    ranking.add_argument(
-        "--schedule",
-        nargs="+",
-        default=[],
-        help="the schedules to rank (default: cooldowns of different length)",
-    )
-    ranking.add_argument(
-        "--loss", metavar="NAME", help="which loss to read (default: the held-out one)"
-    )
-
-
-def _steps(text: str) -> int:
-    try:
-        steps = float(text)
-    except ValueError:
-        steps = 0.5
-    if not 2 <= steps <= 1e9 or steps != int(steps):
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number from 2 to 1e9, got {text!r}"
-        )
-    return int(steps)
 
 
 def _parsed(text: str) -> Parsed:
@@ -211,8 +106,21 @@ def _report(run_dirs: Sequence[str], output: Path) -> None:
     _require_suffix(output, _PAGES)
     columns, _ = shutil.get_terminal_size()
     try:
-        print(report_command(run_dirs, output, width=min(columns, 100)))
+        said = report_command(run_dirs, output, width=min(columns, 100))
     except (OSError, ValueError) as error:
+        raise _Refusal(error) from None
+    print(said)
+
+
+def _watch(options: argparse.Namespace) -> int:
+    try:
+        return watch_command(
+            options.run,
+            once=options.once,
+            plain=options.plain,
+            interval=options.interval,
+        )
+    except ValueError as error:
         raise _Refusal(error) from None
 
 
@@ -220,20 +128,22 @@ def _find(curve: str, output: Path | None) -> None:
     if output is not None:
         _require_suffix(output, _KINDS)
     try:
-        print(find_command(curve, output))
+        said = find_command(curve, output)
     except ImportError:
         raise _Refusal(
             "--output needs matplotlib: pip install 'optax_warmup[plot]'."
         ) from None
     except (OSError, ValueError) as error:
         raise _Refusal(error) from None
+    print(said)
 
 
 def _rank(options: argparse.Namespace, candidates: dict[str, Schedule]) -> None:
     try:
-        print(rank_command(options.run, options.steps, candidates, options.loss))
+        said = rank_command(options.run, options.steps, candidates, options.loss)
     except (OSError, ValueError) as error:
         raise _Refusal(error) from None
+    print(said)
 
 
 def _require_suffix(path: Path, suffixes: Sequence[str]) -> None:

@@ -50,6 +50,8 @@ FLOORS = (
     "sweeps",
     "finder",
     "loss_laws",
+    "_watch",
+    "_arguments",
     "_command",
     "__main__",
 )
@@ -73,8 +75,9 @@ NAMESPACES = (
     "values",
 )
 RUNTIME = {"jax", "optax", "numpy"}
-# Only inside functions: matplotlib to draw, scipy to fit a loss law, optuna to search.
-LAZY = {"matplotlib", "optuna", "scipy"}
+# Only inside functions: matplotlib to draw, scipy to fit a loss law, optuna to search,
+# rich to redraw a terminal.
+LAZY = {"matplotlib", "optuna", "rich", "scipy"}
 
 
 def modules():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from optax_warmup.curvature import stability_threshold
 from optax_warmup.diagnostics._history import MomentHistory
@@ -144,17 +145,19 @@ class Evidence:
         The criterion of Wortsman et al. 2023, arXiv:2304.13013. NaN is a spike too.
         """
         steps = sorted(self.losses)
+        if not steps:
+            return ()
         values = np.array([self.losses[step] for step in steps], np.float64)
-        spikes = []
-        for i, step in enumerate(steps):
-            before = values[max(i - 20, 0) : i]
-            before = before[np.isfinite(before)]
-            if len(before) < 5:
-                continue
-            limit = before.mean() + 3.2 * before.std() + 1e-6 * abs(before.mean())
-            if not values[i] <= limit:
-                spikes.append(step)
-        return tuple(spikes)
+        known = np.concatenate([np.full(20, np.nan), values])
+        before = sliding_window_view(np.where(np.isfinite(known), known, np.nan), 20)
+        before = before[: len(values)]  # row i: the 20 before value i
+        count = np.isfinite(before).sum(axis=1)
+        means = np.where(count, np.nansum(before, axis=1) / np.maximum(count, 1), 0)
+        squares = np.nansum((before - means[:, None]) ** 2, axis=1)
+        limits = means + 3.2 * np.sqrt(squares / np.maximum(count, 1))
+        limits += 1e-6 * np.abs(means)
+        spikes = (count >= 5) & ~(values <= limits)
+        return tuple(step for step, spike in zip(steps, spikes, strict=True) if spike)
 
 
 def mean(values: np.ndarray) -> np.ndarray:

@@ -1,13 +1,11 @@
 """Runs found on disk: the record and the logged losses of each folder."""
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from optax_warmup.diagnostics._arguments import Losses
 from optax_warmup.diagnostics._history import MomentHistory, load_moments
+from optax_warmup.diagnostics._metrics_file import column, read_rows
 
 
 def load_runs(
@@ -57,34 +55,6 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _logged_losses(path: Path) -> Losses:
     """Returns the loss by step. A half-written last line is skipped, no other."""
-    losses = {}
-    *lines, last = path.read_bytes().split(b"\n") if path.is_file() else [b""]
-    for number, line in enumerate([*lines, last], start=1):
-        try:
-            row = json.loads(line, parse_float=_finite)
-            if not isinstance(row, dict):
-                raise ValueError(f"it holds a {type(row).__name__}, not an object")
-            if row.get("step") is not None and row.get("loss") is not None:
-                losses[_step(row["step"])] = float(row["loss"])
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            if number > len(lines):  # it does not end: it is still being written
-                continue
-            raise ValueError(
-                f"report: {path}: line {number} cannot be read ({error}). Remove the "
-                f"line to do without its loss."
-            ) from None
-    return losses
-
-
-def _step(value: Any) -> int:
-    step = int(value)
-    if step < 0 or step != float(value) or isinstance(value, bool):
-        raise ValueError(f"its step is {value!r:.40}")
-    return step
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text:.40} is too large")
-    return number
+    if not path.is_file():
+        return {}
+    return column(read_rows("report", path, "loss"), "loss")

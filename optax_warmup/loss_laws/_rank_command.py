@@ -1,6 +1,5 @@
 """What `optax-warmup rank` does with run folders."""
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +12,11 @@ import numpy as np
 from optax_warmup._drawing.numbers import number
 from optax_warmup._presets.linear_and_cosine import warmup_constant
 from optax_warmup._schedules.schedule import Schedule, as_schedule
+from optax_warmup.diagnostics._metrics_file import LOSSES, column, read_rows
 from optax_warmup.loss_laws._choose import RankedSchedule, best_cooldown, rank
 from optax_warmup.loss_laws._fit import fit_loss_law
 from optax_warmup.loss_laws._formula import rates_of
 
-LOSSES = ("heldout_loss", "validation_loss", "eval_loss", "val_loss", "loss")
 Run = tuple[Schedule, np.ndarray, np.ndarray]
 
 
@@ -80,7 +79,7 @@ def load_run(folder: Path, loss: str | None = None) -> Run:
     path = folder / "metrics.jsonl" if folder.is_dir() else folder
     if not path.is_file():
         raise ValueError(f"rank: {folder} holds no run: there is no {path.name}.")
-    rows = list(_rows(path))
+    rows = read_rows("rank", path, "learning_rate", *LOSSES, *([loss] if loss else []))
     logged = {key for row in rows for key in row}
     name = loss or next((name for name in LOSSES if name in logged), LOSSES[-1])
     for key in ("learning_rate", name):
@@ -89,8 +88,8 @@ def load_run(folder: Path, loss: str | None = None) -> Run:
                 f"rank: {path} must have {key} in some lines, got "
                 f"{', '.join(sorted(logged)) or 'none'}; log it with its step."
             )
-    rates = _column(rows, "learning_rate")
-    losses = _column(rows, name)
+    rates = column(rows, "learning_rate")
+    losses = column(rows, name)
     at, values = np.array(list(rates)), np.array(list(rates.values()))
 
     def interpolated(step: Any) -> jax.Array:
@@ -98,22 +97,3 @@ def load_run(folder: Path, loss: str | None = None) -> Run:
 
     schedule = as_schedule(interpolated, "rank", str(folder))
     return schedule, np.array(list(losses)), np.array(list(losses.values()))
-
-
-def _rows(path: Path) -> Any:
-    """The objects in a file; a half-written last line is skipped."""
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and "step" in row:
-            yield row
-
-
-def _column(rows: Sequence[dict[str, Any]], name: str) -> dict[int, float]:
-    """One number by step, in the order of steps; of a repeated step the last."""
-    found = {
-        int(row["step"]): float(row[name]) for row in rows if row.get(name) is not None
-    }
-    return dict(sorted(found.items()))

@@ -209,4 +209,16 @@ PROMISES = (
         "a goal; `make mutants` measures it, and the tests try the measurement only",
         held=False,
     ),
+    Promise(
+        "`optax-warmup watch` shows the rows that are in the file of a run, whatever "
+        "happens to it, takes no accelerator, and leaves the terminal as it was.",
+        (
+            "test_watch.py::test_lines_are_those_of_the_file_whatever_happens_to_it",
+            "test_watch_command.py::test_it_follows_a_training_in_another_process",
+            "test_watch_command.py::test_in_a_pipe_ctrl_c_ends_it_and_no_accelerator_is_taken",
+            "test_watch_command.py::test_a_terminal_is_given_back",
+        ),
+        "tried on Linux only; on a network drive another machine's rows come when the "
+        "drive shows them",
+    ),
 )

@@ -35,6 +35,7 @@ class Outputs:
     folder: RunFolder
     watch: Watch
     best: Best
+    schedule: ow.Schedule
 
     def update(self, step: int, metrics: dict[str, jax.Array]) -> None:
         self.recorder.update(step, metrics)
@@ -42,7 +43,7 @@ class Outputs:
     def evaluation(self, step: int, losses: Losses, state: TrainState) -> None:
         self.recorder.flush()
         before = self.folder.about_metrics()  # a resumed run evaluates again
-        self.recorder.evaluation(step, losses | diagnostics(state))
+        self.recorder.evaluation(step, losses | self.write_moments(state))
         if self.best.is_new(step, losses):
             self.save(step, state, before)
 
@@ -58,6 +59,15 @@ class Outputs:
         }
         self.checkpoints.save(step, state, about)
 
+    def write_moments(self, state: TrainState) -> Row:
+        """Writes moments.npz; returns its last row over all parameters."""
+        if not processes.is_first():
+            return {}
+        history = ow.read_moments(state.opt_state)
+        save_moments(self.folder, history, self.watch.schedule() or self.schedule)
+        scalars = ow.diagnostics.to_scalars(history)
+        return {name: x for name, x in scalars.items() if name.count("/") == 1}
+
     def undo_after(self, step: int) -> None:
         """Removes what was written of the updates after `step`."""
         self.recorder.drop_pending()
@@ -71,12 +81,14 @@ class Outputs:
             self.folder.write("environment.json", environment | rollbacks)
 
 
-def diagnostics(state: TrainState) -> Row:
-    """The record of Adam's moments over all parameters, as flat numbers."""
-    if not processes.is_first():
-        return {}
-    scalars = ow.diagnostics.to_scalars(state.opt_state)
-    return {name: x for name, x in scalars.items() if name.count("/") == 1}
+def save_moments(
+    folder: RunFolder, history: ow.diagnostics.MomentHistory, schedule: ow.Schedule
+) -> None:
+    path = folder.incomplete / "moments.npz"
+    try:
+        history.save(path, schedule=schedule)
+    except OSError as error:
+        raise unwritable(path, error) from None
 
 
 def write_description(
@@ -104,12 +116,7 @@ def write_summary(
     """Writes moments.npz and summary.json."""
     if not processes.is_first():
         return
-    history = ow.read_moments(state.opt_state)
-    path = folder.incomplete / "moments.npz"
-    try:
-        history.save(path, schedule=plan.schedule)
-    except OSError as error:
-        raise unwritable(path, error) from None
+    save_moments(folder, ow.read_moments(state.opt_state), plan.schedule)
     costs = {
         "parameters": sum(x.size for x in jax.tree.leaves(state.params)),
         "seconds": round(seconds, 1),  # since the start, or since the resume

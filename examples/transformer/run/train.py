@@ -125,7 +125,9 @@ def run(
             recorder = Recorder(
                 config, [*(all_sinks if processes.is_first() else ()), watch]
             )
-            outputs = Outputs(recorder, checkpoints, plan.identity, folder, watch, best)
+            outputs = Outputs(
+                recorder, checkpoints, plan.identity, folder, watch, best, plan.schedule
+            )
             profile = use(Profile(folder.incomplete / PROFILE, config.profile_steps))
             training = Training(plan, programs, outputs, display, stop, profile)
             state = training.run(start.step, state, rows)

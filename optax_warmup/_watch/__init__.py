@@ -1,0 +1,1 @@
+"""Follows the folder of a run: what `optax-warmup watch` shows."""
