@@ -79,14 +79,9 @@ SHAPES = {
 }
 
 # Adam without a warmup is worse on these.
-ADAM = (
-    "gru", "post-norm", "deep-plain", "fine-tuning", "noisy-batch2", "conv-adam",
-    "embedding",
-)  # fmt: skip
-MIXED = (
-    *ADAM, "linear-zero", "gru-constant", "zero-head", "residual", "conv-m90",
-    "plain-sgd", "autoencoder",
-)  # fmt: skip
+ADAM = ("gru", "post-norm", "deep-plain", "fine-tuning", "noisy-batch2", "conv-adam")
+OTHERS = ("linear-zero", "zero-head", "residual", "conv-m90", "plain-sgd", "autoencoder")
+MIXED = (*ADAM, *OTHERS)
 PLAIN_SGD = (
     TASKS["plain-sgd"],
     Task("sgd-conv", HELD_OUT, "conv", SGD, "sgd", steps=300, batch=32),
