@@ -80,7 +80,14 @@ SHAPES = {
 
 # Adam without a warmup is worse on these.
 ADAM = ("gru", "post-norm", "deep-plain", "fine-tuning", "noisy-batch2", "conv-adam")
-OTHERS = ("linear-zero", "zero-head", "residual", "conv-m90", "plain-sgd", "autoencoder")
+OTHERS = (
+    "linear-zero",
+    "zero-head",
+    "residual",
+    "conv-m90",
+    "plain-sgd",
+    "autoencoder",
+)
 MIXED = (*ADAM, *OTHERS)
 PLAIN_SGD = (
     TASKS["plain-sgd"],
@@ -136,7 +143,7 @@ class Trials(Store):
         return self._percent(task, Comparison(longer, self, SEEDS).scored(ADAM_2K))
 
     def by_length(self, task: Task) -> np.ndarray:
-        """Linear warmup of each of LENGTHS; [lengths, peaks, seeds], on seeds 0 to 2."""
+        """Linear warmup of each of LENGTHS on seeds 0 to 2; [lengths, peaks, seeds]."""
         each = Comparison(task, self)
         return np.stack([
             np.concatenate([
@@ -150,8 +157,8 @@ class Trials(Store):
         ])  # fmt: skip
 
     def at_best(self, task: Task, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Of "linear", tuned, or "none" at its own best peak: scores, shape [seeds], and
-        training losses, shape [seeds, windows], in the same unit."""
+        """Of "linear", tuned, or "none" at its own best peak: scores, shape [seeds],
+        and training losses, shape [seeds, windows], in the same unit."""
         scores = self.tuned(task) if name == "linear" else self.of(task, name)
         best = int(scores.mean(axis=1).argmin())
         compared = Comparison(task, self, SEEDS)

@@ -1,7 +1,7 @@
 """Where full-batch Adam settles: its rate times its sharpness.
 
-A small version of figure 1 of J. Cohen et al., "Adaptive Gradient Methods at the Edge of
-Stability", 2022, arXiv:2207.14484.
+A small version of figure 1 of J. Cohen et al., "Adaptive Gradient Methods at the Edge
+of Stability", 2022, arXiv:2207.14484.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """A growing batch ends where the decay would have ended, in fewer updates.
 
-Theorem 1 of A. Meterez et al., "Seesaw: Accelerating Training by Balancing Learning Rate
-and Batch Size Scheduling", 2025, arXiv:2510.14717, on a linear regression.
+Theorem 1 of A. Meterez et al., "Seesaw: Accelerating Training by Balancing Learning
+Rate and Batch Size Scheduling", 2025, arXiv:2510.14717, on a linear regression.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 import optax_warmup as ow
 
+PHASES, EACH = 6, 2720  # phases, and updates of each
 BATCH, LARGEST, PEAK = 8, 256, 0.1
 
 
@@ -34,22 +35,23 @@ def excess_risk(sizes: Any, rates: Any, dimension: int = 400) -> float:
     return float(spectrum @ v)
 
 
-def risks(each: int = 2720) -> dict[str, tuple[float, int]]:
-    """Excess risks and updates, all with the same data."""
-    schedule, total = halved(6, each)
-    steps = np.arange(total)
-    sizes = np.full(total, BATCH)
-    found = {
-        "halved rate": (excess_risk(sizes, np.asarray(schedule(steps), float)), total),
-        "neither": (excess_risk(sizes, np.full(total, PEAK)), total),
-    }
-    for name, power in (("doubled batch", 1.0), ("doubled batch, Adam's rule", 0.5)):
-        run = ow.seesaw(
-            schedule, total, batch_size=BATCH, largest=LARGEST, power=power
-        )
-        steps = np.arange(run.total_steps)
-        sizes, rates = (
-            np.asarray(each(steps), float) for each in (run.batch_size, run.learning_rate)
-        )
-        found[name] = excess_risk(sizes, rates), run.total_steps
-    return found
+def decayed(each: int) -> tuple[float, int]:
+    """The excess risk with a rate that is halved, and the updates."""
+    schedule, total = halved(PHASES, each)
+    rates = np.asarray(schedule(np.arange(total)), float)
+    return excess_risk(np.full(total, BATCH), rates), total
+
+
+def grown(each: int, power: float) -> tuple[float, int]:
+    """The same with a batch that is doubled instead."""
+    run = ow.seesaw(
+        *halved(PHASES, each), batch_size=BATCH, largest=LARGEST, power=power
+    )
+    steps = np.arange(run.total_steps)
+    sizes = np.asarray(run.batch_size(steps), float)
+    return excess_risk(sizes, np.asarray(run.learning_rate(steps), float)), len(steps)
+
+
+def neither(each: int) -> tuple[float, int]:
+    total = PHASES * each
+    return excess_risk(np.full(total, BATCH), np.full(total, PEAK)), total

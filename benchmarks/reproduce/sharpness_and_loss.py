@@ -24,8 +24,8 @@ CASES = {  # activation, gain of the weights, rate: far below the edge of stabil
 }
 
 
-def correlations(case: str, points: int = POINTS) -> dict[str, list[float]]:
-    """By seed: over the whole run, and over its part up to a quarter of the loss."""
+def correlations(case: str, points: int = POINTS) -> list[float]:
+    """Of the two along gradient descent, by seed."""
     activation, gain, rate = CASES[case]
     loss = losses(activation)[case.split(", ")[1]]
 
@@ -43,9 +43,7 @@ def correlations(case: str, points: int = POINTS) -> dict[str, list[float]]:
         return jax.lax.scan(measure, params, length=points)[1]
 
     values, sharpness = map(np.asarray, jax.jit(jax.vmap(run))(jnp.arange(SEEDS)))
-    whole, early = [], []
-    for loss_values, sharp in zip(values, sharpness, strict=True):
-        whole.append(float(np.corrcoef(loss_values, sharp)[0, 1]))
-        high = loss_values > loss_values[0] / 4
-        early.append(float(np.corrcoef(loss_values[high], sharp[high])[0, 1]))
-    return {"whole": whole, "early": early}
+    return [
+        float(np.corrcoef(one, other)[0, 1])
+        for one, other in zip(values, sharpness, strict=True)
+    ]
