@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from selection import parametrize
 
 import optax_warmup as ow
 from benchmarks.reproduce import convex_bound, edge_of_stability, sharpness_and_loss
@@ -43,7 +44,7 @@ def test_descent_on_the_rates_finds_a_straight_line():
 
 
 @pytest.mark.train
-@pytest.mark.parametrize(("b1", "edge"), [(0.5, 6), (0.0, 2)])
+@parametrize(("b1", "edge"), [(0.5, 6), (0.0, 2)], quick=2)
 def test_adam_settles_at_its_edge(b1, edge):
     """With more momentum it takes longer than a quick test may."""
     seen = edge_of_stability.at_the_end(b1, 0.99, 3e-3, updates=2500)

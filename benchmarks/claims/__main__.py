@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .page import page
+from .picture import draw
 from .table import CLAIMS
 from .trials import RESULTS, Trials
 
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(found) == len(CLAIMS):
         path = chosen.results / "claims.md"
         path.write_text(page(found), "utf-8")
+        draw(runs, path.with_suffix(".png"))
         print(f"written: {path}")
 
 

@@ -152,7 +152,7 @@ def shapes(runs: Trials) -> Finding:
         return Row(task.name, (none, *found, np.array([apart])), bool(agrees))
 
     head = "none", *trials.SHAPES, "apart"
-    return find(head, trials.tasks(trials.ADAM), judge)
+    return find(head, trials.tasks(trials.SHAPED), judge)
 
 
 def lengths(runs: Trials) -> Finding:
