@@ -47,8 +47,13 @@ def draw(runs: Trials, path: Path) -> None:
     lengths.set_xlabel("length of the warmup, % of the run")
     title = f"Lengths at a usual peak, {len(trials.MIXED)} tasks"
     lengths.set_title(title, loc="left", fontsize=10)
-    for axes in (gains, lengths):
+    ticks = (0.1, 0.3, 1, 3, 10), (1, 3, 10, 30, 100, 200)
+    for axes, at in zip((gains, lengths), ticks, strict=True):
         axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xticks(at, [f"{x:g}" for x in at])
+        axes.minorticks_off()
         axes.set_yticks([-1, 0, 1, 10, 100], ["-1", "0", "1", "10", "100"])
         axes.grid(axis="y", alpha=0.2)
+    gains.set_ylim(-10, 110)
+    lengths.set_ylim(-0.2, 30)
     figure.savefig(path)
