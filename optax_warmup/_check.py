@@ -17,6 +17,7 @@ MAX_STEP = 2**31 - 1  # optax counts steps in int32
 INFINITY = math.inf
 _SMALL = 0.05  # what is smaller is a learning rate rather than a share of the run
 _LARGEST = float(np.finfo(np.float32).max)
+_HUGE = 2**1000
 
 
 def is_traced(x: Any) -> bool:
@@ -158,21 +159,35 @@ def _known(owner: str, name: str, value: Any, wanted: str) -> Any:
 
 def _real_array(owner: str, name: str, value: Any, wanted: str) -> np.ndarray | None:
     """Converts `value` to a NumPy array, or to None if it is traced."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        # Beyond 64 bits it would be an object to NumPy, and float(value) may raise.
+        infinity = math.inf if value > 0 else -math.inf
+        return np.asarray(infinity if abs(value) > _HUGE else float(value))
     if is_traced(value):
         dtype = value.dtype
-    elif isinstance(value, int | float | np.ndarray | np.generic | jax.Array):
+    elif isinstance(value, bool | float | np.ndarray | np.generic | jax.Array):
         dtype = np.asarray(value).dtype
     else:
         dtype = None
     if dtype is None or not is_real(dtype):
         kind = type(value).__name__ if dtype is None else f"dtype {dtype}"
-        raise TypeError(_message(owner, name, wanted, value, f"its type is {kind}"))
+        hint = f"its type is {kind}{_way_out_of_text(value)}"
+        raise TypeError(_message(owner, name, wanted, value, hint))
     if is_traced(value):
         return None
-    if isinstance(value, int) and abs(value) > 2**1000:
-        return np.asarray(math.inf)  # float(value) would raise
     # A narrower type would round the bounds in the comparison.
     return np.asarray(value).astype(np.float64)
+
+
+def _way_out_of_text(value: Any) -> str:
+    """For a number that a configuration file or a command line gives as text."""
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        return ""
+    return f"; pass {number:g} as a number. YAML takes 1e-3 for text, but not 1.0e-3"
 
 
 def _own(array: ArrayLike) -> ArrayLike:
@@ -206,7 +221,9 @@ def _describe(minimum: float, maximum: float, above: float, below: float) -> str
 
 
 def _message(owner: str, name: str, wanted: str, value: Any, hint: str) -> str:
-    text = f"{owner}: {name} must be {wanted}, got {value!r}"
+    is_huge = isinstance(value, int) and abs(value) > _HUGE  # hundreds of digits
+    shown = f"an integer of {value.bit_length()} bits" if is_huge else repr(value)
+    text = f"{owner}: {name} must be {wanted}, got {shown}"
     return f"{text} ({hint})." if hint else f"{text}."
 
 

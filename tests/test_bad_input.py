@@ -472,3 +472,9 @@ def test_the_edges_of_what_is_valid():
 def test_an_unknown_argument_is_named_with_the_one_that_is_meant(build, words):
     with pytest.raises(TypeError, match=words):
         build()
+
+
+@pytest.mark.parametrize("arguments", [("1e-3", 10, 100), (1e-3, "10", 100)])
+def test_a_number_that_a_configuration_gives_as_text(arguments):
+    with pytest.raises(TypeError, match=r"pass (0\.001|10) as a number\. YAML"):
+        ow.warmup_cosine(*arguments)

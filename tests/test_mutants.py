@@ -144,11 +144,12 @@ def test_what_no_test_notices_is_listed_and_kept(repository, capsys, monkeypatch
 
 
 @pytest.mark.slow
-def test_a_mutant_without_end_is_stopped(repository, monkeypatch):
-    monkeypatch.setattr("mutant_tests.STARTUP", 15.0)
+@pytest.mark.parametrize("endless", ["time.sleep(600)", "while True: pass"])
+def test_a_mutant_without_end_is_stopped(endless, repository, monkeypatch):
+    monkeypatch.setattr("mutant_tests.STARTUP", 8.0)
     text = (
         "import pathlib\nimport time\n\n\ndef small(x):\n"
-        "    pathlib.Path('reached').touch()\n    time.sleep(600)\n"
+        f"    pathlib.Path('reached').touch()\n    {endless}\n"
     )
     mutant = Mutant("fake/core.py", "small", 5, "", "", text, "name")
     ran = Ran("tests/test_core.py", frozenset({"fake/core.py::small"}), 0)
@@ -157,6 +158,18 @@ def test_a_mutant_without_end_is_stopped(repository, monkeypatch):
     assert (repository / "reached").exists()  # it was not the start that took so long
     assert (repository / "fake/core.py").read_text() == before
     assert judge(repository, mutant, []).verdict == "not run"
+
+
+@pytest.mark.slow
+def test_a_busy_machine_does_not_look_like_a_mutant_without_end(
+    repository, monkeypatch
+):
+    monkeypatch.setattr("mutant_tests.STARTUP", 0.1)  # less than Python's start
+    monkeypatch.setattr("mutant_tests.WAITING", 0.1)
+    mutant = Mutant("fake/core.py", "small", 1, "", "", "def small(x): pass", "name")
+    ran = Ran("tests/test_core.py", frozenset({"fake/core.py::small"}), 0)
+    found = judge(repository, mutant, [ran])
+    assert (found.verdict, found.by) == ("not run", "the machine is too busy")
 
 
 def test_an_unknown_room_is_named(repository):

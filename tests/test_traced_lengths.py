@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 from selection import parametrize
 
@@ -201,3 +202,54 @@ def test_a_stretch_makes_no_length_that_cannot_be():
         ow.stretch(ow.cycle(ow.transition(1.0, 0.0, 2), 2), 0.1)
     with pytest.raises(ValueError, match="cannot become 0"):
         ow.stretch(ow.staircase(1.0, 1), 0.4)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        lambda m: m.retime(m.transition(1.0, 0.0, 40), 3),
+        lambda m: m.retime(m.transition(1.0, 0.0, 40), 3, 2),
+        lambda m: m.warmup_cosine_restarts(1.0, 2, 40, 3),
+        lambda m: m.warmup(m.retime(m.transition(1.0, 0.0, 40), 2), 3),
+    ],
+)
+def test_growing_cycles_stretch_what_is_played_at_another_pace(inside):
+    """Inside a program the `begin` of a retime is an array, and not known to be 0."""
+    ours, wanted = (
+        m.cycle(inside(m), 10, period_multiplier=2, num_cycles=3) for m in (ow, oracle)
+    )
+    found = ours(np.arange(80))
+    np.testing.assert_allclose(found, [wanted(step) for step in range(80)], atol=2e-6)
+
+
+STARTS = {
+    "infinite": lambda m: m.infinite(
+        1.0, 0, 9, 0.1, init_value=0.0, shape=m.shapes.linear
+    ),
+    "tri_stage": lambda m: m.tri_stage(1.0, 0, 3, 5, init_value=0.0, end_value=0.1),
+    "one_cycle": lambda m: m.one_cycle(
+        1.0, 0, 9, init_value=0.0, end_value=0.1, return_steps=2, shape=m.shapes.cosine
+    ),
+    "triangular": lambda m: m.triangular(0.0, 1.0, 0, 5),
+    "piecewise": lambda m: m.piecewise(0.0, [(0, 0.5), (0, 1.0), (4, 0.2)]),
+    "in a product": lambda m: m.multiply(m.piecewise(0.0, [(0, 1.0), (4, 0.2)]), 2.0),
+    "delayed": lambda m: m.delay(m.piecewise(0.0, [(0, 1.0), (4, 0.2)]), 3),
+    "nothing left": lambda m: m.piecewise(1.0, [(0, 0.0)]),
+    "nothing left of two": lambda m: m.piecewise(0.0, [(0, 1.0), (0, 0.1)]),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_warmup_leads_to_the_first_phase_that_has_a_length(name):
+    """Not to the start of a warmup of length 0, as of infinite(1.0, 0, ...)."""
+    ours, wanted = (m.warmup(STARTS[name](m), 4) for m in (ow, oracle))
+    found = ours(np.arange(12))
+    np.testing.assert_allclose(found, [wanted(step) for step in range(12)], atol=1e-6)
+    assert ours(3) == pytest.approx(0.75 * (2 if name == "in a product" else 1))
+
+
+def test_it_does_so_for_lengths_that_are_traced():
+    values = jax.vmap(
+        lambda n: ow.warmup(ow.piecewise(0.25, [(n, 1.0), (8, 0.5)]), 4)(3)
+    )(jnp.array([0, 4]))
+    np.testing.assert_allclose(values, [0.75, 0.75 * 0.25])

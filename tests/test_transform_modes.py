@@ -127,6 +127,44 @@ def test_steps_donated_one_by_one_equal_the_scan(name):
     chex.assert_trees_all_close(state, wanted_state, rtol=1e-5)
 
 
+AROUND = {
+    "record": lambda: ow.record_moments(optax.adamw(FACTOR)),
+    "record_of_rmsprop": lambda: ow.record_moments(optax.rmsprop(FACTOR)),
+    "skip_spikes": lambda: ow.guards.skip_spikes(adam(), window=8),
+    "clip_norm": lambda: optax.chain(adam(), ow.guards.clip_update_norm(window=8)),
+    "protect": lambda: ow.guards.protect(optax.adamw(FACTOR)),
+    "average": lambda: ow.averages.average_params(adam(), 0.9),
+    "feedback": lambda: ow.automatic_warmup(optax.adamw(FACTOR), feedback=True),
+}
+
+
+@parametrize(
+    "name",
+    [*TRANSFORMS, *AROUND],
+    quick=["record", "record_of_rmsprop", "skip_spikes", "clip_norm"],
+)
+def test_debug_nans_does_not_stop_a_run_in_which_all_is_well(name):
+    optimizer, (grads, values) = (TRANSFORMS | AROUND)[name](), gradients()
+    with jax.debug_nans(True):
+        state = optimizer.init(PARAMS)
+        update = quickly(optimizer.update)
+        for n in range(2):
+            g = jax.tree.map(lambda g, n=n: g[n], grads)
+            _, state = update(g, state, PARAMS, value=values[n])
+        with pytest.raises(FloatingPointError):
+            jax.block_until_ready(quickly(jnp.log)(-values))
+
+
+def test_a_record_without_parameters_holds_no_nan():
+    optimizer = ow.record_moments(optax.adam(FACTOR))
+    with jax.debug_nans(True):
+        _, state = quickly(optimizer.update)(PARAMS, optimizer.init(PARAMS))
+    history = ow.read_moments(state)
+    assert np.isnan(history.overall["parameter_rms"]).all()
+    assert np.isnan(history.overall["update_to_weight"]).all()
+    assert np.isfinite(history.overall["applied_rate"]).all()
+
+
 @composed
 def test_replicas_are_trained_as_if_alone(name):
     optimizer = TRANSFORMS[name]()

@@ -108,7 +108,7 @@ def _whole_columns(
     for the sums and one for the maxima.
     """
     size = len(layout.groups)
-    mu = new.get("mu", jnp.full_like(new["nu"], jnp.nan))
+    mu = new["mu"] if "mu" in new else jnp.zeros_like(new["nu"])
     sums = blocks.exact([new["nu"], _dot(mu, mu)], size)
     largest = blocks.largest(new["nu"], size)
     if not blocks.large:
@@ -125,7 +125,7 @@ def _whole_columns(
 
 def _sum_of_squares(x: jax.Array | None) -> jax.Array:
     if x is None:
-        return jnp.full((), jnp.nan, jnp.float32)
+        return jnp.zeros((), jnp.float32)
     if jnp.iscomplexobj(x):
         return _sum_of_squares(x.real) + _sum_of_squares(x.imag)
     total: jax.Array = jnp.sum(jnp.square(x.astype(jnp.float32)))
@@ -143,7 +143,7 @@ class _Facts(NamedTuple):
     denominator: jax.Array
     threshold: float  # of the root, below which eps dominates
     update: jax.Array
-    parameter: jax.Array
+    parameter: jax.Array | None
 
 
 def _facts(layout: Layout, count: jax.Array, old: Sample, new: Sample) -> _Facts:
@@ -164,7 +164,7 @@ def _facts(layout: Layout, count: jax.Array, old: Sample, new: Sample) -> _Facts
         denominator=denominator,
         threshold=layout.eps if layout.averaged else layout.eps**0.5,
         update=old["update"],
-        parameter=old.get("parameter", jnp.full_like(nu_hat, jnp.nan)),
+        parameter=old.get("parameter"),
     )
 
 
@@ -217,9 +217,23 @@ def _sampled_columns(layout: Layout, x: _Facts) -> Sample:
         "previous_squared": _dot(x.previous, x.previous),
         "update_squared": _dot(x.update, x.update),
         "update_times_direction": _dot(x.update, x.direction),
-        "update_times_parameter": _dot(x.update, x.parameter),
-        "parameter_squared": _dot(x.parameter, x.parameter),
-        "parameter_times_direction": _dot(x.parameter, x.direction),
+        **_with_parameters(x),
+    }
+
+
+def _with_parameters(x: _Facts) -> Sample:
+    if x.parameter is None:
+        # A square below 0 says that they are not known. NaN would say it too, but where
+        # all is well a record has none, so that jax_debug_nans stops at others.
+        none = jnp.zeros_like(x.root)
+        products, square = (none, none), none - 1
+    else:
+        products = _dot(x.update, x.parameter), _dot(x.parameter, x.direction)
+        square = _dot(x.parameter, x.parameter)
+    return {
+        "update_times_parameter": products[0],
+        "parameter_squared": square,
+        "parameter_times_direction": products[1],
     }
 
 

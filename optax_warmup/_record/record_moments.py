@@ -260,8 +260,8 @@ def _empty(layout: Layout, inner_state: optax.OptState) -> RecordMomentsState:
     rows, size = layout.rows, len(layout.groups)
     seen = visible_rates(inner_state)
 
-    def nothing() -> jax.Array:
-        return jnp.full(rows, jnp.nan, jnp.float32)
+    def nothing() -> jax.Array:  # not NaN, at which jax_debug_nans would stop
+        return jnp.zeros(rows, jnp.float32)
 
     return RecordMomentsState(
         inner_state,

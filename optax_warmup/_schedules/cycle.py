@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._numerics import expm1, plus_product, where
+from optax_warmup._numerics import expm1, plus_product, where, with_derivative_of
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.integers import saturating_product, whole
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
@@ -116,7 +116,9 @@ class cycle(Schedule):
         lost = plus_product(jnp.zeros_like(floor), floor, lost)
         moved = where(value < floor, plus_product(lost, kept, value), above)
         moved = jnp.clip(moved, 0, float(jnp.finfo(moved.dtype).max))
-        return where(kept == 1, value, moved)
+        fits = moved < float(jnp.finfo(moved.dtype).max)
+        formula = where(fits, above, moved)
+        return with_derivative_of(where(kept == 1, value, moved), formula)
 
 
 def _even(

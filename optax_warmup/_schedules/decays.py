@@ -12,7 +12,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
-from optax_warmup._numerics import expm1, plus_product, quotient, where
+from optax_warmup._numerics import (
+    expm1,
+    plus_product,
+    quotient,
+    where,
+    with_derivative_of,
+)
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.combine import join
 from optax_warmup._schedules.schedule import Schedule, constant
@@ -97,12 +103,14 @@ class exponential_decay(Schedule):
         # Near its start a rise is the small 1 - remaining, which would cancel.
         gone = -expm1((whole + part) * jnp.log(rate))
         gone = where(remaining > 0.5, gone, 1 - remaining)
+        rises = limit > start
         rising = plus_product(start, limit - start, jnp.maximum(gone, 0))
-        falling = plus_product(limit, start - limit, remaining)
+        falling = formula = plus_product(limit, start - limit, remaining)
         falling = where(remaining < 1, jnp.minimum(falling, start), falling)
         falling = where(remaining == 1, start, falling)
         falling = jnp.clip(falling, 0, _largest(rate))
-        return where(limit > start, jnp.clip(rising, start, limit), falling)
+        value = where(rises, jnp.clip(rising, start, limit), falling)
+        return with_derivative_of(value, formula)
 
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -169,7 +177,8 @@ class inverse_power(Schedule):
         base = timescale / (timescale + clocks.as_value(clock))
         power = clocks.as_value(self.power)
         # The square root is correctly rounded; a general power is not.
-        decay = where(power == 0.5, jnp.sqrt(base), base**power)
+        decay = base**power
+        decay = with_derivative_of(where(power == 0.5, jnp.sqrt(base), decay), decay)
         return clocks.as_value(self.init_value) * decay
 
 

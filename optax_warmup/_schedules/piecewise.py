@@ -73,8 +73,20 @@ class piecewise(Schedule):
         return result
 
     def start_value(self) -> jax.Array:
-        # As in `transition`: not the end value of leading segments of length 0.
-        return clocks.as_value(self.init_value)
+        """The start of the first segment whose length is not 0, or of the last one.
+
+        As in `transition`: if nothing is left of a run, not its end value.
+        """
+        lengths, ends, _ = zip(*self.segments, strict=True)
+        starts = (self.init_value, *ends[:-1])
+        result = clocks.as_value(starts[-1])
+        for steps, start in [*zip(lengths, starts, strict=True)][-2::-1]:
+            if clocks.is_above_zero(steps):
+                result = clocks.as_value(start)
+            elif not clocks.is_zero(steps):
+                there = clocks.minus(steps, 0) > 0
+                result = where(there, clocks.as_value(start), result)
+        return result
 
 
 def _by_structure(shapes: Sequence[Any]) -> list[list[int]]:

@@ -83,7 +83,8 @@ class retime(Schedule):
         return isinstance(self.begin, int) and self.begin == 0
 
     def _stretched(self, length: Change, time: Change) -> Self:
-        if not self._is_from_the_start():
+        # Inside a program `begin` is an array: without `updates` it is 0.
+        if self.updates is not None and not self._is_from_the_start():
             return super()._stretched(length, time)
         # Then `steps` and `updates` only set a pace, which stays.
         inner = as_schedule(self.schedule)._stretched(length, time)

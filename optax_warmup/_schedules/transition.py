@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from optax_warmup._numerics import plus_product, where
+from optax_warmup._numerics import plus_product, where, with_derivative_of
 from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.shapes._powers import linear
@@ -49,7 +49,8 @@ def ramp_after(
             return short
     init_value, end_value = clocks.as_value(init_value), clocks.as_value(end_value)
     rising = init_value <= end_value
-    low, high = jnp.minimum(init_value, end_value), jnp.maximum(init_value, end_value)
+    low = where(rising, init_value, end_value)
+    high = where(rising, end_value, init_value)
     # Outside, where the shape is unused, 1 of 2 steps keeps its derivatives finite.
     inside = (elapsed > 0) & (left > 0)
     length = clocks.as_value(where(inside, elapsed + left, 2))
@@ -60,8 +61,9 @@ def ramp_after(
     if not shape.symmetric:
         weight = where(rising, weight, shape.fall(far, near))
     # low + (high - low) can differ from high in the last bit.
-    between = where(weight < 1, plus_product(low, high - low, weight), high)
-    between = jnp.clip(between, low, high)
+    formula = plus_product(low, high - low, weight)
+    between = jnp.clip(where(weight < 1, formula, high), low, high)
+    between = with_derivative_of(between, formula)
     return where(inside, between, where(left > 0, init_value, end_value))
 
 

@@ -180,7 +180,7 @@ def skip_spikes(
 
 
 def _loss(value: ArrayLike | None) -> jax.Array:
-    """The loss as float32, NaN if it was not given."""
+    """The loss as float32; if it was not given, below any limit."""
     if value is None:
-        return jnp.full((), jnp.nan, jnp.float32)
+        return jnp.full((), -jnp.inf, jnp.float32)
     return one_loss(_OWNER, value)

@@ -10,6 +10,14 @@ _BY_STEP = (
     *("learning_rate", "warmup_factor", "coherence"),
     *("effective_sample_size", "relative_error", "bias_correction", "noise_rms"),
 )
+# Of each group and of all; reports and advice rely on them.
+_STATISTICS = (
+    *("alignment", "angular_update", "applied_decay", "applied_rate", "denominator"),
+    *("drift", "eps_dominated", "gradient_norm", "gradient_rms"),
+    *("gradient_to_nu_ratio", "noise_scale", "noise_scale_bound", "nonfinite"),
+    *("normalized_gradient_rms", "nu_hat_max", "nu_hat_rms", "parameter_rms"),
+    *("signal_share", "snr", "update_explained", "update_rms", "update_to_weight"),
+)
 _WHOLE = ("steps", "counts", "sizes", "sampled", "histogram", "sharpness_steps")
 
 
@@ -38,7 +46,14 @@ def require_sound_description(meta: dict[str, Any]) -> None:
 
 
 def require_sound_arrays(history: Any) -> None:
-    """Raises ValueError with the name of an array that does not fit the others."""
+    """Raises ValueError with the name of an array that does not fit the others.
+
+    Or KeyError with the name of one that is missing.
+    """
+    for where in ("statistics", "overall"):
+        for name in _STATISTICS:
+            if name not in getattr(history, where):
+                raise KeyError(f"{where}/{name}")
     rows, groups = history.steps.size, len(history.groups)
     bins = history.histogram.shape[-1] if history.histogram.ndim == 2 else -1
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("steps", *_BY_STEP), (rows,))

@@ -44,6 +44,8 @@ def statistics(
     momentum = 1 - layout.b1**count if layout.averaged else np.ones_like(count)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = {name: x / np.where(size > 0, size, np.nan) for name, x in sums.items()}
+        if not layout.averaged:  # there is no mu
+            mean["mu_squared"] = np.full_like(mean["nu"], np.nan)
         nu_hat = mean["nu"] / correction
         of_gradients = _of_gradients(layout, mean, nu_hat, size)
         return {

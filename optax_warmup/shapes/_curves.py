@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from optax_warmup._numerics import expm1, plus_product, quotient, where
+from optax_warmup._numerics import (
+    expm1,
+    plus_product,
+    quotient,
+    where,
+    with_derivative_of,
+)
 from optax_warmup.shapes._shape import Shape
 from optax_warmup.values._checked import checked
 from optax_warmup.values._kinds import Number, PositiveRate
@@ -47,11 +53,23 @@ class exponential(Shape):
 
 
 def _geometric(progress: jax.Array, ratio: jax.Array) -> jax.Array:
-    rate = jnp.log(ratio)
-    flat = rate == 0
-    rate = where(flat, 1.0, rate)  # keeps the unused branch finite for gradients
+    steepness = jnp.log(ratio)
+    flat = steepness == 0
+    rate = where(flat, 1.0, steepness)  # keeps the unused branch finite for gradients
     curve = quotient(expm1(progress * rate), expm1(rate))
-    return where(flat, progress, curve)
+    return _straight(flat, progress, -steepness / 2, curve)
+
+
+def _straight(
+    flat: jax.Array, progress: jax.Array, bend: jax.Array, curve: jax.Array
+) -> jax.Array:
+    """The curve; where it is flat, progress, with the derivatives of the curve.
+
+    For a small bend, the curve is p + bend p (1 - p).
+    """
+    formula = progress + bend * (progress - progress * progress)
+    near = with_derivative_of(progress + jnp.zeros_like(formula), formula)
+    return where(flat, near, curve)
 
 
 class logarithmic(Shape):
@@ -96,7 +114,7 @@ def _log_rise(progress: jax.Array, base: jax.Array) -> jax.Array:
     flat = base <= 1
     excess = where(flat, 1.0, base - 1)
     curve = quotient(jnp.log1p(_product(excess, progress)), jnp.log1p(excess))
-    return where(flat, progress, curve)
+    return _straight(flat, progress, (base - 1) / 2, curve)
 
 
 def _log_fall(progress: jax.Array, left: jax.Array, base: jax.Array) -> jax.Array:
@@ -108,7 +126,7 @@ def _log_fall(progress: jax.Array, left: jax.Array, base: jax.Array) -> jax.Arra
     near = -jnp.log1p(_product(-ratio, jnp.minimum(left, 0.9)))
     near = quotient(near, jnp.log1p(excess))
     far = 1 - _log_rise(progress, base)
-    return where(flat, left, where(left < 0.9, near, far))
+    return _straight(flat, left, (1 - base) / 2, where(left < 0.9, near, far))
 
 
 def _product(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -166,6 +184,7 @@ def _tanh_rise(
     and whose denominator never rises, so it stays monotone when it is rounded.
     """
     flat = upper == lower
+    bend = jnp.tanh(lower) * (upper - lower)
     width = where(flat, 1.0, upper - lower)
     turned = width < 0  # tanh is odd: the mirrored section has the same shape
     upper, lower = where(turned, -upper, upper), where(turned, -lower, lower)
@@ -175,9 +194,10 @@ def _tanh_rise(
     near = plus_product(lower, width, jnp.minimum(progress, 0.5))
     far = plus_product(upper, -width, jnp.minimum(left, 0.5))
     x = where(progress < 0.5, jnp.minimum(near, middle), jnp.maximum(far, middle))
+    x = with_derivative_of(x, lower + width * progress)
     above = expm1(-2 * width * progress) * (1 + jnp.exp(-2 * upper))
     below = expm1(-2 * width) * (1 + jnp.exp(-2 * x))
-    return where(flat, progress, above / below)
+    return _straight(flat, progress, bend, above / below)
 
 
 @checked("shapes.")
@@ -235,9 +255,11 @@ class rex(Shape):
     def rise(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         beta, begun = jnp.asarray(self.beta, progress.dtype), progress > 0
         odds = left / (beta * where(begun, progress, 1))
-        return where(begun, 1 / (1 + odds), 0)
+        formula = beta * progress / (left + beta * progress)
+        return with_derivative_of(where(begun, 1 / (1 + odds), 0), formula)
 
     def fall(self, progress: jax.Array, left: jax.Array) -> jax.Array:
         beta, begun = jnp.asarray(self.beta, left.dtype), left > 0
         odds = beta * progress / where(begun, left, 1)
-        return where(begun, 1 / (1 + odds), 0)
+        formula = left / (left + beta * progress)
+        return with_derivative_of(where(begun, 1 / (1 + odds), 0), formula)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optax_warmup._numerics import expm1, where
+from optax_warmup._numerics import expm1, where, with_derivative_of
 from optax_warmup.shapes._shape import (
     Parameterless,
     Shape,
@@ -102,7 +102,8 @@ class power(Shape):
         middle = -expm1(exponent * jnp.log(jnp.asarray(0.5, left.dtype)))
         near = -expm1(exponent * jnp.log1p(-jnp.minimum(left, 0.5)))
         far = -expm1(exponent * jnp.log(jnp.minimum(progress, 0.5)))
-        return where(left < 0.5, jnp.minimum(near, middle), jnp.maximum(far, middle))
+        rest = where(left < 0.5, jnp.minimum(near, middle), jnp.maximum(far, middle))
+        return with_derivative_of(rest, 1 - progress**exponent)
 
 
 class reverse(Shape):

@@ -93,6 +93,8 @@ def test_a_description_that_is_none_is_refused(good, tmp_path, text):
 
 
 ARRAYS = {
+    "a statistic missing": ("overall/update_to_weight", lambda x: MISSING),
+    "a statistic of groups missing": ("statistics/snr", lambda x: MISSING),
     "steps not sorted": ("steps", lambda x: x[::-1]),
     "steps twice": ("steps", lambda x: np.array([0, 1, 1, 2])),
     "steps fractional": ("steps", lambda x: x + 0.5),
@@ -129,6 +131,14 @@ def test_forged_arrays_are_refused(good, tmp_path, name):
     path = written(tmp_path, good[0], arrays)
     with pytest.raises(ValueError, match=r"load_moments: .*forged\.npz"):
         ow.diagnostics.load_moments(path)
+
+
+def test_every_statistic_of_a_record_is_required(good, tmp_path):
+    for name in [name for name in good[1] if name.startswith(("stat", "over"))]:
+        arrays = {key: x for key, x in good[1].items() if key != name}
+        path = written(tmp_path, good[0], arrays)
+        with pytest.raises(ValueError, match=f"{name}.* is missing"):
+            ow.diagnostics.load_moments(path)
 
 
 def test_objects_are_not_unpickled(good, tmp_path):

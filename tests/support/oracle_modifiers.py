@@ -11,6 +11,8 @@ from oracle_schedules import (
     first,
     linear,
     ramp,
+    start_of_phases,
+    started,
     warmup,
     warmup_constant,
 )
@@ -121,7 +123,7 @@ def multistep(init_value, milestones):
 
 
 def staircase(schedule, steps):
-    return lambda step: schedule(step - step % steps)
+    return started(lambda step: schedule(step - step % steps), first(schedule))
 
 
 def retime(schedule, steps, updates=1, *, begin=0):
@@ -138,7 +140,7 @@ def retime(schedule, steps, updates=1, *, begin=0):
         part = float(reached - low)
         return schedule(low) * (1 - part) + schedule(min(low + 1, MAX_STEP)) * part
 
-    return retimed
+    return started(retimed, first(schedule))
 
 
 def stretch(schedule, factor):
@@ -146,11 +148,17 @@ def stretch(schedule, factor):
 
 
 def clip(schedule, *, minimum=0.0, maximum=math.inf):
-    return lambda step: min(max(schedule(step), minimum), maximum)
+    return started(
+        lambda step: min(max(schedule(step), minimum), maximum),
+        min(max(first(schedule), minimum), maximum),
+    )
 
 
 def add(*schedules):
-    return lambda step: math.fsum(as_schedule(s)(step) for s in schedules)
+    return started(
+        lambda step: math.fsum(as_schedule(s)(step) for s in schedules),
+        math.fsum(first(as_schedule(s)) for s in schedules),
+    )
 
 
 def jitter(schedule, amount, *, seed):
@@ -201,7 +209,7 @@ def switch(
         end = new(min(begin + steps, MAX_STEP))
         return ramp(start, end, steps, shape, step - begin)
 
-    return schedule
+    return started(schedule, first(old)) if begin else schedule
 
 
 def rewarm(schedule, begin, steps, *, init_value=0.0, shape=linear):
@@ -326,7 +334,9 @@ def one_cycle(
         rest = total_steps - warmup_steps - return_steps
         return ramp(start, end_value, rest, shape, step - return_steps)
 
-    return schedule
+    return_start = init_value if return_steps is not None else peak_value
+    phases = [(warmup_steps, init_value), (return_steps, peak_value)]
+    return started(schedule, start_of_phases([*phases, (0, return_start)]))
 
 
 def triangular(base_value, peak_value, up_steps, down_steps, *, scale=1.0, rate=1.0):
@@ -355,7 +365,7 @@ def tri_stage(
             return end_value
         return peak_value * (end_value / peak_value) ** (step / decay_steps)
 
-    return schedule
+    return started(schedule, peak_value if warmup_steps == 0 else init_value)
 
 
 def lr_range_test(min_value, max_value, total_steps):
@@ -375,7 +385,7 @@ def infinite(
             return ramp(init_value, peak_value, warmup_steps, linear, step)
         return ramp(peak_value, constant_value, decay_steps, shape, step - warmup_steps)
 
-    return schedule
+    return started(schedule, peak_value if warmup_steps == 0 else init_value)
 
 
 def spike(schedule, begin, *, factor, up_steps, hold_steps=0, down_steps):
@@ -392,7 +402,8 @@ def spike(schedule, begin, *, factor, up_steps, hold_steps=0, down_steps):
             times = factor
         return as_schedule(schedule)(step) * times
 
-    return value
+    phases = [(begin, 1), (up_steps, 1), (hold_steps, factor), (down_steps, factor)]
+    return started(value, first(as_schedule(schedule)) * start_of_phases(phases))
 
 
 def power_law(

@@ -87,6 +87,17 @@ def transition(init_value, end_value, steps, shape=linear):
     return schedule
 
 
+def started(schedule, start):
+    """The schedule, with what a warmup in front of it leads to."""
+    schedule.start = start
+    return schedule
+
+
+def start_of_phases(phases):
+    """Of the first that has a length, or of the last; phases are (steps, start)."""
+    return next((start for steps, start in phases if steps), phases[-1][1])
+
+
 def piecewise(init_value, segments):
     def schedule(step):
         start = init_value
@@ -96,7 +107,9 @@ def piecewise(init_value, segments):
             step, start = step - steps, end
         return start
 
-    return schedule
+    lengths, ends = [s[0] for s in segments], [s[1] for s in segments]
+    starts = [init_value, *ends[:-1]]
+    return started(schedule, start_of_phases([*zip(lengths, starts, strict=True)]))
 
 
 def inverse_power(init_value, *, timescale, power=0.5):
@@ -111,7 +124,7 @@ def warmup(schedule, steps, *, init_value=0.0, shape=linear, offset=0):
             return after(step - steps)
         return ramp(init_value, first(after), steps, shape, step + offset)
 
-    return schedule
+    return schedule if steps else started(schedule, first(after))
 
 
 def cooldown(schedule, begin, steps, *, end_value=0.0, shape=linear):
@@ -122,11 +135,14 @@ def cooldown(schedule, begin, steps, *, end_value=0.0, shape=linear):
             return before(step)
         return ramp(before(begin), end_value, steps, shape, step - begin)
 
-    return schedule
+    return started(schedule, first(before))
 
 
 def multiply(*schedules):
-    return lambda step: math.prod(as_schedule(s)(step) for s in schedules)
+    return started(
+        lambda step: math.prod(as_schedule(s)(step) for s in schedules),
+        math.prod(first(as_schedule(s)) for s in schedules),
+    )
 
 
 def join(phases, last):
@@ -138,7 +154,8 @@ def join(phases, last):
         return as_schedule(last)(step)
 
     schedule.phases = [*phases, (MAX_STEP, last)]
-    return schedule
+    starts = [(steps, first(as_schedule(s))) for steps, s in schedule.phases]
+    return started(schedule, start_of_phases(starts))
 
 
 def advance(schedule, steps):
@@ -146,7 +163,8 @@ def advance(schedule, steps):
 
 
 def delay(schedule, steps):
-    return lambda step: as_schedule(schedule)(max(step - steps, 0))
+    inner = as_schedule(schedule)
+    return started(lambda step: inner(max(step - steps, 0)), first(inner))
 
 
 # Presets, from their formulas ---------------------------------------------------------

@@ -1,22 +1,25 @@
 """Which test files run which functions, and what they say about a mutant.
 
 Each test file runs once under `coverage`, in a process of its own. A file that fails
-there is left out. What was measured is kept until the test file changes.
+there is left out. What was measured is kept until the test file changes. Times are
+those of the processor, so that a busy machine does not look like a test without end.
 """
 
 import ast
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
+import math
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,12 +28,13 @@ from mutants import FUNCTIONS, Mutant
 LEFT_OUT = (".git", ".venv*", ".cache", ".*_cache", "__pycache__", "runs", "build")
 PYTEST = ("-m", "pytest", "-n", "0", "-x", "-q", "-rfE", "-p", "no:cacheprovider")
 STARTUP = 60.0  # seconds that a process may take before its tests
+WAITING = 4.0  # seconds that may pass for each that a processor works
 PASSED, NONE_CHOSEN = 0, 5  # pytest's exit codes
 
 
 @dataclasses.dataclass(frozen=True)
 class Ran:
-    """What one test file ran: functions by "file::name", and in how many seconds."""
+    """What one test file ran: functions by "file::name", in how much CPU time."""
 
     test: str
     functions: frozenset[str]
@@ -84,11 +88,11 @@ def _measured(
     data_file = tree.parent / "coverage"
     data_file.unlink(missing_ok=True)
     options = ("run", f"--data-file={data_file}", f"--source={package}")
-    began = time.monotonic()
+    began = _cpu_seconds()
     code, output = _run(
         tree, ["-m", "coverage", *options, *PYTEST, "-m", "not slow", test], timeout
     )
-    seconds = time.monotonic() - began
+    seconds = _cpu_seconds() - began
     functions: list[str] = []
     if code == PASSED:
         data = coverage.CoverageData(str(data_file))
@@ -100,7 +104,8 @@ def _measured(
                 if ran & lines:
                     functions.append(f"{path}::{name}")
     elif code != NONE_CHOSEN:
-        why = "takes too long" if code is None else f"does not pass: {output[-300:]}"
+        long = code in (None, -signal.SIGXCPU)
+        why = "takes too long" if long else f"does not pass: {output[-300:]}"
         print(f"    {test} is left out, it {why}", flush=True)
         return None
     print(
@@ -162,8 +167,13 @@ def judge(tree: Path, mutant: Mutant, tests: list[Ran]) -> Verdict:
         code, output = _run(tree, [*PYTEST, "-m", "not slow", *names], limit)
     finally:
         file.write_text(whole)
-    if code is None:
+    if code == -signal.SIGXCPU:
         return Verdict("timeout", "", len(tests))
+    if code is None:  # it waits for ever, or the machine has had no time for it
+        code, _ = _run(tree, [*PYTEST, "-m", "not slow", *names], limit)
+        if code == PASSED:
+            return Verdict("timeout", "", len(tests))
+        return Verdict("not run", "the machine is too busy", len(tests))
     if code == PASSED:
         return Verdict("survived", "", len(tests))
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.M)
@@ -173,8 +183,22 @@ def judge(tree: Path, mutant: Mutant, tests: list[Ran]) -> Verdict:
     return Verdict("not run", f"pytest ended with {code}", len(tests))
 
 
-def _run(tree: Path, command: list[str], timeout: float) -> tuple[int | None, str]:
-    """The exit code and output of Python in the tree; the code is None at a timeout."""
+def _cpu_seconds() -> float:
+    """Of all processes that have been started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _run(tree: Path, command: list[str], limit: float) -> tuple[int | None, str]:
+    """The exit code and output of Python in the tree.
+
+    It is -SIGXCPU where one process has used its limit of CPU time, and None where it
+    has not ended after several times as long.
+    """
+    seconds = math.ceil(limit)
+    bounded = functools.partial(
+        resource.setrlimit, resource.RLIMIT_CPU, (seconds, seconds + 5)
+    )
     # No bytecode: a mutant may have the size and the second of the file before it.
     settings = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.Popen(
@@ -185,9 +209,10 @@ def _run(tree: Path, command: list[str], timeout: float) -> tuple[int | None, st
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=bounded,
     )
     try:
-        output, _ = process.communicate(timeout=timeout)
+        output, _ = process.communicate(timeout=WAITING * limit)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # with what the tests have started
         process.communicate()

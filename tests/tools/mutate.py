@@ -1,12 +1,15 @@
 """Counts the small mistakes in the package that its tests notice: the mutation score.
 
     python tests/tools/mutate.py [ROOM ...] [--sample N] [--seed N] [--again]
+                                 [--tests NAME ...]
 
 A room is a folder or file of the package, such as `shapes` or `_schedules/cycle.py`;
 without any, all folders and files at its top. Of each room a seeded sample of mutants
 is tried (see mutants.py), each in a copy of the repository against the quick test files
-that run its function. A run may be stopped and goes on: the file mutants.jsonl in
-benchmarks/results/ keeps a line for each mutant, and mutants.md is the table.
+that run its function; `--tests test_finder` leaves it those files alone, which is
+quicker and can only lower the score. A run may be stopped and goes on: the file
+mutants.jsonl in benchmarks/results/ keeps a line for each mutant, and mutants.md is
+the table.
 
 Survivors wait for a judgement in the field "reason" of their line: why no test can see
 them, with "equivalent": true, or which test is missing. It is kept while the function's
@@ -24,6 +27,7 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +55,7 @@ class Options:
     jobs: int = 1
     seconds: float = 300.0
     again: bool = False
+    tests: Sequence[str] = ()
     root: Path = ROOT
     package: str = "optax_warmup"
 
@@ -90,6 +95,7 @@ def test_files(options: Options) -> list[str]:
         str(path.relative_to(options.root))
         for path in (options.root / "tests").rglob("test_*.py")
         if not any(path.match(other) for other in OTHERS)
+        and (not options.tests or path.stem in options.tests)
     )
 
 
@@ -251,6 +257,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="mutants tried at a time")
     parser.add_argument(
         "--seconds", type=float, default=300.0, help="of tests for one mutant, at most"
+    )
+    parser.add_argument(
+        "--tests", nargs="+", default=(), metavar="NAME", help="test files to use"
     )
     parser.add_argument("--again", action="store_true", help="try survivors again")
     options = Options(**vars(parser.parse_args()))

@@ -6,6 +6,8 @@ import itertools
 import os
 from pathlib import Path
 
+INCOMPLETE = ".incomplete"
+
 
 class OutputError(RuntimeError):
     """An output file cannot be written; the message names the way out."""
@@ -57,6 +59,11 @@ def free_name(path: Path, why: str) -> Path:
 def set_aside(path: Path) -> Path:
     """Renames a damaged file or folder to `<name>.damaged-N`; returns its new path."""
     return path.rename(free_name(path, "damaged"))
+
+
+def incomplete(path: Path) -> Path:
+    """Where a run or prepared tokens are while they are not complete."""
+    return path.with_name(path.name + INCOMPLETE)
 
 
 def first_line(error: Exception) -> str:

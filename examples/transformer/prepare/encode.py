@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,36 +49,43 @@ class Work:
 
     def run(self, progress: dict[str, Any] | None) -> None:
         so_far = progress or BEGINNING
-        try:
-            self.writers = {
-                split: SplitWriter(
+        with ExitStack() as stack:
+            try:
+                self.writers = {
+                    split: stack.enter_context(closing(writer))
+                    for split, writer in self.make_writers(so_far)
+                }
+            except (ValueError, KeyError, TypeError) as error:
+                raise Changed(str(error)) from None
+            self.encode_all(Position(*so_far["position"]))
+
+    def make_writers(self, so_far: dict[str, Any]) -> Iterator[tuple[str, SplitWriter]]:
+        for split in SPLITS:
+            yield (
+                split,
+                SplitWriter(
                     self.folder,
                     split,
                     self.dtype,
                     self.tokenizer.end,
                     self.settings.shard_tokens,
                     so_far["splits"].get(split),
-                )
-                for split in SPLITS
-            }
-        except (ValueError, KeyError, TypeError) as error:
-            raise Changed(str(error)) from None
+                ),
+            )
+
+    def encode_all(self, position: Position) -> None:
         self.sha256, self.pieces, self.read = hashlib.sha256(), 0, 0
         self.total, self.began = size(self.settings.source), time.perf_counter()
         self.encoded = self.committed = 0
         self.shown = 0.0
         source = pieces(self.settings.source)
-        self.split = self.skip(source, Position(*so_far["position"]))
-        try:
-            for batch in batches(source):
-                self.encode(batch)
-                if self.encoded - self.committed >= COMMIT:
-                    self.commit()
-            if self.split:
-                self.writers[self.split].end_document()
-        finally:
-            for writer in self.writers.values():
-                writer.close()
+        self.split = self.skip(source, position)
+        for batch in batches(source):
+            self.encode(batch)
+            if self.encoded - self.committed >= COMMIT:
+                self.commit()
+        if self.split:
+            self.writers[self.split].end_document()
 
     def skip(self, source: Iterator[Piece], position: Position) -> str | None:
         """Reads what was encoded before; returns the split of its last document."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..core import files
 from ..core.files import flush_folder, free_name, write_atomically
 from ..core.locks import InUse, lock
 from ..core.settings import InputError
@@ -43,7 +44,7 @@ def prepare(
     say: Callable[[str], None] = lambda line: None,
 ) -> Prepared:
     """Writes the tokens; returns them, opened. `InputError` if the source is bad."""
-    incomplete = folder.with_name(folder.name + ".incomplete")
+    incomplete = files.incomplete(folder)
     if folder.exists() and not (overwrite and (folder / HEADER).exists()):
         raise InputError(
             f"{folder} exists already. Choose another --output, or replace prepared "

@@ -12,6 +12,7 @@ from typing import Literal
 
 from ..core.config import device_option
 from ..core.data import HELDOUT_FRACTION
+from ..core.files import INCOMPLETE
 from ..core.optimizer import OptimizerConfig, training_option
 from ..core.settings import InputError, option
 
@@ -142,7 +143,7 @@ class Config(OptimizerConfig):
                 f"run_dir={self.run_dir!r} names no folder of its own. Give a folder "
                 f"for this run alone, such as runs/mine."
             )
-        if name.endswith(".incomplete"):
+        if name.endswith(INCOMPLETE):
             raise InputError(
                 f"run_dir={self.run_dir!r} is the name of a run that is not finished. "
                 f"Give its name without .incomplete; with --resume it goes on."

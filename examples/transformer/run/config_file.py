@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ..core import files
 from ..core.settings import InputError
 from . import contents
 from .config import Config
@@ -78,9 +79,9 @@ def read_run(path: str) -> Config:
         path: RUN_DIR or RUN_DIR.incomplete.
     """
     run = Path(str(path).rstrip("/")).expanduser()
-    run = run.with_name(run.name.removesuffix(".incomplete"))
+    run = run.with_name(run.name.removesuffix(files.INCOMPLETE))
     real = contents.run_path(run)
-    incomplete = real.with_name(real.name + ".incomplete")
+    incomplete = files.incomplete(real)
     there = [folder for folder in (incomplete, real) if folder.is_dir()]
     if not there:
         raise InputError(

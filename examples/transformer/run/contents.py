@@ -42,7 +42,7 @@ def check(folder: Path, *, may_be_used: bool) -> None:
     if not may_be_used:
         what = (
             "holds a run that was interrupted or is still going"
-            if folder.name.endswith(".incomplete")
+            if folder.name.endswith(files.INCOMPLETE)
             else "exists already"
         )
         raise InputError(

@@ -39,7 +39,7 @@ class RunFolder:
         self, path: str | Path, *, overwrite: bool = False, resume: bool = False
     ):
         self.path = contents.run_path(path)
-        self.incomplete = self.path.with_name(self.path.name + ".incomplete")
+        self.incomplete = files.incomplete(self.path)
         self.writes = processes.is_first()
         self.reopened = self.created = False
         self.problems: list[str] = []  # damaged files, to be said

@@ -16,6 +16,7 @@ from rich.console import Console
 
 import optax_warmup as ow
 
+from ..core import files
 from ..core.files import OutputError
 from ..core.settings import InputError
 from ..core.stop import INTERRUPTED, Stopped, StopSignal
@@ -207,7 +208,7 @@ def how_to_go_on(config: Config, error: BaseException) -> str:
     """What a run that ended early left, and what to do."""
     what = str(error) or "interrupted"
     run = contents.run_path(config.run_dir)
-    incomplete = run.with_name(run.name + ".incomplete")
+    incomplete = files.incomplete(run)
     if steps := contents.complete_checkpoints(incomplete):
         return (
             f"{what}: the checkpoint of step {steps[-1]} is in {incomplete}/; "
