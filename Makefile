@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: help release-check docs demo test test-all test-fast faults lint fuzz mutants quality compare bench bench-stale bench-gpu clean
+.PHONY: help release-check docs demo test test-all test-fast faults lint fuzz mutants quality compare claims reproduce bench bench-stale bench-gpu clean
 
 help:
 	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes);"
@@ -28,6 +28,8 @@ help:
 	@echo "                '--tests test_values' for those test files alone)"
 	@echo "make quality    compare warmup methods over peak rates and tasks (hours; may be stopped, goes on)"
 	@echo "make compare    compare schedules on digits and CartPole (6 CPU minutes; may be stopped, goes on)"
+	@echo "make claims     test ten claims about warmup (an hour of one core; may be stopped, goes on)"
+	@echo "make reproduce  published results, made again (minutes; may be stopped, goes on)"
 	@echo "make bench      measure every cost table again (about ten minutes); make bench-stale"
 	@echo "                lists those that are out of date"
 	@echo "make bench-gpu  every GPU measurement, with the packages that this machine has (10 minutes)"
@@ -95,6 +97,12 @@ quality: $(VENV)/.examples
 
 compare: $(VENV)/.examples
 	@$(BIN)/python -m benchmarks.compare_schedules $(ARGS)
+
+claims: $(VENV)/.examples
+	@$(BIN)/python -m benchmarks.claims $(ARGS)
+
+reproduce: $(VENV)/.examples
+	@$(BIN)/python -m benchmarks.reproduce $(ARGS)
 
 bench: $(VENV)/.examples
 	@$(BIN)/python -m benchmarks.tables $(ARGS)

@@ -62,11 +62,15 @@ STAMP = re.compile(r"^Commit `(\w+)`, sources `(\w+)`\.$", re.MULTILINE)
 def save(name: str, text: str) -> None:
     """Writes a table with its stamp, below the title."""
     title, rest = text.split("\n", 1)
+    stamp = f"Commit `{commit()}`, sources `{_AT_START[name]}`."
+    (RESULTS / name).write_text(f"{title}\n\n{stamp}\n{rest}", encoding="utf-8")
+
+
+def commit() -> str:
+    """The commit of this checkout."""
     command = ["git", "rev-parse", "--short=12", "HEAD"]
     asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    commit = asked.stdout.strip() or "unknown"
-    stamp = f"Commit `{commit}`, sources `{_AT_START[name]}`."
-    (RESULTS / name).write_text(f"{title}\n\n{stamp}\n{rest}", encoding="utf-8")
+    return asked.stdout.strip() or "unknown"
 
 
 def stale(root: Path = ROOT) -> list[str]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import optax_warmup as ow
+from benchmarks.reproduce import seesaw as reproduced
 
 
 def spelled_out(run):
@@ -13,17 +14,11 @@ def spelled_out(run):
     return sizes, np.asarray(run.learning_rate(steps), np.float64)
 
 
-def halved(phases, each, peak=1.0):
-    """A rate that is halved after every `each` updates."""
-    milestones = [(k * each, 0.5**k) for k in range(1, phases)]
-    return ow.multistep(peak, milestones), phases * each
-
-
 SCHEDULES = {
     "cosine": (ow.warmup_cosine(1e-3, 1000, 16_000), 16_000),
     "linear": (ow.warmup_linear(1e-3, 10, 5_000), 5_000),
     "wsd": (ow.wsd(1e-3, 100, 10_000, decay_steps=2_000), 10_000),
-    "steps": halved(6, 960),
+    "steps": reproduced.halved(6, 960, peak=1.0),
     "inverse sqrt": (ow.warmup_inverse_sqrt(1e-3, 100), 30_000),
 }
 
@@ -60,34 +55,18 @@ def test_what_does_not_fall_keeps_its_batch():
     assert run == (ow.warmup_constant(1e-3, 10), ow.constant(8), 100)
 
 
-def excess_risk(sizes, rates, dimension=400, noise=1.0):
-    """Of one-pass SGD on a linear regression with Gaussian inputs, exactly.
-
-    v holds the mean squared errors along the eigenvectors of the covariance.
-    """
-    spectrum = 1.0 / np.arange(1, dimension + 1)
-    v = np.ones(dimension)
-    for size, rate in zip(sizes, rates, strict=True):
-        risk = spectrum @ v
-        v = (1 - rate * spectrum) ** 2 * v + rate**2 / size * spectrum * (
-            risk + noise + spectrum * v
-        )
-    return spectrum @ v
-
-
 def test_sgd_ends_where_the_decay_would_have_ended():
     """Theorem 1 of arXiv:2510.14717: equal risk at equal data, in a third of the
     updates. The same rate with the batch as it was ends at a higher one."""
-    schedule, total = halved(6, 2720, peak=0.1)
-    decayed = excess_risk(np.full(total, 8), np.asarray(schedule(np.arange(total))))
-    run = ow.seesaw(schedule, total, batch_size=8, largest=256, power=1.0)
-    sizes, rates = spelled_out(run)
-    np.testing.assert_allclose(rates, 0.1, rtol=1e-6)
-    grown = excess_risk(sizes, rates)
-    assert run.total_steps < total / 3
-    assert grown == pytest.approx(decayed, rel=0.05)
-    constant = excess_risk(np.full(total, 8), np.full(total, 0.1))
-    assert constant > 1.5 * decayed
+    each = reproduced.EACH
+    (decayed, total), (grown, fewer) = (
+        reproduced.decayed(each),
+        reproduced.grown(each, 1),
+    )
+    assert fewer < total / 3
+    assert grown == pytest.approx(decayed, rel=0.01)
+    assert reproduced.neither(each)[0] > 1.5 * decayed
+    assert reproduced.grown(each, 0.5)[0] > 1.5 * decayed  # Adam's rule
 
 
 @pytest.mark.parametrize(

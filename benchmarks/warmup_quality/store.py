@@ -48,6 +48,8 @@ def fields_of(key: Key, outcome: Outcome) -> dict[str, Any]:
         "loss": rounded(outcome.loss, 6),
         "factors": rounded(outcome.factors, 3),
     }
+    if outcome.curve.size:
+        arrays["curve"] = rounded(outcome.curve, 5)
     return dict(zip(names, key, strict=True)) | arrays
 
 
@@ -63,9 +65,11 @@ def key_of(fields: dict[str, Any]) -> Key:
 
 def outcome_of(fields: dict[str, Any]) -> Outcome:
     def array(name: str) -> np.ndarray:
-        return np.array(fields[name], float)  # None becomes NaN
+        return np.array(fields.get(name, ()), float)  # None becomes NaN
 
-    return Outcome(array("initial"), array("loss"), array("factors"))
+    if not {"initial", "loss"} <= fields.keys():
+        raise KeyError("a line without losses")
+    return Outcome(*map(array, ("initial", "loss", "factors", "curve")))
 
 
 def rounded(values: np.ndarray, digits: int) -> Any:
