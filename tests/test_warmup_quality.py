@@ -85,7 +85,7 @@ def test_a_report_of_what_there_is(tmp_path):
     store = Store(tmp_path / "runs.jsonl")
     for name in ("linear", "none"):
         plan.Comparison(TINY, store).scored(arms.BY_NAME[name])
-    said = report.write(store, [TINY], plan.SCORING, tmp_path)
+    said = report.write(store, [TINY], tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert "| linear-zero | adam | cosine | 3 |" in text
     assert "linear-zero: automatic" in said and "linear-zero: none" not in said

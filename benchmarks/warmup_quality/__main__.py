@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     print(f"{task.name}: {arm.name} ({taken:.0f} s)", flush=True)
     from .report import write
 
-    print(write(store, tasks, seeds, chosen.results))
+    print(write(store, tasks, chosen.results))
 
 
 if __name__ == "__main__":

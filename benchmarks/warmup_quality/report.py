@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from .arms import ARMS, BY_NAME, Arm
-from .plan import Comparison, missing, score
+from .plan import MORE, SCORING, Comparison, arms_for, missing, score
 from .protocol import Number, Regret, over_seeds, regret
 from .store import Store
 from .tasks import CHOOSING, HELD_OUT, Task
 
 TITLE = "# How good warmup methods are\n\n"
 INTRODUCTION = """\
-Made by `python -m benchmarks.warmup_quality run{options}`; `... report` writes it again
-from `runs.jsonl`. Held-out losses after the last update, in nats, one standard error
-over {seeds} seeds. Peaks are half a decade apart.
+Made by `python -m benchmarks.warmup_quality run --more-seeds`; `... report` writes it
+again from `runs.jsonl`. Held-out losses after the last update, in nats, one standard
+error over three or five seeds. Peaks are half a decade apart.
 
 - Regret: a method's loss minus that of linear warmup, whose length was chosen at each
   peak on two other seeds, among 1, 3, 10, 30, 100 and 200 % of the run. Below 0 is
@@ -49,36 +49,34 @@ SHORT = (
 )
 
 
-def write(
-    store: Store, tasks: Sequence[Task], seeds: Sequence[int], folder: Path
-) -> str:
+def write(store: Store, tasks: Sequence[Task], folder: Path) -> str:
     """Writes report.md; returns its path and what is missing."""
-    options = "" if len(seeds) < 5 else " --more-seeds"
-    parts = [TITLE, INTRODUCTION.format(options=options, seeds=len(seeds))]
-    made = [t for t in tasks if not missing(t, ARMS[0], store, seeds)]
-    short = in_short([Comparison(task, store, seeds) for task in made])
-    parts.append(f"\n## In short\n\n{short}")
+    comparisons = [compared(task, store) for task in tasks]
+    made = [x for x in comparisons if not missing(x.task, ARMS[0], store, x.seeds)]
+    parts = [TITLE, INTRODUCTION, f"\n## In short\n\n{in_short(made)}"]
     for half in (CHOOSING, HELD_OUT):
-        chosen = [task for task in tasks if task.half == half]
-        kept = [t for t in chosen if not missing(t, ARMS[0], store, seeds)]
-        if kept:
-            parts.append(f"\n## Tasks: {half}\n")
-            comparisons = [Comparison(task, store, seeds) for task in kept]
-            parts.append("\n" + baseline(comparisons))
+        if chosen := [each for each in made if each.task.half == half]:
+            parts.append(f"\n## Tasks: {half}\n\n{baseline(chosen)}")
             for name, column in COLUMNS:
-                parts.append(f"\n### Regret: {name}\n\n")
-                parts.append(regrets(comparisons, column))
+                parts.append(f"\n### Regret: {name}\n\n{regrets(chosen, column)}")
     text = "".join(parts)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.md"
     path.write_text(text, encoding="utf-8")
     absent = [
-        f"{task.name}: {arm.name}"
-        for task in tasks
-        for arm in ARMS
-        if arm.suits(task) and missing(task, arm, store, seeds)
+        f"{each.task.name}: {arm.name}"
+        for each in comparisons
+        for arm in arms_for(each.task, tuple(BY_NAME))
+        if missing(each.task, arm, store, each.seeds)
     ]
     return f"{path}\nNot run: {'; '.join(absent) or 'nothing'}"
+
+
+def compared(task: Task, store: Store) -> Comparison:
+    """With the most seeds that all methods were run with."""
+    arms = arms_for(task, tuple(BY_NAME))
+    complete = not any(missing(task, arm, store, MORE) for arm in arms)
+    return Comparison(task, store, MORE if complete else SCORING)
 
 
 def in_short(comparisons: Iterable[Comparison]) -> str:
@@ -107,9 +105,10 @@ def baseline(comparisons: Iterable[Comparison]) -> str:
         rows.append(
             [task.name, task.optimizer, task.decay, str(task.steps)]
             + [signed(loss, ""), f"{task.peaks[best]:g}", f"{length:.0%}"]
+            + [str(len(each.seeds))]
         )
     head = ["task", "optimizer", "decay", "updates"]
-    return table([*head, "linear warmup, best loss", "peak", "length"], rows)
+    return table([*head, "linear warmup, best loss", "peak", "length", "seeds"], rows)
 
 
 def regrets(
