@@ -90,8 +90,10 @@ before training.
 
 An effect is clear if it is beyond two standard errors and beyond {smallest} %. A claim
 **holds** if at least three quarters of its tasks agree, and **fails** if at most half
-of them do; otherwise it is **mixed**. Experiments and rules were committed before the
-runs were made. Networks of this size are no proof for large ones.
+of them do; otherwise it is **mixed**. Rules were committed before the runs were made;
+those of (b) are older than its rule. Afterwards tasks were left out of (c) to (f) and
+(h) to (j) where runs would have taken too long, before those runs were seen, and three
+grids of (a) were raised. Networks of this size are no proof for large ones.
 
 {summary}
 

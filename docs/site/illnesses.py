@@ -15,6 +15,7 @@ from optax_warmup.diagnostics._explanations import EXPLANATIONS
 TITLES = {
     "loss": "loss",
     "learning_rate": "learning rate",
+    "warmup_factor": "warmup factor",
     "effective_sample_size": "effective sample size",
     "update_rms": "update_rms",
     "update_to_weight": "update_to_weight",
