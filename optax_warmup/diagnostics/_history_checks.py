@@ -18,6 +18,7 @@ _STATISTICS = (
     *("normalized_gradient_rms", "nu_hat_max", "nu_hat_rms", "parameter_rms"),
     *("signal_share", "snr", "update_explained", "update_rms", "update_to_weight"),
 )
+_YES_OR_NO = ("learning_rate_exact",)
 _WHOLE = ("steps", "counts", "sizes", "sampled", "histogram", "sharpness_steps")
 
 
@@ -65,7 +66,7 @@ def require_sound_arrays(history: Any) -> None:
     for name, shape in shapes.items():
         array = getattr(history, name)
         _require_shape(name, array, shape)
-        kinds = "iu" if name in _WHOLE else "iufb"
+        kinds = "iu" if name in _WHOLE else "b" if name in _YES_OR_NO else "iuf"
         if array.dtype.kind not in kinds:
             raise ValueError(f"{name} has the dtype {array.dtype}")
     for where, shape in (

@@ -93,6 +93,8 @@ def test_a_description_that_is_none_is_refused(good, tmp_path, text):
 
 
 ARRAYS = {
+    "not yes or no": ("learning_rate_exact", lambda x: x.astype(float)),
+    "yes or no": ("learning_rate", lambda x: x > 0),
     "a statistic missing": ("overall/update_to_weight", lambda x: MISSING),
     "a statistic of groups missing": ("statistics/snr", lambda x: MISSING),
     "steps not sorted": ("steps", lambda x: x[::-1]),
