@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -67,19 +68,19 @@ class piecewise(Schedule):
         return result
 
     def start_value(self) -> jax.Array:
-        """The start of the first segment whose length is not 0, or of the last one.
+        """The start of the first segment whose length is not 0.
 
-        As in `transition`: if nothing is left of a run, not its end value.
+        If all are, nothing is left of a run: not its end value, but its highest start,
+        so that a warmup as long as the run rises to the peak.
         """
         lengths, ends, _ = zip(*self.segments, strict=True)
-        starts = (self.init_value, *ends[:-1])
-        result = clocks.as_value(starts[-1])
-        for steps, start in [*zip(lengths, starts, strict=True)][-2::-1]:
+        starts = [clocks.as_value(x) for x in (self.init_value, *ends[:-1])]
+        result = functools.reduce(jnp.maximum, starts)
+        for steps, start in reversed([*zip(lengths, starts, strict=True)]):
             if clocks.is_above_zero(steps):
-                result = clocks.as_value(start)
+                result = start
             elif not clocks.is_zero(steps):
-                there = clocks.minus(steps, 0) > 0
-                result = where(there, clocks.as_value(start), result)
+                result = where(clocks.minus(steps, 0) > 0, start, result)
         return result
 
 

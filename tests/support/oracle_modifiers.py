@@ -336,7 +336,7 @@ def one_cycle(
 
     return_start = init_value if return_steps is not None else peak_value
     phases = [(warmup_steps, init_value), (return_steps, peak_value)]
-    return started(schedule, start_of_phases([*phases, (0, return_start)]))
+    return started(schedule, start_of_phases([*phases, (1, return_start)]))
 
 
 def triangular(base_value, peak_value, up_steps, down_steps, *, scale=1.0, rate=1.0):
@@ -365,7 +365,8 @@ def tri_stage(
             return end_value
         return peak_value * (end_value / peak_value) ** (step / decay_steps)
 
-    return started(schedule, peak_value if warmup_steps == 0 else init_value)
+    phases = [(warmup_steps, init_value), (hold_steps + decay_steps, peak_value)]
+    return started(schedule, start_of_phases(phases))
 
 
 def lr_range_test(min_value, max_value, total_steps):
@@ -385,7 +386,8 @@ def infinite(
             return ramp(init_value, peak_value, warmup_steps, linear, step)
         return ramp(peak_value, constant_value, decay_steps, shape, step - warmup_steps)
 
-    return started(schedule, peak_value if warmup_steps == 0 else init_value)
+    phases = [(warmup_steps, init_value), (decay_steps, peak_value)]
+    return started(schedule, start_of_phases(phases))
 
 
 def spike(schedule, begin, *, factor, up_steps, hold_steps=0, down_steps):

@@ -94,8 +94,9 @@ def started(schedule, start):
 
 
 def start_of_phases(phases):
-    """Of the first that has a length, or of the last; phases are (steps, start)."""
-    return next((start for steps, start in phases if steps), phases[-1][1])
+    """Of the first that has a length, or the highest; phases are (steps, start)."""
+    highest = max(start for _, start in phases)
+    return next((start for steps, start in phases if steps), highest)
 
 
 def piecewise(init_value, segments):

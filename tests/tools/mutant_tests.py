@@ -8,7 +8,6 @@ those of the processor, so that a busy machine does not look like a test without
 import ast
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import math
@@ -29,6 +28,14 @@ LEFT_OUT = (".git", ".venv*", ".cache", ".*_cache", "__pycache__", "runs", "buil
 PYTEST = ("-m", "pytest", "-n", "0", "-x", "-q", "-rfE", "-p", "no:cacheprovider")
 STARTUP = 60.0  # seconds that a process may take before its tests
 WAITING = 4.0  # seconds that may pass for each that a processor works
+# Python that bounds its own CPU time and becomes the command. (A `preexec_fn` forks,
+# which JAX warns of where it runs in the same process.)
+BOUNDED = """
+import os, resource, sys
+seconds = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
 PASSED, NONE_CHOSEN = 0, 5  # pytest's exit codes
 
 
@@ -195,21 +202,16 @@ def _run(tree: Path, command: list[str], limit: float) -> tuple[int | None, str]
     It is -SIGXCPU where one process has used its limit of CPU time, and None where it
     has not ended after several times as long.
     """
-    seconds = math.ceil(limit)
-    bounded = functools.partial(
-        resource.setrlimit, resource.RLIMIT_CPU, (seconds, seconds + 5)
-    )
     # No bytecode: a mutant may have the size and the second of the file before it.
     settings = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.Popen(
-        [sys.executable, *command],
+        [sys.executable, "-c", BOUNDED, str(math.ceil(limit)), *command],
         cwd=tree,
         env={**os.environ, **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=bounded,
     )
     try:
         output, _ = process.communicate(timeout=WAITING * limit)
