@@ -21,7 +21,7 @@ def test_integers_beyond_64_bits_are_numbers(name):
     """To NumPy they are objects, and from 4301 digits on Python prints them no more."""
     value = HUGE[name]
     with pytest.raises(
-        ValueError, match=r"warmup: steps must be .* <= 2\*\*31 - 1, got"
+        ValueError, match=r"warmup: steps must .* \(optax counts steps in"
     ):
         ow.warmup(1.0, value)
     with pytest.raises(

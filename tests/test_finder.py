@@ -13,6 +13,7 @@ import pytest
 import optax_warmup as ow
 from optax_warmup import finder
 from optax_warmup._command import main
+from optax_warmup.finder._curve import noise as noise_of
 
 RATES = np.geomspace(1e-6, 10, 200)
 
@@ -49,6 +50,11 @@ def test_the_rules_on_a_typical_curve():
 def test_noise_does_not_fool_them(seed):
     quiet, noisy = rates(typical()), rates(typical(noise=0.05, seed=seed))
     near(noisy, quiet, factor=4)
+
+
+def test_the_noise_of_a_few_losses():
+    assert noise_of(np.array([1.0, 2.0])) == 0
+    assert noise_of(np.array([1.0, np.nan, 2.0, 4.0])) == pytest.approx(1.4826 / 6**0.5)
 
 
 def test_a_first_spike_does_not_fool_them():
@@ -127,6 +133,7 @@ def test_a_test_stops_where_training_diverges():
     curve = finder.find_rate(STEP, begin(), data(), max_value=1e4, steps=150)
     assert curve.diverged
     assert 50 < len(curve.rates) < 150
+    assert curve.mean[-1] == np.nanmax(curve.mean)  # the loss that ended it is there
     assert curve.rates[0] == pytest.approx(1e-6)
     assert 1e-3 < finder.suggest(curve).rate < 3
 
