@@ -67,6 +67,22 @@ def test_bounds_belong_to_a_range():
         ow.scale_by_warmup(1.001)
 
 
+@pytest.mark.parametrize("rate", [np.array([0.1, 0.2]), "0.1", -0.1])
+def test_a_rate_of_groups_is_one_number_or_a_schedule(rate):
+    rules = [ow.groups.Rule(".*")]
+    with pytest.raises(
+        (TypeError, ValueError), match=r"scale_by_rules: learning_rate "
+    ):
+        ow.groups.scale_by_rules(rules, rate)
+    for one in (
+        0.1,
+        np.float32(0.1),
+        ow.constant(0.1),
+        lambda step: 0.1 * (step + 1.0),
+    ):
+        assert ow.groups.scale_by_rules(rules, one)
+
+
 def test_a_share_of_the_run_is_explained_where_one_is_given():
     share = r"Did you mean warmup_steps\? A share of the run is round"
     with pytest.raises(TypeError, match=share):

@@ -58,6 +58,10 @@ CASES = {
         lambda m, a, b: m.triangular(a, b, 4, 4)(2),
         (1.0, 1.0),
     ),
+    "along a straight shape": (
+        lambda m, n, a: m.transition(a, 0.25, n, m.shapes.logarithmic(1.0))(2),
+        (8.0, 1.0),
+    ),
     **{
         f"the middle of {name}": (
             lambda m, n, a, name=name, numbers=numbers: m.transition(

@@ -28,12 +28,13 @@ LEFT_OUT = (".git", ".venv*", ".cache", ".*_cache", "__pycache__", "runs", "buil
 PYTEST = ("-m", "pytest", "-n", "0", "-x", "-q", "-rfE", "-p", "no:cacheprovider")
 STARTUP = 60.0  # seconds that a process may take before its tests
 WAITING = 4.0  # seconds that may pass for each that a processor works
-# Python that bounds its own CPU time and becomes the command. (A `preexec_fn` forks,
-# which JAX warns of where it runs in the same process.)
+# Python that bounds its CPU time and memory, and becomes the command. (A `preexec_fn`
+# forks, which JAX warns of where it runs in the same process.)
 BOUNDED = """
 import os, resource, sys
 seconds = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+resource.setrlimit(resource.RLIMIT_DATA, (2**33, 2**33))
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 PASSED, NONE_CHOSEN = 0, 5  # pytest's exit codes
