@@ -38,12 +38,7 @@ def make_parser(version: str) -> argparse.ArgumentParser:
             metavar="N",
             help="number of updates (default: the whole schedule)",
         )
-    plotting.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="write the plot to FILE (.png, .svg or .pdf) instead of the terminal",
-    )
+    _add_plot_file(plotting, " instead of the terminal")
     plotting.add_argument("--log", action="store_true", help="use a logarithmic y axis")
     reporting = commands.add_parser(
         "report", help="print advice on recorded runs, and write an HTML report"
@@ -101,12 +96,7 @@ def _add_choices(commands: Any) -> None:
     finding.add_argument(
         "curve", metavar="CURVE.csv", help="a CSV file with learning_rate and loss"
     )
-    finding.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="write the plot to FILE (.png, .svg or .pdf)",
-    )
+    _add_plot_file(finding)
     ranking = commands.add_parser(
         "rank", help="rank schedules for a long run by the losses of short ones"
     )
@@ -131,6 +121,15 @@ def _add_choices(commands: Any) -> None:
     )
     ranking.add_argument(
         "--loss", metavar="NAME", help="which loss to read (default: the held-out one)"
+    )
+
+
+def _add_plot_file(command: argparse.ArgumentParser, more: str = "") -> None:
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"write the plot to FILE (.png, .svg or .pdf){more}",
     )
 
 

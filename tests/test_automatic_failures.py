@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from automatic_runs import PARAMS, gradients_of, quadratic, run
+from automatic_runs import PARAMS, descent, gradients_of, quadratic, run
 from compiled import quickly
 from selection import parametrize
 
@@ -162,15 +162,5 @@ def test_a_head_of_zeros_is_trained_beside_a_body(zero):
     optimizer = optax.partition(
         {n: ow.automatic_warmup(optax.adam(0.03)) for n in set(labels.values())}, labels
     )
-
-    @quickly
-    def train(params):
-        def step(carry, _):
-            params, state = carry
-            updates, state = optimizer.update(jax.grad(loss)(params), state, params)
-            return (optax.apply_updates(params, updates), state), loss(params)
-
-        return jax.lax.scan(step, (params, optimizer.init(params)), length=300)[1]
-
-    losses = train(params)
+    _, _, losses = descent(optimizer, loss, params)
     assert losses[-1] < (0.2 if zero == "head" else 0.6) * losses[0]

@@ -5,9 +5,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from optax_warmup._watch.folder import CONFIG, METRICS, MOMENTS, run_of
+from optax_warmup._watch.folder import CONFIG, run_of
 from optax_warmup._watch.run import WatchedRun
 from optax_warmup._watch.show import can_write, show_lines, show_live, show_once
+from optax_warmup.diagnostics._metrics_file import METRICS
+from optax_warmup.diagnostics._run_folders import MOMENTS
 
 INTERRUPTED = 130  # exit status
 

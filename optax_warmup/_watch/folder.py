@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-METRICS, MOMENTS, CONFIG, SUMMARY = (
-    "metrics.jsonl",
-    "moments.npz",
-    "config.json",
-    "summary.json",
-)
+from optax_warmup.diagnostics._metrics_file import METRICS
+from optax_warmup.diagnostics._run_folders import MOMENTS
+
+CONFIG, SUMMARY = "config.json", "summary.json"
 _INCOMPLETE = ".incomplete"
 
 

@@ -1,7 +1,6 @@
 """The page about a run that is watched: lines that fit a terminal of any size."""
 
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from optax_warmup._drawing import ticks as axis_ticks
 from optax_warmup._drawing.text_chart import Scale, text_chart
 from optax_warmup._watch import text
 from optax_warmup._watch.run import SAMPLES, WatchedRun
+from optax_warmup.diagnostics._advise import counted
 from optax_warmup.diagnostics._metrics_file import LOSSES
 
 _STYLES = {"problem": "bold red", "warning": "yellow", "note": "cyan"}
@@ -191,9 +191,8 @@ def _advice(run: WatchedRun, width: int) -> list[Line]:
 def _cut(lines: list[Line], most: int, run: WatchedRun, width: int) -> list[Line]:
     if len(lines) <= most:
         return lines
-    severities = Counter(advice.severity for advice in run.advice)
-    counts = [f"{n} {kind}{'s' * (n > 1)}" for kind, n in severities.items()]
-    more = f"{', '.join(counts) or '...'}: optax-warmup report {run.place.folder}"
+    counts = ", ".join(counted(run.advice)) or "..."
+    more = f"{counts}: optax-warmup report {run.place.folder}"
     return [*lines[: max(most - 1, 0)], *[[Span(more[:width])]][: max(most, 0)]]
 
 

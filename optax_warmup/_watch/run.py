@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from optax_warmup._watch.folder import METRICS, MOMENTS, Place, find, total_steps
+from optax_warmup._watch.folder import Place, find, total_steps
 from optax_warmup._watch.follow import GrowingFile, ReplacedFile
 from optax_warmup.diagnostics._advice import Advice
 from optax_warmup.diagnostics._advise import advise
 from optax_warmup.diagnostics._history import MomentHistory, load_moments
 from optax_warmup.diagnostics._history_file import printable
-from optax_warmup.diagnostics._metrics_file import Row, number_of, parse_row
+from optax_warmup.diagnostics._metrics_file import METRICS, Row, number_of, parse_row
+from optax_warmup.diagnostics._run_folders import MOMENTS
 
 SAMPLES = "moments/effective_sample_size"
 _KEPT = (SAMPLES, "moments/learning_rate")  # of the many that a record has

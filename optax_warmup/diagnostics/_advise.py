@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 import numpy as np
 
 from optax_warmup import _check
@@ -98,3 +101,10 @@ def advise(
         faults = {advice.code for advice in found if advice.severity != "note"}
         found.extend(suggestion(evidence, faults))
     return AdviceList(sorted(found, key=lambda a: SEVERITIES.index(a.severity)))
+
+
+def counted(advice: Iterable[Advice]) -> list[str]:
+    """How many there are of each severity, the worst first: "2 warnings"."""
+    counts = Counter(each.severity for each in advice)
+    present = [(counts[s], s) for s in SEVERITIES if counts[s]]
+    return [f"{n} {severity}{'s' * (n > 1)}" for n, severity in present]

@@ -1,11 +1,10 @@
 """The loss of a run as curves of few points: every extreme, and a mean."""
 
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 
-Curve: TypeAlias = tuple[np.ndarray, np.ndarray]  # step, value
+from optax_warmup.diagnostics._chart_spec import Curve
 
 _EDGES = 150  # of intervals, on a linear and on a logarithmic axis each
 _SHARE = 0.1  # of the steps so far: what a mean goes over

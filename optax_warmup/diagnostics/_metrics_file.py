@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+METRICS = "metrics.jsonl"
 Row = dict[str, Any]
 # The names under which training loops log a loss: the held-out ones first.
 LOSSES = ("heldout_loss", "validation_loss", "eval_loss", "val_loss", "loss")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from optax_warmup.diagnostics._arguments import Losses
 from optax_warmup.diagnostics._history import MomentHistory, load_moments
-from optax_warmup.diagnostics._metrics_file import column, read_rows
+from optax_warmup.diagnostics._metrics_file import METRICS, column, read_rows
+
+MOMENTS = "moments.npz"
 
 
 def load_runs(
@@ -29,14 +31,14 @@ def load_runs(
     for path, name in zip(paths, _names(paths), strict=True):
         if not path.exists():
             raise ValueError(f"report: there is no {path}.")
-        file = path / "moments.npz" if path.is_dir() else path
+        file = path / MOMENTS if path.is_dir() else path
         if not file.is_file():
             raise ValueError(
                 f"report: {path} holds no run: there is no {file.name}. Save one with "
                 f"read_moments(opt_state).save(folder / 'moments')."
             )
         histories[name] = load_moments(file)
-        losses[name] = _logged_losses(file.with_name("metrics.jsonl"))
+        losses[name] = _logged_losses(file.with_name(METRICS))
     return histories, losses
 
 

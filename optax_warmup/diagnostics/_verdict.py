@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optax_warmup.diagnostics._advice import Advice
-from optax_warmup.diagnostics._advise import SEVERITIES
+from optax_warmup.diagnostics._advise import SEVERITIES, counted
 
 _FAULTS = ("problem", "warning")
 _NAMES = 3  # runs that are listed; more are counted
@@ -33,20 +33,15 @@ def verdict(advice: Mapping[str, tuple[Advice, ...]]) -> Verdict:
         more = f"; the notes below ({notes}) are for information" if notes else ""
         return Verdict("fine", f"{what}{where}{more}.")
     name, worst = min(faults, key=lambda pair: SEVERITIES.index(pair[1].severity))
+    counts = " and ".join(counted(each for _, each in faults))
     finding = _SENTENCE.split(worst.finding, maxsplit=1)[0]
     if len(advice) == 1:
-        return Verdict(worst.severity, f"{_counted(faults)}: {finding}")
+        return Verdict(worst.severity, f"{counts}: {finding}")
     ill = list(dict.fromkeys(name for name, _ in faults))
     return Verdict(
         worst.severity,
-        f"{_counted(faults)} in {_listed(ill)}; in “{name}”: {finding}",
+        f"{counts} in {_listed(ill)}; in “{name}”: {finding}",
     )
-
-
-def _counted(faults: list[tuple[str, Advice]]) -> str:
-    counts = {s: sum(each.severity == s for _, each in faults) for s in _FAULTS}
-    parts = [f"{n} {s}{'s' if n > 1 else ''}" for s, n in counts.items() if n]
-    return " and ".join(parts)
 
 
 def _listed(names: list[str]) -> str:

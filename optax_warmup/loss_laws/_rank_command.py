@@ -12,7 +12,7 @@ import numpy as np
 from optax_warmup._drawing.numbers import number
 from optax_warmup._presets.linear_and_cosine import warmup_constant
 from optax_warmup._schedules.schedule import Schedule, as_schedule
-from optax_warmup.diagnostics._metrics_file import LOSSES, column, read_rows
+from optax_warmup.diagnostics._metrics_file import LOSSES, METRICS, column, read_rows
 from optax_warmup.loss_laws._choose import RankedSchedule, best_cooldown, rank
 from optax_warmup.loss_laws._fit import fit_loss_law
 from optax_warmup.loss_laws._formula import rates_of
@@ -76,7 +76,7 @@ def load_run(folder: Path, loss: str | None = None) -> Run:
     default the held-out loss is read if there is one. Rates between the logged steps
     are interpolated.
     """
-    path = folder / "metrics.jsonl" if folder.is_dir() else folder
+    path = folder / METRICS if folder.is_dir() else folder
     if not path.is_file():
         raise ValueError(f"rank: {folder} holds no run: there is no {path.name}.")
     rows = read_rows("rank", path, "learning_rate", *LOSSES, *([loss] if loss else []))

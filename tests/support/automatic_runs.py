@@ -40,6 +40,22 @@ def run(optimizer, params, gradients):
     return params, updates, states
 
 
+def descent(optimizer, loss, params, steps=300):
+    """Parameters and state in the end, and the loss before each step."""
+
+    @quickly
+    def train(params):
+        def step(carry, _):
+            params, state = carry
+            updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+            return (optax.apply_updates(params, updates), state), loss(params)
+
+        return jax.lax.scan(step, (params, optimizer.init(params)), length=steps)
+
+    (params, state), losses = train(params)
+    return params, state, losses
+
+
 def quadratic(optimizer, steps=300):
     """The losses on a quadratic, curvatures 0.01 to 100."""
     curvature = jnp.logspace(-2, 2, 30)
@@ -47,14 +63,5 @@ def quadratic(optimizer, steps=300):
     def loss(x):
         return 0.5 * jnp.sum(curvature * x * x)
 
-    @quickly
-    def train(x):
-        def step(carry, _):
-            x, state = carry
-            updates, state = optimizer.update(jax.grad(loss)(x), state, x)
-            return (optax.apply_updates(x, updates), state), loss(x)
-
-        return jax.lax.scan(step, (x, optimizer.init(x)), length=steps)
-
-    (x, state), losses = train(jnp.ones(30))
+    x, state, losses = descent(optimizer, loss, jnp.ones(30), steps)
     return np.append(losses, loss(x)), state

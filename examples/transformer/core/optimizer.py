@@ -97,6 +97,11 @@ class OptimizerConfig(ModelConfig):
             )
 
     @property
+    def scaled_eps(self) -> float:
+        """Adam's eps: under muP all gradients scale like this."""
+        return self.eps / self.width_ratio
+
+    @property
     def decay_steps(self) -> int:
         """Number of updates in which the learning rate falls."""
         return round(self.decay_fraction * self.total_steps)
@@ -142,16 +147,14 @@ def make_optimizer(
     if config.ema_decay:
         weight = ow.averages.exponential(config.ema_decay)
         optimizer = ow.averages.average_params(optimizer, weight)
-    eps = config.eps / config.width_ratio
-    return ow.record_moments(optimizer, eps=eps) if record else optimizer
+    return ow.record_moments(optimizer, eps=config.scaled_eps) if record else optimizer
 
 
 def make_adamw(
     config: OptimizerConfig, rate: ow.ScheduleLike
 ) -> optax.GradientTransformation:
     """Adam, learning rate, and a weight decay that follows the learning rate."""
-    eps = config.eps / config.width_ratio  # under muP all gradients scale like this
-    adam = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=eps)
+    adam = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.scaled_eps)
     if config.mup_base_width:  # before the weight decay, which does not change
         multiply = ow.groups.scale_by_rules(by_width(config), weight_decay=0.0)
         adam = optax.chain(adam, multiply)
