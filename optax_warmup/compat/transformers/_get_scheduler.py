@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check, shapes
@@ -70,7 +71,8 @@ def get_scheduler(
 
     Source: transformers.get_scheduler, Hugging Face, version 5.
     """
-    if hasattr(peak_value, "param_groups") or hasattr(peak_value, "update"):
+    of_torch = hasattr(peak_value, "param_groups")
+    if of_torch or isinstance(peak_value, optax.GradientTransformation):
         raise TypeError(
             f"{_OWNER}: peak_value must be the peak rate, got the optimizer "
             f"{peak_value!r:.60}; a schedule is made before the optimizer, which takes "
