@@ -442,7 +442,11 @@ def test_sequences_that_are_longer_than_the_data(home):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_text(tmp_path):
-    """Ten times the text, cut into pieces and divided by a separator."""
+    """Five times the text, cut into pieces and divided by a separator.
+
+    The allocator keeps a few pieces more or less: what counts is that a part of the
+    text is held, not the text.
+    """
 
     def peak(data, *options):
         """In MB, of a process of its own."""
@@ -459,14 +463,16 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
         return float(found.stdout.split()[-1])
 
     texts = make_texts(2_000)
-    for name, times in (("small", 20), ("large", 200)):
+    for name, times in (("small", 60), ("large", 300)):
         with (tmp_path / f"{name}.txt").open("w") as file:
             for n in range(times):
                 file.writelines(f"{n} {text}" for text in texts)
-    assert (tmp_path / "large.txt").stat().st_size > 60e6
+    small, large = (tmp_path / f"{x}.txt" for x in ("small", "large"))
+    added = (large.stat().st_size - small.stat().st_size) / 1e6
+    assert added > 80
     for options in ([], ["--separator", "\\n"]):
-        sizes = [peak(str(tmp_path / f"{x}.txt"), *options) for x in ("small", "large")]
-        assert sizes[1] - sizes[0] < 15, sizes
+        sizes = [peak(str(path), *options) for path in (small, large)]
+        assert sizes[1] - sizes[0] < added / 4, sizes
 
 
 @pytest.mark.parametrize(
