@@ -124,10 +124,31 @@ def measured_first(
     measured, never = measured_if(due, measure_and_say, None, *operands)
 
     def tied(x: Any) -> Any:
-        large = jnp.size(x) >= _LARGE and jnp.issubdtype(x.dtype, jnp.inexact)
-        return x - never.astype(x.dtype) if large else x
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            return x
+        return x - _if_large(never, x.size).astype(x.dtype)
 
     return measured, jax.tree.map(tied, tree)
+
+
+def _if_large(never: jax.Array, size: int) -> jax.Array:
+    """`never` for an array of so many coordinates in all replicas, 0 for a small one.
+
+    XLA drops the 0.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def chosen(never: jax.Array) -> jax.Array:
+        return never if size >= _LARGE else jnp.zeros_like(never)
+
+    @chosen.def_vmap
+    def of_replicas(
+        replicas: int, batched: Any, never: jax.Array
+    ) -> tuple[jax.Array, bool]:
+        return _if_large(never, size * replicas), True
+
+    result: jax.Array = chosen(never)
+    return result
 
 
 def _never(arrays: list[jax.Array]) -> jax.Array:

@@ -116,6 +116,21 @@ def test_replicas_under_vmap_keep_the_conditional():
     assert program.as_text().count(" conditional(") == 2
 
 
+def test_many_small_replicas_are_not_copied():
+    """An array that is small in a replica is large in all of them."""
+    optimizer = ow.record_moments(optax.adamw(1e-3), steps=[2**30])
+    params = {f"w{i}": jnp.ones((64, 32, 32)) for i in range(3)}
+
+    def step(params, state, grads):
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    state = jax.vmap(optimizer.init)(params)
+    step = jax.jit(jax.vmap(step), donate_argnums=(0, 1))
+    program = step.lower(params, state, params).compile().as_text()
+    assert not re.findall(r"\[64,32,32\]\S* copy\(", program)
+
+
 def test_the_scratch_row_stays_empty():
     optimizer = ow.record_moments(optax.adamw(1e-3))
     params = {"w": jnp.array([1.0, jnp.nan, jnp.inf])}
