@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.warmup_quality import (
+    against_none,
     arms,
     plan,
     problems,
@@ -52,6 +54,44 @@ def test_one_seed_has_no_error_and_one_row_stands_for_all_peaks():
 def test_a_run_that_fails_scores_the_loss_before_training():
     got = plan.score(outcome([[1.5, np.nan], [9.0, np.inf]]))
     np.testing.assert_array_equal(got, [[1.5, 2.0], [2.0, 2.0]])
+
+
+def test_the_loss_against_no_warmup_counts_where_that_trains():
+    """Seeds differ by 10; each row is a peak."""
+    linear = np.array([[1.0, 11.0], [2.0, 12.0], [2.0, 12.0], [9.0, 19.0]])
+    none = np.array([[1.2, 11.2], [1.3, 11.3], [3.0, 13.0], [9.0, 19.0]])
+    arm = none + np.array([[-0.3, -0.1], [0.1, 0.3], [0.5, 0.7], [2.0, 2.0]])
+    near = protocol.near_the_best(none, linear)
+    np.testing.assert_array_equal(near, [True, True, False, False])
+    found = protocol.excess(arm, none, near)
+    assert (found.row, found.peaks) == (1, 2)
+    assert found.number.mean == pytest.approx(0.2)
+    assert found.number.error == pytest.approx(0.1)
+    # From 9 to 1 is half of the way at 5.
+    half = protocol.half_of_the_way(none, linear, np.array([[9.0, 19.0]] * 4))
+    np.testing.assert_array_equal(half, [True, True, True, False])
+    assert protocol.excess(arm, none, half).number.mean == pytest.approx(0.6)
+    assert protocol.excess(arm, none, np.zeros(4, bool)) is None
+
+
+def test_a_task_on_which_a_method_fails_is_named(tmp_path):
+    store = Store(tmp_path / "runs.jsonl")
+    each = plan.Comparison(TINY, store)
+    losses = {"linear": 1.0, "none": 1.2, "automatic": 1.4, "with feedback": 1.25}
+    for name in ("linear", "none", *against_none.METHODS):
+        arm = arms.BY_NAME[name]
+        loss = losses.get(name, 1.1)
+        for length in arm.lengths:
+            key = each.key(arm, plan.SELECTION, [length] * 2)
+            store.add(key, outcome([[loss] * 2] * 2, 9.0))
+        store.add(
+            each.key(arm, plan.SCORING, each.chosen(arm)),
+            outcome([[loss] * 3] * 2, 9.0),
+        )
+    text = against_none.section([each])
+    assert "| linear-zero | 2 of 2 | +0.200 ± 0.000 (0.01) |" in text
+    assert "- automatic: more than 0.1 worse on 1 of 1 tasks (linear-zero)" in text
+    assert "- with feedback: more than 0.1 worse on 0 of 1 tasks\n" in text
 
 
 def test_lengths_are_chosen_at_each_peak_on_seeds_of_their_own(tmp_path):
@@ -123,4 +163,9 @@ def test_the_page_shows_the_numbers_of_the_report():
     text = (root / "benchmarks/results/warmup_quality/report.md").read_text("utf-8")
     short = text.split("## In short\n\n")[1].split("\n\n")[0]
     assert short.count("\n") == len(tasks.TASKS) + 1
-    assert short in (root / "docs/automatic.md").read_text("utf-8")
+    page = (root / "docs/automatic.md").read_text("utf-8")
+    assert short in page
+    page = " ".join(page.split())
+    for method in "automatic", "with feedback", "automatic, half":
+        (said,) = re.findall(f"\n- {method}: (more than .*)\n", text)
+        assert said in page
