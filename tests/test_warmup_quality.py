@@ -11,6 +11,7 @@ import pytest
 from benchmarks.warmup_quality import (
     against_none,
     arms,
+    goals,
     plan,
     problems,
     protocol,
@@ -72,6 +73,24 @@ def test_the_loss_against_no_warmup_counts_where_that_trains():
     np.testing.assert_array_equal(half, [True, True, True, False])
     assert protocol.excess(arm, none, half).number.mean == pytest.approx(0.6)
     assert protocol.excess(arm, none, np.zeros(4, bool)) is None
+
+
+def test_tasks_within_a_limit_are_counted_by_their_mean_and_their_error(tmp_path):
+    store = Store(tmp_path / "runs.jsonl")
+    each = plan.Comparison(TINY, store)
+    losses = {"automatic": [1.011, 1.001, 1.021], "none": [1.5] * 3}  # 1.011 ± 0.0058
+    for name in ("linear", *losses):
+        arm = arms.BY_NAME[name]
+        for length in arm.lengths:
+            key = each.key(arm, plan.SELECTION, [length] * 2)
+            store.add(key, outcome([[1.0] * 2] * 2, 9.0))
+        loss = losses.get(name, [1.0] * 3)
+        key = each.key(arm, plan.SCORING, each.chosen(arm))
+        store.add(key, outcome([loss] * 2, 9.0))
+    text = goals.section([each])
+    assert "| automatic | 0 (1) of 1 | 1 (1) of 1 | 1 (1) of 1 | 1 (1) of 1 |" in text
+    assert "| none | 0 (0) of 1 | 0 (0) of 1 | 0 (0) of 1 | 0 (0) of 1 |" in text
+    assert "Above" not in text  # only those of the two automatic ones are named
 
 
 def test_a_task_on_which_a_method_fails_is_named(tmp_path):
@@ -166,6 +185,23 @@ def test_the_page_shows_the_numbers_of_the_report():
     page = (root / "docs/automatic.md").read_text("utf-8")
     assert short in page
     page = " ".join(page.split())
+    counts = {
+        cells[1].strip(): [int(cell.split()[0]) for cell in cells[2:-1]]
+        for line in text.split("## How many tasks")[1].splitlines()
+        if len(cells := line.split("|")) == 7 and cells[2].endswith("33 ")
+    }
+    ours, judged, none = (
+        counts[name] for name in ("automatic", "with feedback", "none")
+    )
+    for sentence in (
+        f"tuned warmup on {ours[1]} of 33 tasks, and within 0.01 on {ours[0]} (",
+        f"With feedback these are {judged[1]} and {judged[0]}, without any warmup "
+        f"{none[1]} and {none[0]}.",
+        f"within 0.03 on {ours[2]} of 33 tasks, with feedback on {judged[2]}, without "
+        f"any warmup on {none[2]}.",
+        f"within 0.05 of the best loss on {ours[3]} of 33 tasks.",
+    ):
+        assert sentence in page
     for method in "automatic", "with feedback", "automatic, half":
         (said,) = re.findall(f"\n- {method}: (more than .*)\n", text)
         assert said in page

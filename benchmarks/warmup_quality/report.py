@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import against_none
+from . import against_none, goals
 from .arms import ARMS, BY_NAME, Arm
 from .cells import signed, table
 from .plan import MORE, SCORING, Comparison, arms_for, missing, score
@@ -56,6 +56,7 @@ def write(store: Store, tasks: Sequence[Task], folder: Path) -> str:
     comparisons = [compared(task, store) for task in tasks]
     made = [x for x in comparisons if not missing(x.task, ARMS[0], store, x.seeds)]
     parts = [TITLE, INTRODUCTION, f"\n## In short\n\n{in_short(made)}"]
+    parts.append(f"\n## How many tasks\n\n{goals.section(made)}")
     parts.append(f"\n## Against no warmup\n\n{against_none.section(made)}")
     for half in (CHOOSING, HELD_OUT):
         if chosen := [each for each in made if each.task.half == half]:
