@@ -85,6 +85,8 @@ def test_the_reference_has_the_names_that_the_house_has():
 def test_each_schedule_has_a_page_in_the_gallery():
     pytest.importorskip("matplotlib")
     import gallery
+    from docstrings import formulas
+    from names import public_names
 
     from optax_warmup._vocabulary import vocabulary
 
@@ -96,6 +98,7 @@ def test_each_schedule_has_a_page_in_the_gallery():
     for name, call in calls.items():
         assert isinstance(gallery.evaluate(call), ow.Schedule), name
         assert call.startswith(f"{name}("), name
+        assert formulas(public_names()[f"optax_warmup.{name}"]), f"{name}: no formula"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,10 @@ def test_each_schedule_has_a_page_in_the_gallery():
         ("[a](schedules.md#presets)", "[a](schedules.md#presets)"),
         ("[`b`](../benchmarks/results/finder.md)", "[`b`](benchmarks/finder.md)"),
         ("![c](images/schedules.png)", "![c](files/docs/images/schedules.png)"),
+        (
+            "[compare.md](compare.md#conclusions)",
+            "[Schedules compared on the examples](compare.md#conclusions)",
+        ),
         ("[d](https://example.com) `f[i](x)`", "[d](https://example.com) `f[i](x)`"),
         ("[e](../examples/transformer)", "[e](examples/transformer.md)"),
         ("[f](../tests/faults)", "f"),
@@ -122,6 +129,15 @@ def test_a_link_to_a_missing_file_is_an_error(tmp_path):
 
     with pytest.raises(FileNotFoundError, match=r"no-such\.md"):
         relinked("[x](no-such.md)", ROOT / "docs" / "faults.md", "faults.md", tmp_path)
+
+
+def test_each_table_is_in_the_list_of_benchmarks():
+    listed = (SITE / "benchmarks.md").read_text()
+    results = ROOT / "benchmarks" / "results"
+    for page in [*results.glob("*.md"), *results.glob("*/report.md")]:
+        assert f"({page.relative_to(SITE.parent.parent)})" in listed.replace(
+            "../../", ""
+        ), page.name
 
 
 @needs_sphinx

@@ -44,6 +44,7 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_use_rtype = napoleon_use_param = False
+napoleon_use_ivar = True
 viewcode_line_numbers = True
 
 myst_heading_anchors = 4

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from parity_table import ROWS  # noqa: E402
+from parity_table import ROWS, as_code  # noqa: E402
 
 PAGE = ROOT / "docs" / "migration.md"
 
@@ -89,9 +89,9 @@ def migration_page() -> str:
 
 
 def _section(name, rows) -> str:
-    lines = [f"## {name}", "", f"| {name} | optax_warmup | |", "|---|---|---|"]
+    lines = [f"## {name}", "", f"| {name} | optax_warmup | note |", "|---|---|---|"]
     for row in rows:
-        lines.append(f"| `{row.call}` | `{row.ours}` | {row.note} |")
+        lines.append(f"| `{row.call}` | `{row.ours}` | {as_code(row.note)} |")
     return "\n".join([*lines, ""])
 
 
