@@ -4,9 +4,11 @@ import importlib.util
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from browser import DESKTOP, PHONE, browser as browser, needs_chromium
 
 import optax_warmup as ow
 
@@ -16,6 +18,14 @@ needs_sphinx = pytest.mark.skipif(
     not all(importlib.util.find_spec(n) for n in ("sphinx", "myst_nb", "furo")),
     reason="the site needs pip install -e '.[docs]'",
 )
+
+WIDER_THAN_THE_SCREEN = """
+document.documentElement.scrollWidth > document.documentElement.clientWidth
+"""
+WITHOUT_PICTURE = """
+[...document.images].map(i => { i.loading = "eager"; return i; })
+  .filter(i => i.complete && !i.naturalWidth && i.getAttribute("src")).map(i => i.src)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -176,18 +186,59 @@ def test_faults_of_a_site_are_found(tmp_path):
         assert part in found
 
 
-@pytest.mark.slow
-@needs_sphinx
-def test_the_site_builds_without_a_warning_and_is_complete(tmp_path):
-    """Every cell is executed. Warnings and what check.py finds are errors."""
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The pages. Each cell is executed; a warning or a fault of check.py is an error."""
+    folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, str(SITE / "build.py"), str(tmp_path)],
+        [sys.executable, str(SITE / "build.py"), str(folder)],
         capture_output=True,
         text=True,
         timeout=1200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "html/searchindex.js").stat().st_size > 10_000
-    tutorial = (tmp_path / "html/tutorial.html").read_text()
+    return folder / "html"
+
+
+@pytest.mark.slow
+@needs_sphinx
+def test_the_site_builds_without_a_warning_and_is_complete(built):
+    assert (built / "searchindex.js").stat().st_size > 10_000
+    tutorial = (built / "tutorial.html").read_text()
     assert "warmup-short" in tutorial and "cell_output" in tutorial
     assert "rate of the last update" in tutorial
+
+
+@pytest.mark.slow
+@needs_sphinx
+@needs_chromium
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_no_page_is_wider_than_the_screen_or_lacks_a_picture(built, browser, size):
+    for path in sorted(built.rglob("*.html")):
+        if "_modules" in path.parts:
+            continue
+        page = browser.page(path, size)
+        wide, missing = page.js(WIDER_THAN_THE_SCREEN), page.js(WITHOUT_PICTURE)
+        page.close()
+        assert not wide and not missing, (path.name, wide, missing)
+
+
+@pytest.mark.slow
+@needs_sphinx
+@needs_chromium
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("warmup_cosine", "gallery/warmup_cosine.html"),
+        ("effective samples", "reading.html"),
+        ("RAdam", "gallery/factors.radam.html"),
+    ],
+)
+def test_the_search_finds(built, browser, words, page):
+    shown = browser.page(built / "search.html", query=f"q={words}")
+    end = time.monotonic() + 30
+    while "finished" not in shown.js("document.body.innerText"):
+        assert time.monotonic() < end, "the search does not end"
+        time.sleep(0.2)
+    links = "[...document.querySelectorAll('#search-results a')]"
+    assert page in shown.js(f"{links}.map(a => a.getAttribute('href').split('?')[0])")
