@@ -188,7 +188,7 @@ def test_faults_of_a_site_are_found(tmp_path):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The pages. Each cell is executed; a warning or a fault of check.py is an error."""
+    """The pages. Each cell is executed; a warning or a fault is an error."""
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, str(SITE / "build.py"), str(folder)],
