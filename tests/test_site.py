@@ -41,6 +41,10 @@ def test_formulas_are_typeset_as_mathematics():
     assert "<msup>" in fraction and "**" not in fraction and "/ " not in fraction
     assert "<msqrt>" in typeset("x = sqrt(a - b)") and "−" in typeset("x = a - b")
     assert "<mtext>" not in typeset("x = a * |b - c| - 2 * |d|")
+    assert "<mo>/</mo>" in typeset("x = r**(a / b)")  # a fraction would be too small
+    assert "<msqrt>" not in typeset("x = sqrt(a / b)")  # it would have to grow
+    assert "<munder>" in typeset("x = sum_k (a - b)")
+    assert "<mtext>in</mtext>" in typeset("with u in (-1, 1)")
     cases = typeset("for step < begin:  schedule(step)\nfrom begin on:  0")
     assert cases.count("<mtr>") == 2 and "<mtext>for step &lt; begin:</mtext>" in cases
 
