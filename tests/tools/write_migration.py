@@ -141,9 +141,7 @@ with konfig.imports():
     import optax_warmup as ow
 
 cfg = konfig.ConfigDict({"num_train_steps": 1000})
-cfg.schedules = {
-    "learning_rate": ow.warmup_cosine(1e-3, 100, cfg.ref.num_train_steps)
-}
+cfg.schedules = {"learning_rate": ow.warmup_cosine(1e-3, 100, cfg.ref.num_train_steps)}
 cfg.optimizer = optax.adam(cfg.ref.schedules["learning_rate"])
 ```
 
