@@ -99,8 +99,14 @@ def test_equality_is_by_value_and_type():
     assert ow.transition(1.0, 0.0, 5) != ow.transition(1.0, 0.0, 5, ow.shapes.cosine)
     stack, other = ow.constant(np.ones(2)), ow.constant(np.ones(2))
     assert stack == other and stack != ow.constant(np.zeros(2))
+    assert hash(stack) == hash(other) != hash(ow.constant(np.zeros(2)))
+    assert hash(ow.constant(np.zeros(2))) == hash(ow.constant(np.array([0.0, -0.0])))
+    np.testing.assert_array_equal(jax.jit(stack)(3), [1.0, 1.0])
+
+
+def test_a_traced_schedule_has_no_hash():
     with pytest.raises(TypeError):
-        hash(stack)
+        jax.jit(lambda x: hash(ow.constant(x)))(1.0)
 
 
 def test_what_is_given_is_not_kept_by_reference():

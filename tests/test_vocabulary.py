@@ -185,8 +185,7 @@ def test_cycle_takes_schedules_of_all_kinds():
 @pytest.mark.parametrize(("init", "limit"), [(1.0, 0.0), (2.0, 0.5)])
 def test_exponential_decay(rate, steps, init, limit):
     k = np.unique(np.geomspace(1, 5000, 60).astype(int)) - 1
-    exact_rate = float(np.float32(rate))
-    exponent = k / steps * math.log(exact_rate)
+    exponent = k / steps * math.log(rate)
     k, exponent = k[np.abs(exponent) < 80], exponent[np.abs(exponent) < 80]
     schedule = ow.exponential_decay(init, steps=steps, rate=rate, limit=limit)
     assert_close(schedule, k, limit + (init - limit) * np.exp(exponent))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from selection import parametrize
 
 from benchmarks.warmup_quality import (
     against_none,
@@ -21,6 +22,13 @@ from benchmarks.warmup_quality import (
 from benchmarks.warmup_quality.store import Store
 from benchmarks.warmup_quality.train import Outcome, prepared, train  # noqa: E402
 
+# A task of each way in which a program is built: from zeros, in parts, from a
+# checkpoint, by another optimizer.
+KINDS = [
+    task
+    for task in tasks.TASKS
+    if task.name in ("linear-zero", "frozen", "fine-tuning", "lion", "plain-sgd")
+]
 TINY = dataclasses.replace(
     tasks.BY_NAME["linear-zero"], steps=3, batch=4, peaks=(1e-2, 3e-2)
 )
@@ -160,7 +168,7 @@ def test_every_arm_trains(arm):
 
 
 @pytest.mark.train
-@pytest.mark.parametrize("task", tasks.TASKS, ids=lambda task: task.name)
+@parametrize("task", tasks.TASKS, quick=KINDS, ids=lambda task: task.name)
 def test_every_task_trains(task):
     short = dataclasses.replace(task, steps=2, peaks=task.peaks[:1])
     if task.problem.endswith("_tuned"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,9 @@ from jax.typing import ArrayLike
 
 from optax_warmup import _check
 from optax_warmup._numerics import expm1, plus_product, where, with_derivative_of
-from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules import clock as clocks, powers
 from optax_warmup._schedules.integers import saturating_product, whole
+from optax_warmup._schedules.program import prepared
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 from optax_warmup._schedules.stretch import require_stretchable
 from optax_warmup.values._kinds import Count, OrNone, PositiveLength, Rate, WholeNumber
@@ -84,6 +85,12 @@ class cycle(Schedule):
         else:
             require_stretchable("cycle", as_schedule(self.schedule))
 
+    def _prepared(self) -> Self:
+        return self._replaced(
+            schedule=prepared(as_schedule(self.schedule)),
+            scale=powers.split(self.scale),
+        )
+
     def value_at(self, clock: Any) -> jax.Array:
         clock = clocks.minus(clock, 0)
         schedule = as_schedule(self.schedule)
@@ -106,13 +113,12 @@ class cycle(Schedule):
         return as_schedule(self.schedule).start_value()
 
     def _scaled(self, value: jax.Array, index: jax.Array) -> jax.Array:
-        scale, index = clocks.as_value(self.scale), clocks.as_value(index)
-        floor, kept = clocks.as_value(self.floor), scale**index
+        index = clocks.as_value(index)
+        floor, kept = clocks.as_value(self.floor), powers.power(self.scale, index)
         above = plus_product(floor, kept, value - floor)
         # Below the floor that difference would cancel: weigh floor and value instead.
-        least = float(jnp.finfo(kept.dtype).tiny)
-        lost = -expm1(index * jnp.log(jnp.clip(scale, least, 1)))
-        lost = where(kept > 0.5, where(scale > 1, 1 - kept, lost), 1 - kept)
+        lost = -expm1(jnp.minimum(index * powers.log(self.scale), 0))
+        lost = where(kept > 0.5, where(kept > 1, 1 - kept, lost), 1 - kept)
         lost = plus_product(jnp.zeros_like(floor), floor, lost)
         moved = where(value < floor, plus_product(lost, kept, value), above)
         moved = jnp.clip(moved, 0, float(jnp.finfo(moved.dtype).max))

@@ -19,7 +19,7 @@ from optax_warmup._numerics import (
     where,
     with_derivative_of,
 )
-from optax_warmup._schedules import clock as clocks
+from optax_warmup._schedules import clock as clocks, powers
 from optax_warmup._schedules.combine import join
 from optax_warmup._schedules.schedule import Schedule, constant
 from optax_warmup._schedules.staircase import staircase
@@ -48,9 +48,10 @@ class exponential_decay(Schedule):
     Args:
         init_value: the value at step 0, >= 0; may be traced.
         steps: number of updates over which the distance to the limit changes by `rate`,
-            >= 1; may be traced. A rate close to 1 has few digits in float32: instead of
-            rate=0.9999 with steps=1 use rate=0.5 with steps=6931.
-        rate: the factor, > 0; above 1 the distance grows; may be traced.
+            >= 1; may be traced.
+        rate: the factor, > 0; above 1 the distance grows; may be traced. A rate close
+            to 1 has few digits if it is traced in float32: instead of rate=0.9999 with
+            steps=1 trace rate=0.5 with steps=6931.
         limit: the value that is approached, >= 0; may be traced. If it is above
             `init_value`, the value rises, and `rate` must be <= 1.
 
@@ -94,21 +95,23 @@ class exponential_decay(Schedule):
                 "grows, leave limit at 0."
             )
 
+    def _prepared(self) -> Self:
+        return self._replaced(rate=powers.split(self.rate))
+
     def value_at(self, clock: Any) -> jax.Array:
-        rate = clocks.as_value(self.rate)
         start, limit = clocks.as_value(self.init_value), clocks.as_value(self.limit)
         whole, part = _periods(clocks.minus(clock, 0), jnp.asarray(self.steps))
-        # A whole power is accurate to the last digit; exp(n log(rate)) is not.
-        remaining = jnp.minimum(rate**whole * rate**part, _largest(rate))
+        remaining = powers.power(self.rate, whole, part)
+        remaining = jnp.minimum(remaining, _largest(remaining))
         # Near its start a rise is the small 1 - remaining, which would cancel.
-        gone = -expm1((whole + part) * jnp.log(rate))
+        gone = -expm1((whole + part) * powers.log(self.rate))
         gone = where(remaining > 0.5, gone, 1 - remaining)
         rises = limit > start
         rising = plus_product(start, limit - start, jnp.maximum(gone, 0))
         falling = formula = plus_product(limit, start - limit, remaining)
         falling = where(remaining < 1, jnp.minimum(falling, start), falling)
         falling = where(remaining == 1, start, falling)
-        falling = jnp.clip(falling, 0, _largest(rate))
+        falling = jnp.clip(falling, 0, _largest(falling))
         value = where(rises, jnp.clip(rising, start, limit), falling)
         return with_derivative_of(value, formula)
 

@@ -31,9 +31,20 @@ def settings() -> tuple[bool, Any]:
     return wide, get_abstract_mesh()
 
 
+def prepared(schedule: Any) -> Any:
+    """A copy with constants in more digits than one number holds, where that counts."""
+
+    def prepares(x: Any) -> bool:
+        return hasattr(x, "_prepared")
+
+    return jax.tree.map(
+        lambda x: x._prepared() if prepares(x) else x, schedule, is_leaf=prepares
+    )
+
+
 def evaluate(schedule: Any, step: ArrayLike) -> jax.Array:
     """Evaluates a schedule inside a JAX transform."""
-    numbers, structure = jax.tree.flatten(schedule)
+    numbers, structure = jax.tree.flatten(prepared(schedule))
     numbers, clock = [_as_array(x) for x in numbers], clocks.as_clock(step)
     if is_bit_exact():
         # If a schedule's numbers are constants of the program, XLA folds them into its
@@ -64,7 +75,7 @@ def compiled(schedule: Any) -> Callable[[Any], jax.Array]:
     numbers are kept on the device, in one integer array that also holds the floats'
     bits: sending them there in each call, or one by one, takes several microseconds.
     """
-    numbers, structure = jax.tree.flatten(schedule)
+    numbers, structure = jax.tree.flatten(prepared(schedule))
     if any(_check.is_traced(x) for x in numbers):
         return functools.partial(evaluate, schedule)
     if any(np.ndim(x) > 0 for x in numbers):

@@ -123,7 +123,7 @@ values are >= 0; optax flips the sign when it descends).
         return structures[0] == structures[1] and all(map(same, *leaves))
 
     def __hash__(self) -> int:
-        """Raises TypeError if a number is traced or is an array with axes."""
+        """Raises TypeError if a number is traced."""
         leaves, structure = jax.tree.flatten(self)
         return hash((structure, tuple(map(_hashable, leaves))))
 
@@ -205,7 +205,8 @@ def _hashable(x: Any) -> Any:
     """Rounds a float to float32, in which equal numbers agree."""
     if isinstance(x, np.ndarray | np.generic | jax.Array) and not _check.is_traced(x):
         if np.ndim(x):
-            raise TypeError("a schedule that holds an array with axes has no hash")
+            rounded = np.asarray(x).astype(np.float32) + 0.0  # -0.0 is equal to 0.0
+            return rounded.shape, rounded.tobytes()
         x = np.asarray(x).item()
     return float(np.float32(x)) if isinstance(x, float) else x
 
