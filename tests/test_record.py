@@ -854,3 +854,51 @@ def test_a_state_without_one_record_is_refused():
     for wrong in ({-1: 1.0}, {1: float("nan")}):
         with pytest.raises(ValueError, match="read_moments: .*sharpness.* must be"):
             ow.read_moments(state, sharpness=wrong)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda **adam: optax.inject_hyperparams(optax.adamw)(1e-3, **adam),
+        lambda **adam: optax.chain(
+            optax.clip(1.0), optax.inject_hyperparams(optax.adam)(1e-3, **adam)
+        ),
+        lambda **adam: optax.MultiSteps(
+            optax.inject_hyperparams(optax.adam)(1e-3, **adam), 3
+        ),
+    ],
+    ids=["alone", "chain", "MultiSteps"],
+)
+def test_decays_that_change_are_refused(build):
+    slow = ow.transition(0.95, 0.999, 10**6)
+    with pytest.raises(ValueError, match=r"b2 .* changes it, from 0.95 to 0.999"):
+        ow.record_moments(build(b2=slow)).init(PARAMS)
+    with pytest.raises(ValueError, match=r"b1 .* changes it, from 0.5 to 0.9"):
+        ow.record_moments(build(b1=optax.linear_schedule(0.5, 0.9, 10))).init(PARAMS)
+    state = ow.record_moments(build(b1=0.8, b2=ow.constant(0.95))).init(PARAMS)
+    history = ow.read_moments(state)
+    assert (history.b1, history.b2) == (0.8, 0.95)
+
+
+def test_an_optimizer_that_cannot_be_tried_says_why():
+    def fails(updates, state, params=None):
+        raise RuntimeError("needs the weather")
+
+    broken = optax.GradientTransformation(lambda params: (), fails)
+    inner = optax.chain(optax.scale_by_adam(), broken)
+    with pytest.raises(ValueError, match="RuntimeError: needs the weather. Pass b1="):
+        ow.record_moments(inner).init(PARAMS)
+
+
+def test_a_state_with_another_histogram_names_adopt():
+    state = ow.record_moments(optax.adam(1e-3)).init(PARAMS)
+    with pytest.raises(ValueError, match=r"histogram=False, .*\.adopt\("):
+        ow.record_moments(optax.adam(1e-3), histogram=False).update(
+            PARAMS, state, PARAMS
+        )
+
+
+def test_two_parameters_with_one_path_are_refused():
+    params = {"a/b": jnp.ones(2), "a": {"b": jnp.ones(3)}}
+    with pytest.raises(ValueError, match="two parameters have the path 'a/b'"):
+        ow.record_moments(optax.adam(1e-3)).init(params)

@@ -216,10 +216,12 @@ class Rows(Kind):
         wanted = [f"({', '.join(names)})"]
         if self.defaults:
             wanted.insert(0, f"({', '.join(names[: -len(self.defaults)])})")
-        error = ValueError if isinstance(got, list | tuple) else TypeError
+        error, kind = ValueError, ""
+        if not isinstance(got, list | tuple):
+            error, kind = TypeError, f", a {type(got).__name__}"
         return error(
             f"{owner}: {name} must be a list of {' or '.join(wanted)}, with at least "
-            f"one entry; {place} is {got!r}."
+            f"one entry; {place} is {got!r}{kind}."
         )
 
 
