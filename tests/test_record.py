@@ -1,5 +1,7 @@
 """The record of Adam's moments, from init through updates to the host's reading."""
 
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,8 @@ from selection import parametrize
 import optax_warmup as ow
 from optax_warmup import _sample as sample
 from optax_warmup._record import slots
+from optax_warmup._record.layout import Layout
+from optax_warmup.diagnostics._heat_maps import heat_maps
 
 pytestmark = pytest.mark.train
 
@@ -902,3 +906,36 @@ def test_two_parameters_with_one_path_are_refused():
     params = {"a/b": jnp.ones(2), "a": {"b": jnp.ones(3)}}
     with pytest.raises(ValueError, match="two parameters have the path 'a/b'"):
         ow.record_moments(optax.adam(1e-3)).init(params)
+
+
+@pytest.mark.parametrize("eps_in_sqrt", [True, False])
+def test_the_direction_of_rmsprop_is_confirmed(eps_in_sqrt):
+    """In a record of large eps, where its place matters."""
+    inner = optax.rmsprop(1e-2, eps=0.1, eps_in_sqrt=eps_in_sqrt)
+    state = ow.record_moments(inner, eps=0.1).init(PARAMS)
+    assert Layout.decode(np.asarray(state.layout)).direction == (
+        "adam" if eps_in_sqrt else None
+    )
+
+
+@pytest.mark.parametrize("axes", [("data", ""), ("data", 1), (), ""])
+def test_each_name_of_an_axis_must_be_one(axes):
+    with pytest.raises(TypeError, match="axis_name must be the name of an axis"):
+        ow.record_moments(optax.adam(1e-3), axis_name=axes)
+
+
+def test_the_state_of_another_optimizer_is_not_called_restored():
+    plain = optax.adam(1e-3)
+    recorded = ow.record_moments(plain)
+    with pytest.raises(TypeError, match=r"tuple .* If it is the state of this run"):
+        recorded.update(PARAMS, plain.init(PARAMS), PARAMS)
+
+
+def test_the_heat_map_of_groups_says_its_ends():
+    state = ow.record_moments(optax.adam(1e-3)).init(PARAMS)
+    update = jax.jit(ow.record_moments(optax.adam(1e-3)).update)
+    gradients = {"w": np.full((3, 4), 1e-3), "b": np.full(5, 50.0)}
+    for _ in range(3):
+        _, state = update(gradients, state, PARAMS)
+    maps = list(heat_maps({"run": ow.read_moments(state)}))
+    assert re.search(r"From 0\.001\S* \(pale\) to 50\S* \(dark\)", maps[-1].caption)
