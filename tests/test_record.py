@@ -938,4 +938,5 @@ def test_the_heat_map_of_groups_says_its_ends():
     for _ in range(3):
         _, state = update(gradients, state, PARAMS)
     maps = list(heat_maps({"run": ow.read_moments(state)}))
+    assert [line.says for line in maps[0].lines] == ["10%", "50%", "90%"]
     assert re.search(r"From 0\.001\S* \(pale\) to 50\S* \(dark\)", maps[-1].caption)
