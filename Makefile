@@ -14,8 +14,8 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 help:
 	@echo "make demo   train a small transformer with and without warmup, and compare (about 2 minutes);"
 	@echo "            ARGS=--automatic-warmup compares no warmup with automatic warmup"
-	@echo "make test       run the tests, without the slow ones (under 5 minutes on two cores)"
-	@echo "make test-all   run every test (about 10 minutes on two cores)"
+	@echo "make test       run the tests, without the slow ones (5 minutes on two cores, 10 the first time)"
+	@echo "make test-all   run every test (half an hour on two cores)"
 	@echo "make faults     kill, stop and damage runs in every way that docs/faults.md lists (about 10 minutes)"
 	@echo "make test-fast  run those that take no long programs, while you edit (under a minute)"
 	@echo "                ARGS=tests/test_modes.py, ARGS='-k warmup' choose among them"
