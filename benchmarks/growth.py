@@ -21,10 +21,14 @@ import optax
 import optax_warmup as ow
 from benchmarks.schedule_speed import as_table, equations, operations
 from benchmarks.tables import RESULTS, save
+from examples.transformer.core.config import ModelConfig
+from examples.transformer.core.sharding import make_mesh
+from examples.transformer.core.train_step import init_params, loss_of
 
 DEPTHS = range(1, 9)
 SEGMENTS = (10, 50, 100, 200, 300)
 ARRAYS = (25, 50, 100, 200)
+LAYERS = (4, 8, 16)
 GROUPS = (10, 20, 40, 60)
 RULES = (1, 10, 60)
 NESTED: dict[str, Callable[[Any, int], ow.Schedule]] = {
@@ -76,17 +80,35 @@ def segments() -> Curves:
 
 
 def compiled(optimizer: optax.GradientTransformation, count: int) -> list[int | float]:
-    """Operations of an update of many arrays; CPU seconds to trace, and to compile."""
+    """An update of many arrays."""
     shape = jax.ShapeDtypeStruct((256, 256), jnp.float32)
     params = {f"w{i}": shape for i in range(count)}
+    return counts_and_seconds(optimizer, lambda params, grads: grads, params, params)
+
+
+def trained(optimizer: optax.GradientTransformation, layers: int) -> list[int | float]:
+    """A training step of the example's transformer."""
+    config = ModelConfig(layers=layers, width=128, heads=4, mlp_width=512)
+    graphdef, params = init_params(config, make_mesh(batch_size=8))
+    batch = jax.ShapeDtypeStruct((8, config.length + 1), jnp.int32)
+    return counts_and_seconds(optimizer, jax.grad(loss_of(graphdef)), params, batch)
+
+
+def counts_and_seconds(
+    optimizer: optax.GradientTransformation,
+    grads: Callable[[Any, Any], Any],
+    params: Any,
+    batch: Any,
+) -> list[int | float]:
+    """Operations of a step; CPU seconds to trace it, and to compile it."""
     state = jax.eval_shape(optimizer.init, params)
 
-    def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
-        updates, state = optimizer.update(grads, state, params)
+    def step(params: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        updates, state = optimizer.update(grads(params, batch), state, params)
         return optax.apply_updates(params, updates), state
 
     began = time.process_time()
-    lowered = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params)
+    lowered = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, batch)
     traced = time.process_time()
     text = lowered.compile().as_text() or ""
     ended = time.process_time()
@@ -105,6 +127,12 @@ def arrays(count: int) -> dict[str, optax.GradientTransformation]:
         "optax.adamw": optax.adamw(1e-3),
         "record_moments(adamw)": ow.record_moments(optax.adamw(1e-3)),
         "skip_nonfinite(adamw)": ow.skip_nonfinite(optax.adamw(1e-3)),
+    }
+
+
+def whole(count: int) -> dict[str, optax.GradientTransformation]:
+    return arrays(count) | {
+        "automatic_warmup(adamw)": ow.automatic_warmup(optax.adamw(1e-3))
     }
 
 
@@ -153,6 +181,7 @@ def measured(
     numbers: tuple[int, ...],
     optimizers: Callable[[int], dict[str, Any]],
     arrays: int | None = None,
+    compiled: Callable[[Any, int], list[int | float]] = compiled,
 ) -> tuple[Curves, list[list[str]]]:
     """Operations for each number; and a row for each: operations and seconds.
 
@@ -199,6 +228,7 @@ def main() -> None:
     jax.config.update("jax_enable_compilation_cache", False)  # compile times
     deep, long = depth(), segments()
     of_arrays, array_rows = measured(ARRAYS, arrays)
+    of_layers, layer_rows = measured(LAYERS, whole, compiled=trained)
     of_groups, group_rows = measured(GROUPS, groups)
     of_rules, rule_rows = measured(RULES, ruled, max(RULES))
 
@@ -224,6 +254,9 @@ def main() -> None:
             "## Parameter arrays: operations of a donated update",
             "",
             *as_table(head("arrays", of_arrays), array_rows),
+            "## A training step of the example's transformer, by layers: operations",
+            "",
+            *as_table(head("layers", of_layers), layer_rows),
             "## Groups of `optax.partition`, an adamw with a schedule each: operations",
             "",
             *as_table(head("groups", of_groups), group_rows),

@@ -7,6 +7,7 @@ it imports nothing and evaluates no code.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import inspect
 import json
@@ -88,8 +89,10 @@ def from_config(config: Mapping[str, Any], functions: Functions | None = None) -
         True
     """
     if not isinstance(config, Mapping) or "type" not in config:
+        other = type(config).__name__
+        kind = "" if isinstance(config, Mapping) else f", a {other}: convert it first"
         raise TypeError(
-            f'from_config: config must be a dict with "type", got {config!r}.'
+            f'from_config: config must be a dict with "type", got {config!r}{kind}.'
         )
     return _build(config, _named("from_config", functions))
 
@@ -268,6 +271,8 @@ def _only(kind: str, fields: dict[str, Any], name: str) -> Any:
 
 def _look_up(name: Any, table: Mapping[str, Any], kind: str, way_out: str) -> Any:
     if not isinstance(name, str) or name not in table:
+        close = difflib.get_close_matches(str(name), table, n=1)
+        way_out = f"did you mean {close[0]!r}? {way_out}" if close else way_out
         raise ValueError(f"from_config: unknown {kind} {name!r} ({way_out}).")
     return table[name]
 

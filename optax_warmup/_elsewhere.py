@@ -1,5 +1,7 @@
 """What other libraries call things, and what they are called here."""
 
+import difflib
+import sys
 from collections.abc import Sequence
 
 _PEAK = ("peak_value", "schedule", "learning_rate", "value")
@@ -75,7 +77,25 @@ def argument(name: str, known: Sequence[str]) -> str | None:
 
 def missing(module: str, name: str) -> AttributeError:
     """Returns the error about a name that a module does not have."""
-    here = FUNCTIONS.get(name)
-    hint = f"; here it is optax_warmup.{here}" if here else ""
+    here = FUNCTIONS.get(name) or _public_place(name)
+    own = [x for x in vars(sys.modules[module]) if not x.startswith("_")]
+    close = difflib.get_close_matches(name, own, n=1)
+    hint = ""
+    if here:
+        hint = f"; here it is optax_warmup.{here}"
+    elif close:
+        hint = f". Did you mean {close[0]!r}?"
     message = f"module {module!r} has no attribute {name!r}{hint}"
     return AttributeError(message, name=name)
+
+
+def _public_place(name: str) -> str | None:
+    """Where a name stands that is in a namespace: "diagnostics.advise"."""
+    package = __name__.split(".")[0]
+    for path, module in list(sys.modules.items()):
+        start, _, space = path.partition(".")
+        public = start == package and space and not f".{space}".count("._")
+        found = vars(module).get(name) if public else None
+        if getattr(found, "__module__", "").startswith(package):
+            return f"{space}.{name}"
+    return None

@@ -1,6 +1,7 @@
 """Checks paths, and writes files completely or not at all."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,9 @@ def write_atomically(path: Path) -> Iterator[IO[bytes]]:
     fails, the partial file is removed and an existing file stays as it was. A symbolic
     link under the name of the partial file is removed, not followed.
     """
+    if not path.parent.is_dir():
+        reason = "The folder does not exist; create it first"
+        raise FileNotFoundError(errno.ENOENT, reason, str(path.parent))
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)  # of an interrupted run
     try:

@@ -124,8 +124,8 @@ def measured_first(
     measured, never = measured_if(due, measure_and_say, None, *operands)
 
     def tied(x: Any) -> Any:
-        if not jnp.issubdtype(x.dtype, jnp.inexact):
-            return x
+        if not isinstance(x, jax.Array) or not jnp.issubdtype(x.dtype, jnp.inexact):
+            return x  # no update overwrites a number or an array of NumPy
         return x - _if_large(never, x.size).astype(x.dtype)
 
     return measured, jax.tree.map(tied, tree)

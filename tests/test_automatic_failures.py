@@ -164,3 +164,99 @@ def test_a_head_of_zeros_is_trained_beside_a_body(zero):
     )
     _, _, losses = descent(optimizer, loss, params)
     assert losses[-1] < (0.2 if zero == "head" else 0.6) * losses[0]
+
+
+def test_layers_stacked_for_a_scan_start_as_layers_do():
+    """S counts a stack as one array, so `start` is divided by its layers."""
+    layers, size = 8, 6
+    weights = jax.random.normal(jax.random.key(0), (layers, size, size))
+    weights /= jnp.sqrt(jnp.mean(jnp.square(weights), axis=(1, 2), keepdims=True))
+    gradients = gradients_of(weights, 25)
+
+    def factors(stack, **start):
+        split = (lambda x: x) if stack else (lambda x: list(jnp.unstack(x, axis=-3)))
+        optimizer = ow.automatic_warmup(optax.adam(0.5), **start)
+        return run(optimizer, split(weights), split(gradients))[2].factor
+
+    apart = factors(stack=False)
+    assert apart[0] == pytest.approx(0.07 / (0.5 * layers), rel=1e-3)
+    # Adam's layers are not of one size after the first update.
+    np.testing.assert_allclose(factors(True, start=0.07 / layers), apart, rtol=0.02)
+    np.testing.assert_allclose(factors(True), layers * apart, rtol=0.02)
+
+
+def test_fine_tuning_at_ten_times_a_good_peak_unlearns_little():
+    """The first version was 0.09 behind there, and plain Adam forgets everything."""
+    x, params, loss_on = small_net()
+    y = jnp.sin(2 * x[:, :4])
+    decay = ow.transition(0.03, 0.0, 300, ow.shapes.cosine)
+    params, _, losses = descent(optax.adam(decay), loss_on(y), params)
+    assert losses[-1] < 0.01 * losses[0]
+    shifted = loss_on(y + 0.3 * jnp.cos(2 * x[:, 4:8]))
+    peak = 0.1  # 0.01 is good without a warmup
+    decay = ow.transition(peak, 0.0, 100, ow.shapes.cosine)
+    _, _, plain = descent(optax.adam(decay), shifted, params, steps=100)
+    _, _, warmed = descent(
+        ow.automatic_warmup(optax.adam(decay)), shifted, params, steps=100
+    )
+    assert plain.max() > 10 * plain[0]
+    assert warmed.max() < 1.5 * warmed[0]
+    assert warmed[-1] < 0.1 * plain[-1]
+
+
+@parametrize("peak", [0.03, 0.3], quick=[0.3])
+def test_low_rank_adapters_that_begin_at_zero(peak):
+    """Their base is frozen; B is zero, so that only B has a gradient at first."""
+    x, base, _ = small_net()
+    y = jnp.sin(x[:, :4])
+    a, b = jax.random.normal(jax.random.key(2), (16, 4)) / 4, jnp.zeros((4, 32))
+    params = {"base": base, "adapter": {"a": a, "b": b, "head": jnp.zeros((32, 4))}}
+
+    def loss(params):
+        base, adapter = params["base"], params["adapter"]
+        hidden = jnp.tanh(x @ base["body"] + x @ adapter["a"] @ adapter["b"])
+        return jnp.mean(jnp.square(hidden @ (base["head"] + adapter["head"]) - y))
+
+    def trained(wrapped):
+        decay = ow.transition(peak, 0.0, 200, ow.shapes.cosine)
+        parts = {"base": optax.set_to_zero(), "adapter": wrapped(optax.adam(decay))}
+        optimizer = optax.partition(parts, {"base": "base", "adapter": "adapter"})
+        return descent(optimizer, loss, params, steps=200)
+
+    end, state, losses = trained(ow.automatic_warmup)
+    _, _, plain = trained(lambda optimizer: optimizer)
+    np.testing.assert_array_equal(end["base"]["body"], base["body"])
+    assert losses.max() <= losses[0] and losses[-1] < 0.05 * losses[0]
+    assert losses[-1] < 1.2 * plain[-1]
+    # Around the parts instead of inside of them: what is frozen does not count.
+    begun = ow.automatic_warmup(
+        optax.partition(
+            {"base": optax.set_to_zero(), "adapter": optax.adam(peak)},
+            {"base": "base", "adapter": "adapter"},
+        )
+    )
+    alone = ow.automatic_warmup(optax.adam(peak))
+    grads = jax.grad(loss)(params)
+    _, around = begun.update(grads, begun.init(params), params)
+    _, inside = alone.update(
+        grads["adapter"], alone.init(params["adapter"]), params["adapter"]
+    )
+    np.testing.assert_allclose(around.factor, inside.factor, rtol=1e-5)
+    assert around.factor < 1
+
+
+def small_net():
+    """Inputs, parameters of a net, and a loss for targets."""
+    x = jax.random.normal(jax.random.key(0), (128, 16))
+    keys = jax.random.split(jax.random.key(1))
+    body = jax.random.normal(keys[0], (16, 32)) / 4
+    params = {"body": body, "head": jax.random.normal(keys[1], (32, 4)) / 6}
+
+    def loss_on(y):
+        def loss(params):
+            hidden = jnp.tanh(x @ params["body"])
+            return jnp.mean(jnp.square(hidden @ params["head"] - y))
+
+        return loss
+
+    return x, params, loss_on

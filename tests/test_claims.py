@@ -233,6 +233,7 @@ def test_the_docs_show_the_same_summary(found):
     assert summary(found) in (ROOT / "docs/claims.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_a_run_is_kept_with_its_curve_if_it_has_one_peak(tmp_path):
     none = trials.ARMS["none"]

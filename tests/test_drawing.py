@@ -268,3 +268,10 @@ def test_file_and_folder_reach_the_disk(tmp_path, monkeypatch):
     with write_atomically(tmp_path / "file") as file:
         file.write(b"bytes")
     assert events == ["file", "rename", "folder"]
+
+
+def test_a_folder_that_does_not_exist_is_what_is_named(tmp_path):
+    wanted = pytest.raises(FileNotFoundError, match="folder does not exist; create")
+    with wanted as error, write_atomically(tmp_path / "missing" / "curve.png"):
+        pass
+    assert error.value.filename == str(tmp_path / "missing")

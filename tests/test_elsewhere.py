@@ -24,6 +24,15 @@ def test_a_name_that_nobody_has_is_an_ordinary_error():
         _ = ow.nothing_such
 
 
+def test_a_slip_of_the_pen_and_a_name_in_a_namespace():
+    with pytest.raises(AttributeError, match=r"Did you mean 'warmup_cosine'\?"):
+        _ = ow.warmup_cosin
+    with pytest.raises(AttributeError, match=r"here it is optax_warmup.groups.Rule$"):
+        _ = ow.Rule
+    with pytest.raises(ValueError, match="did you mean 'warmup_cosine'"):
+        ow.from_config({"type": "warmup_cosin"})
+
+
 @pytest.mark.parametrize(("name", "here"), FUNCTIONS.items())
 def test_what_is_named_exists_and_takes_these_arguments(name, here):
     for call in here.split(", or "):

@@ -141,6 +141,7 @@ def test_a_copy_works_on_its_own(names, program, printed, tmp_path):
     assert done.stdout == printed
 
 
+@pytest.mark.slow
 def test_another_model_trains_through_core():
     """The vision transformer of examples/images: its parameters and its loss go in.
 

@@ -88,6 +88,7 @@ def best(task):
     return optimise(task, SMALL)
 
 
+@pytest.mark.slow
 def test_hard_tasks_want_a_stable_rate_and_easy_ones_a_decay():
     hard, easy = best(HARD), best(EASY)
     assert stable_share(hard.schedule, SMALL.steps) > 0.45

@@ -117,6 +117,7 @@ def test_signals_that_windows_lacks_are_not_asked_for(windows):
     assert signal.getsignal(signal.SIGINT) == before
 
 
+@pytest.mark.slow
 def test_every_module_of_the_example_loads_without_posix():
     """In a process of its own, since modules stay loaded."""
     root = Path(__file__).parents[1]

@@ -12,6 +12,7 @@ from examples import quickstart
 pytestmark = pytest.mark.train
 
 
+@pytest.mark.slow
 def test_the_quickstart_learns_and_logs_the_rate_of_its_schedule():
     code, out, errors = finish(
         start([sys.executable, str(ROOT / "examples" / "quickstart.py")])

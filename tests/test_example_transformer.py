@@ -56,6 +56,7 @@ def quiet():
 # Training.
 
 
+@pytest.mark.slow
 def test_a_range_test_leaves_a_curve_and_no_run(text, tmp_path, monkeypatch):
     monkeypatch.setattr(find_rate, "STEPS", 20)
     folder = tmp_path / "run"
@@ -110,6 +111,7 @@ def test_the_same_seed_gives_the_same_run(text, tmp_path, quiet):
     assert not np.array_equal(first.updates["loss"], other.updates["loss"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_not_left_as_a_finished_one(
     text, tmp_path, quiet, monkeypatch
 ):
@@ -134,6 +136,7 @@ def test_an_interrupted_run_is_not_left_as_a_finished_one(
     assert not (tmp_path / "run.incomplete").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_is_a_result(text, tmp_path, quiet):
     result = run(TINY, tmp_path / "run", quiet, data=text, peak_value=1e30)
     assert np.isnan(result.summary["heldout_loss"])
@@ -232,6 +235,7 @@ def test_held_out_text_is_the_end_and_never_in_a_batch(tmp_path):
     assert np.all(np.array(heldout) == ord("b"))
 
 
+@pytest.mark.slow
 def test_the_standard_library_is_the_default_corpus():
     corpus = data.load_corpus()
     assert corpus.size > 5_000_000
@@ -299,6 +303,7 @@ def test_settings_that_will_not_do(changes, message):
         Config(**changes)
 
 
+@pytest.mark.slow
 def test_a_batch_must_divide_over_the_devices(tmp_path):
     """In a process of its own, since the number of devices is fixed at start."""
     command = [*TRAIN, "--batch-size", "5", "--run-dir", str(tmp_path / "run")]
@@ -312,6 +317,7 @@ def test_a_batch_must_divide_over_the_devices(tmp_path):
 # The command line and the run folder.
 
 
+@pytest.mark.slow
 def test_help_explains_every_setting():
     code, out, _ = finish(start([*TRAIN, "--help"]))
     assert code == 0

@@ -169,6 +169,7 @@ def test_help_shows_the_values_to_start_from(capsys):
     assert re.search(r"--width INT\b.*?default: 384", capsys.readouterr().out, re.S)
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_a_run_goes_on_from_its_folder_alone(tmp_path, tmp_path_factory, capsys):
     """It ended at 8 updates, was moved, and is trained for 12."""

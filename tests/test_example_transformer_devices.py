@@ -65,6 +65,7 @@ def test_four_devices_train_as_one_does_and_one_takes_over(alone, text, tmp_path
     assert (ours[before] == theirs[before]).all() and (ours != theirs).any()
 
 
+@pytest.mark.slow
 def test_fsdp_gathers_one_layer_at_a_time(text):
     code, out, errors = finish(
         start([sys.executable, str(PROGRAMS / "train_sharded.py"), text], devices=4)
@@ -106,6 +107,7 @@ def test_two_processes_train_as_one_does_through_a_kill_9(alone, text, tmp_path)
     assert "nothing left to do" in out and "left" not in silence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "message"),
     [

@@ -127,6 +127,7 @@ def test_the_folder_of_a_run_has_its_tokenizer_and_samples_with_it(finished, tmp
         sample.load_sampler(copy)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_run_that_nothing_interrupted(finished, tokens, tmp_path):
     def interrupt(row):
         if row["step"] == 7 and "loss" in row:

@@ -51,6 +51,7 @@ def depth(path, shape, layers):
     return np.arange(layers, 0, -1).reshape(-1, *[1] * (len(shape) - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scan_layers", [False, True])
 @pytest.mark.parametrize("kind", ["adamw", "adamc", "independent"])
 def test_layer_decay_lowers_rates_towards_the_input(kind, scan_layers):
@@ -147,6 +148,7 @@ def programs(tmp_path_factory):
         yield
 
 
+@pytest.mark.slow
 def test_a_run_logs_and_records_the_rate_of_each_group(tmp_path):
     data = write_text(tmp_path)
     config = TINY.replace(data=data, layer_decay=0.5, scan_layers=True)

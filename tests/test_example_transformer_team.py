@@ -57,6 +57,7 @@ def example_batches(count):
 ALL = {"ema_decay": 0.9, "weight_decay_kind": "adamc"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [ALL, {"automatic_warmup": True}], ids=str)
 def test_microbatches_are_one_update_of_the_whole_batch(options):
     """The same state up to rounding: counts, schedule, moments, record and average."""
@@ -200,6 +201,7 @@ def equipped(text, tmp_path_factory):
     return run(config, folder / "run")
 
 
+@pytest.mark.slow
 def test_each_set_is_evaluated_with_weights_and_average(equipped):
     found = equipped.evaluations
     names = {name for name in found if "heldout" in name}

@@ -172,6 +172,7 @@ def test_packed_documents_have_the_logits_that_each_has_alone(scan_layers):
     assert np.abs(logits_of(model, tokens_1xL)[0] - alone_LxV).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss_chunks", "remat", "scan_layers"), [(1, False, False), (3, True, True)]
 )

@@ -115,6 +115,7 @@ def repository(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.train  # it starts Python for each mutant
 def test_what_no_test_notices_is_listed_and_kept(repository, capsys, monkeypatch):
     options = mutate.Options(["core"], root=repository, package="fake")

@@ -1,5 +1,7 @@
 """The record of Adam's moments, from init through updates to the host's reading."""
 
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,8 @@ from selection import parametrize
 import optax_warmup as ow
 from optax_warmup import _sample as sample
 from optax_warmup._record import slots
+from optax_warmup._record.layout import Layout
+from optax_warmup.diagnostics._heat_maps import heat_maps
 
 pytestmark = pytest.mark.train
 
@@ -854,3 +858,85 @@ def test_a_state_without_one_record_is_refused():
     for wrong in ({-1: 1.0}, {1: float("nan")}):
         with pytest.raises(ValueError, match="read_moments: .*sharpness.* must be"):
             ow.read_moments(state, sharpness=wrong)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda **adam: optax.inject_hyperparams(optax.adamw)(1e-3, **adam),
+        lambda **adam: optax.chain(
+            optax.clip(1.0), optax.inject_hyperparams(optax.adam)(1e-3, **adam)
+        ),
+        lambda **adam: optax.MultiSteps(
+            optax.inject_hyperparams(optax.adam)(1e-3, **adam), 3
+        ),
+    ],
+    ids=["alone", "chain", "MultiSteps"],
+)
+def test_decays_that_change_are_refused(build):
+    slow = ow.transition(0.95, 0.999, 10**6)
+    with pytest.raises(ValueError, match=r"b2 .* changes it, from 0.95 to 0.999"):
+        ow.record_moments(build(b2=slow)).init(PARAMS)
+    with pytest.raises(ValueError, match=r"b1 .* changes it, from 0.5 to 0.9"):
+        ow.record_moments(build(b1=optax.linear_schedule(0.5, 0.9, 10))).init(PARAMS)
+    state = ow.record_moments(build(b1=0.8, b2=ow.constant(0.95))).init(PARAMS)
+    history = ow.read_moments(state)
+    assert (history.b1, history.b2) == (0.8, 0.95)
+
+
+def test_an_optimizer_that_cannot_be_tried_says_why():
+    def fails(updates, state, params=None):
+        raise RuntimeError("needs the weather")
+
+    broken = optax.GradientTransformation(lambda params: (), fails)
+    inner = optax.chain(optax.scale_by_adam(), broken)
+    with pytest.raises(ValueError, match="RuntimeError: needs the weather. Pass b1="):
+        ow.record_moments(inner).init(PARAMS)
+
+
+def test_a_state_with_another_histogram_names_adopt():
+    state = ow.record_moments(optax.adam(1e-3)).init(PARAMS)
+    with pytest.raises(ValueError, match=r"histogram=False, .*\.adopt\("):
+        ow.record_moments(optax.adam(1e-3), histogram=False).update(
+            PARAMS, state, PARAMS
+        )
+
+
+def test_two_parameters_with_one_path_are_refused():
+    params = {"a/b": jnp.ones(2), "a": {"b": jnp.ones(3)}}
+    with pytest.raises(ValueError, match="two parameters have the path 'a/b'"):
+        ow.record_moments(optax.adam(1e-3)).init(params)
+
+
+@pytest.mark.parametrize("eps_in_sqrt", [True, False])
+def test_the_direction_of_rmsprop_is_confirmed(eps_in_sqrt):
+    """In a record of large eps, where its place matters."""
+    inner = optax.rmsprop(1e-2, eps=0.1, eps_in_sqrt=eps_in_sqrt)
+    state = ow.record_moments(inner, eps=0.1).init(PARAMS)
+    assert Layout.decode(np.asarray(state.layout)).direction == (
+        "adam" if eps_in_sqrt else None
+    )
+
+
+@pytest.mark.parametrize("axes", [("data", ""), ("data", 1), (), ""])
+def test_each_name_of_an_axis_must_be_one(axes):
+    with pytest.raises(TypeError, match="axis_name must be the name of an axis"):
+        ow.record_moments(optax.adam(1e-3), axis_name=axes)
+
+
+def test_the_state_of_another_optimizer_is_not_called_restored():
+    plain = optax.adam(1e-3)
+    recorded = ow.record_moments(plain)
+    with pytest.raises(TypeError, match=r"tuple .* If it is the state of this run"):
+        recorded.update(PARAMS, plain.init(PARAMS), PARAMS)
+
+
+def test_the_heat_map_of_groups_says_its_ends():
+    state = ow.record_moments(optax.adam(1e-3)).init(PARAMS)
+    update = jax.jit(ow.record_moments(optax.adam(1e-3)).update)
+    gradients = {"w": np.full((3, 4), 1e-3), "b": np.full(5, 50.0)}
+    for _ in range(3):
+        _, state = update(gradients, state, PARAMS)
+    maps = list(heat_maps({"run": ow.read_moments(state)}))
+    assert [line.says for line in maps[0].lines] == ["10%", "50%", "90%"]
+    assert re.search(r"From 0\.001\S* \(pale\) to 50\S* \(dark\)", maps[-1].caption)

@@ -52,6 +52,7 @@ def test_adam_settles_at_its_edge(b1, edge):
     assert np.median(seen) == pytest.approx(edge, rel=0.25), seen
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_sharpness_goes_with_the_squared_loss():
     found = sharpness_and_loss.correlations("relu, squared", points=12)

@@ -285,3 +285,11 @@ def test_it_does_so_for_lengths_that_are_traced():
         lambda n: ow.warmup(ow.piecewise(0.25, [(n, 1.0), (8, 0.5)]), 4)(3)
     )(jnp.array([0, 4]))
     np.testing.assert_allclose(values, [0.75, 0.75 * 0.25])
+
+
+def test_a_traced_stretch_rounds_to_the_nearest_step():
+    def halfway(factor):
+        return ow.stretch(ow.transition(0.0, 1.0, 10), factor)(5)
+
+    found = [jax.jit(halfway)(factor) for factor in (0.96, 1.04, 1.06)]
+    np.testing.assert_allclose(found, [5 / 10, 5 / 10, 5 / 11], rtol=1e-6)

@@ -65,6 +65,7 @@ def test_the_table_says_tokens_utilisation_and_who_is_left_out():
     assert "Left out: a third (it is missing)." in table
 
 
+@pytest.mark.slow
 def test_the_example_trains_from_the_middle_of_its_run():
     batches = training_speed.make_batches(TINY)
     example = with_jax.Example(TINY, batches)

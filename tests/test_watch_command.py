@@ -1,5 +1,6 @@
 """`optax-warmup watch`: lines and terminals, beside a run in another process."""
 
+import gc
 import io
 import json
 import os
@@ -55,7 +56,7 @@ def test_lines_follow_a_run_from_before_it_begins_to_its_end(tmp_path, monkeypat
         go_back,
         end,
     ])  # fmt: skip
-    monkeypatch.setattr(time, "sleep", lambda seconds: next(steps)())
+    monkeypatch.setattr(show._Signals, "wait", lambda self, seconds: next(steps)())
     out = io.StringIO()
     show.show_lines(WatchedRun(tmp_path / "run"), 1.0, out)
     said = out.getvalue().splitlines()
@@ -70,6 +71,27 @@ def test_lines_follow_a_run_from_before_it_begins_to_its_end(tmp_path, monkeypat
         "step 2  loss 1.5  effective samples 3",
         "the run has ended: step 2",
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "leaves"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
+)
+def test_a_signal_in_a_garbage_collection_is_not_lost(number, leaves):
+    before = signal.getsignal(number)
+
+    def interrupt(phase, info):
+        os.kill(os.getpid(), number)
+
+    with show._Signals() as signals:
+        gc.callbacks.append(interrupt)
+        try:
+            gc.collect()
+        finally:
+            gc.callbacks.remove(interrupt)
+        with pytest.raises(leaves):
+            signals.wait(30)
+    assert signal.getsignal(number) == before
 
 
 def test_of_rows_that_were_there_the_last_are_printed(tmp_path):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 DECADE = 2  # rows
+# No warmup trains where its loss is so near to the best of all, in nats.
+NEAR = 0.3
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,46 @@ def regret(scores: np.ndarray, linear: np.ndarray) -> Regret:
         over_seeds(difference[int(difference.mean(axis=1).argmax())]),
         over_seeds(scores[tenfold] - linear[best]),
     )
+
+
+@dataclass(frozen=True)
+class Excess:
+    """The largest score minus that without a warmup, at peaks where none trains.
+
+    Attributes:
+        row: the peak at which it is the largest.
+        number: how large; below 0 the method is better at all of these peaks.
+        peaks: how many these are.
+    """
+
+    row: int
+    number: Number
+    peaks: int
+
+
+def excess(scores: np.ndarray, none: np.ndarray, trains: np.ndarray) -> Excess | None:
+    """`trains` is true of the peaks to look at; None if there are none."""
+    difference = scores - none
+    rows = np.flatnonzero(trains)
+    if not len(rows):
+        return None
+    row = int(rows[difference[rows].mean(axis=1).argmax()])
+    return Excess(row, over_seeds(difference[row]), len(rows))
+
+
+def near_the_best(none: np.ndarray, linear: np.ndarray) -> np.ndarray:
+    """The peaks at which no warmup ends within NEAR of the best mean score."""
+    near: np.ndarray = none.mean(axis=1) <= best_of(none, linear) + NEAR
+    return near
+
+
+def half_of_the_way(
+    none: np.ndarray, linear: np.ndarray, initial: np.ndarray
+) -> np.ndarray:
+    """The peaks at which no warmup comes half of the way to the best mean score."""
+    half = (initial.mean(axis=1) + best_of(none, linear)) / 2
+    return np.asarray(none.mean(axis=1) <= half)
+
+
+def best_of(*scores: np.ndarray) -> float:
+    return float(min(each.mean(axis=1).min() for each in scores))

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from . import against_none, goals
 from .arms import ARMS, BY_NAME, Arm
+from .cells import signed, table
 from .plan import MORE, SCORING, Comparison, arms_for, missing, score
 from .protocol import Number, Regret, over_seeds, regret
 from .store import Store
@@ -54,6 +56,8 @@ def write(store: Store, tasks: Sequence[Task], folder: Path) -> str:
     comparisons = [compared(task, store) for task in tasks]
     made = [x for x in comparisons if not missing(x.task, ARMS[0], store, x.seeds)]
     parts = [TITLE, INTRODUCTION, f"\n## In short\n\n{in_short(made)}"]
+    parts.append(f"\n## How many tasks\n\n{goals.section(made)}")
+    parts.append(f"\n## Against no warmup\n\n{against_none.section(made)}")
     for half in (CHOOSING, HELD_OUT):
         if chosen := [each for each in made if each.task.half == half]:
             parts.append(f"\n## Tasks: {half}\n\n{baseline(chosen)}")
@@ -131,12 +135,3 @@ def cell(
     if not arm.suits(each.task) or missing(each.task, arm, each.store, each.seeds):
         return "-"
     return signed(column(regret(score(each.scored(arm)), linear)))
-
-
-def signed(number: Number, sign: str = "+") -> str:
-    return f"{number.mean:{sign}.3f} ± {number.error:.3f}"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

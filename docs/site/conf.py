@@ -44,6 +44,7 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_use_rtype = napoleon_use_param = False
+napoleon_use_ivar = True
 viewcode_line_numbers = True
 
 myst_heading_anchors = 4
@@ -64,6 +65,16 @@ def _docstring(
     app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
 ) -> None:
     lines[:] = as_rst(lines)
+
+
+def _public_types(
+    app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """Types of attributes under their public names."""
+    for index, line in enumerate(lines):
+        if line.startswith(":vartype"):
+            line = line.replace("jax.jaxlib._jax.", "jax.")
+            lines[index] = re.sub(r"(?:\w+\.)+_\w+\.", "", line)
 
 
 def _without_builtins(app: Any) -> list[Any]:
@@ -101,5 +112,6 @@ def _back_links(
 def setup(app: Any) -> None:
     """Docstrings are read before napoleon turns their sections into fields."""
     app.connect("autodoc-process-docstring", _docstring, priority=100)
+    app.connect("autodoc-process-docstring", _public_types, priority=900)
     app.connect("html-collect-pages", _without_builtins, priority=100)
     app.connect("html-page-context", _back_links)

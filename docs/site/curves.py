@@ -5,7 +5,9 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 COLORS = ("#1f6f8b", "#c8442f")
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -20,19 +22,31 @@ def draw(path: Path, curves: Curves, xlabel: str) -> None:
     _save(figure, path)
 
 
-def draw_panels(path: Path, panels: Mapping[str, tuple[Curves, bool]]) -> None:
-    """Panels side by side, over the number of updates; each may have a log y axis."""
-    figure = Figure(figsize=(4.2 * len(panels), 2.6), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, len(panels)))
-    for ax, (title, (curves, log)) in zip(axes, panels.items(), strict=True):
-        _panel(ax, curves, "updates")
-        ax.set_title(title, fontsize=10, loc="left")
-        ax.set_xscale("log")
-        if log:
-            ax.set_yscale("log")
-        ax.tick_params(which="minor", labelsize=7, labelcolor="#333333")
-    axes[0].legend(fontsize=8, frameon=False)
+def draw_panel(path: Path, title: str, curves: Curves, log: bool) -> None:
+    """A panel over the number of updates, which may have a logarithmic y axis."""
+    figure = Figure(figsize=(4.2, 2.6), layout="constrained")
+    ax = figure.subplots()
+    _panel(ax, curves, "updates")
+    ax.set_title(title, fontsize=10, loc="left")
+    ax.set_xscale("log")
+    _log_labels(ax.xaxis)
+    if log:
+        ax.set_yscale("log")
+        _log_labels(ax.yaxis)
+    else:
+        ax.ticklabel_format(axis="y", useOffset=False)
+    ax.legend(fontsize=8, frameon=False)
     _save(figure, path)
+
+
+def _log_labels(axis: Axis) -> None:
+    """Plain numbers, between the powers of ten only where there is one or none."""
+    shown = np.log10(axis.get_view_interval())
+    decades = np.floor(shown[1]) - np.ceil(shown[0]) + 1
+    if decades < 2:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.5g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _panel(ax: "matplotlib.axes.Axes", curves: Curves, xlabel: str) -> None:

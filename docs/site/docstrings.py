@@ -12,6 +12,8 @@ SECTIONS = (
 HEADER = re.compile(rf"^(?:{SECTIONS}):", re.M)
 LEFT_SIDE = re.compile(r"^\s*\S+(?:\(.*?\))? = ", re.M)
 CASES = re.compile(r"^(?:for|from|in|after)\b[^.]*:(?:\s|$)", re.M)
+# A colon in the first line of "Returns" would end a type, so its word goes on the next.
+RETURNED = re.compile(r"(?<=^Returns:\n)(( +)[^:\n]+) ([^ :\n]*:(?:\s|$))", re.M)
 SENTENCE = re.compile(r"\w\.\s+[A-Z]")
 
 
@@ -60,6 +62,7 @@ def as_rst(lines: list[str]) -> list[str]:
         _raw(p) if i and is_formula(p.strip("\n")) else p
         for i, p in enumerate(body.split("\n\n"))
     ]
+    rest = RETURNED.sub(r"\1\n\2\3", rest)
     safe = "\n".join(
         line if line.lstrip().startswith((">>>", "...")) else _escaped(line)
         for line in rest.splitlines()

@@ -148,8 +148,8 @@ def _page(folder: Path, name: str, call: str) -> None:
     if known := _known_as(name):
         parts.append("## Also known as\n")
         parts.append(
-            "Each row has the same values to float32 accuracy, which a test compares. "
-            "Peak 1, warmup 5, total 20, cooldown 6.\n"
+            "A test compares the values of each row, to float32 accuracy. The peak is "
+            "1; the warmup has 5 updates, the run 20 and the cooldown 6.\n"
         )
         parts.append("\n".join(known) + "\n")
     parts.append(
@@ -199,15 +199,10 @@ def _known_as(name: str) -> list[str]:
         return []
     table = ["| system | its call | here |", "|---|---|---|"]
     for row in rows:
-        note = f" ({_as_code(row.note)})" if row.note else ""
+        note = f" ({parity_table.as_code(row.note)})" if row.note else ""
         cells = (row.system, f"`{row.call}`", f"`{row.ours}`{note}")
         table.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return table
-
-
-def _as_code(note: str) -> str:
-    """A note with its calls as code."""
-    return re.sub(r"[\w.]+\((?:[^()]|\([^()]*\))*\)", r"`\g<0>`", note)
 
 
 def _source_link(name: str, thing: Any) -> str:

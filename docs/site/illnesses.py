@@ -3,11 +3,12 @@
 The trainings are those on which the tests check each piece of advice.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
 import trainings
-from curves import draw_panels
+from curves import draw_panel
 
 import optax_warmup as ow
 from optax_warmup.diagnostics._explanations import EXPLANATIONS
@@ -87,20 +88,17 @@ def _section(
     if advice.change:
         parts.append(f"**What to do.** {advice.change}\n")
     healthy = trainings.healthy("adam 0.999")
-    panels = {
-        TITLES[name]: (
-            {
-                "healthy": curve(*healthy, name),
-                "this run": curve(history, losses, name),
-            },
-            name not in LINEAR,
-        )
-        for name in LOOK_AT[code]
-    }
-    if panels:
-        draw_panels(pictures / f"{code}.svg", panels)
-        shown = ", ".join(panels)
-        parts.append(f"![{code}: {shown}, healthy and ill](pictures/{code}.svg)\n")
+    shown = []
+    for name in LOOK_AT[code]:
+        curves = {
+            "healthy": curve(*healthy, name),
+            "this run": curve(history, losses, name),
+        }
+        picture = f"{code}-{name}.svg"
+        draw_panel(pictures / picture, TITLES[name], curves, name not in LINEAR)
+        alt = f"{TITLES[name]}, healthy and ill"
+        shown.append(f"![{alt}](pictures/{picture}){{.panel}}")
+    parts.append("\n".join(shown) + "\n")
     parts.append(f"**What it rests on.** {_safe(EXPLANATIONS[code])}\n")
     return "\n".join(parts)
 
@@ -126,4 +124,7 @@ def _spaced(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _safe(text: str) -> str:
-    return text.replace("*", "\\*").replace("|", "\\|").replace("_", "\\_")
+    """Signs of arithmetic stay as they are; names in backticks are code already."""
+    pieces = re.split(r"(`[^`]*`)", text)
+    pieces[::2] = [re.sub(r"([*|_])", r"\\\1", piece) for piece in pieces[::2]]
+    return "".join(pieces)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import trainings
-from curves import draw_panels
+from curves import draw_panel
 from illnesses import curve
 
 TABLE = Path(__file__).parents[1] / "diagnostics.md"
@@ -99,13 +99,14 @@ ILL = {
         "`optax.MultiSteps` and counted microbatches.",
     ),
     "applied_decay": (
-        "updates-large",
-        "0 without weight decay. Else it should be the decay that you set.",
+        "rate-estimated",
+        "0 without weight decay, else the decay that you set. Here it is not the decay "
+        "of any parameter: their rates differ, and one rate was fitted to all.",
     ),
     "update_explained": (
-        "updates-large",
-        "Well below 1 something else changes the updates: a trust ratio, noise, a "
-        "clip behind Adam.",
+        "rate-estimated",
+        "Well below 1, one rate and one decay are not all: parameters have rates of "
+        "their own, as here, or a trust ratio, noise or a clip comes after Adam.",
     ),
     "parameter_rms": (
         "gradients-explode",
@@ -127,6 +128,7 @@ LINEAR = (
     "nonfinite",
     "drift",
     "update_explained",
+    "applied_decay",
     "signal_share",
 )
 INTRO = """# Reading the diagnostics
@@ -160,20 +162,18 @@ def write(folder: Path) -> None:
     for name, (code, advice) in ILL.items():
         ill = trainings.ILL[code]()
         shown = (name, "learning_rate") if name == "effective_sample_size" else (name,)
-        panels = {
-            each: (
-                {"healthy": curve(*healthy, each), "ill": curve(*ill, each)},
-                each not in LINEAR,
-            )
-            for each in shown
-        }
-        picture = f"pictures/statistic-{name}.svg"
-        draw_panels(folder / picture, panels)
+        pictures = []
+        for each in shown:
+            curves = {"healthy": curve(*healthy, each), "ill": curve(*ill, each)}
+            picture = f"pictures/statistic-{name}-{each}.svg"
+            draw_panel(folder / picture, each, curves, each not in LINEAR)
+            alt = f"{each} of a healthy run and an ill one"
+            pictures.append(f"![{alt}]({picture}){{.panel}}")
         meaning, expected = meanings[name]
         parts.append(f"## {name}\n\n{_sentence(meaning)}.\n")
         if expected:
             parts.append(f"**Expect:** {expected}.\n")
-        parts.append(f"![{name} of a healthy run and an ill one]({picture})\n")
+        parts.append("\n".join(pictures) + "\n")
         parts.append(
             f"**If it is off** (red: the run of [{code}](advice.md#{code})). {advice}\n"
         )
@@ -191,5 +191,6 @@ def _meanings(page: str) -> dict[str, tuple[str, str]]:
 
 
 def _sentence(text: str) -> str:
-    """The text with a capital letter, unless it begins with a formula."""
-    return text if "(" in text.split()[0] else text[0].upper() + text[1:]
+    """The text with a capital letter, unless it begins with a formula or a name."""
+    code = re.search(r"[(_`\[]", text.split()[0])
+    return text if code else text[0].upper() + text[1:]

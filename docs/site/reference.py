@@ -1,11 +1,16 @@
 """Writes the pages of the API reference: every public name, page by page."""
 
 import inspect
+import re
+import typing
 from pathlib import Path
 from typing import Any
 
+import docstrings
 from docstrings import purpose
 from names import members, namespaces
+
+KINDS = (Path(__file__).parents[1] / "own_schedules.md").read_text()
 
 # The names at the top by where they are defined: the first match has them.
 SUBJECTS = {
@@ -66,7 +71,24 @@ def _directive(name: str, thing: Any) -> str:
         return f".. autoclass:: {name}{listed}"
     if inspect.isroutine(thing):
         return f".. autofunction:: {name}"
+    if _is_alias(thing):  # autodoc would print what `Annotated` is, and addresses
+        about = _meaning(name)
+        return (
+            f".. py:data:: {name}\n\n   An annotation: {docstrings.as_rst([about])[0]}."
+        )
     return f".. autodata:: {name}\n   :no-value:"
+
+
+def _is_alias(thing: Any) -> bool:
+    return typing.get_origin(thing) is typing.Annotated
+
+
+def _meaning(name: str) -> str:
+    """What a field with this annotation holds, from the table of kinds."""
+    row = re.search(rf"^\|[^|]*`(?:\w+\.)*{name}`[^|]*\| ([^|]*) \|", KINDS, re.M)
+    if not row:
+        raise ValueError(f"{name} has no row in docs/own_schedules.md")
+    return row[1]
 
 
 def _index(listed: list[tuple[str, str, dict[str, Any]]]) -> str:
@@ -89,5 +111,5 @@ def _index(listed: list[tuple[str, str, dict[str, Any]]]) -> str:
 
 def _cell(name: str, thing: Any) -> str:
     if not (inspect.isclass(thing) or inspect.isroutine(thing)):
-        return ""
+        return _meaning(name) if _is_alias(thing) else purpose(type(thing))
     return purpose(thing).replace("|", "\\|").replace("*", "\\*")

@@ -24,6 +24,9 @@ LINK = re.compile(
     r"(!?\[(?:[^\]`]|`[^`]*`)*\]\()([^)#\s]*)(#[^)]*)?\)|^```.*?^```|`[^`\n]+`",
     re.M | re.S,
 )
+FILE_NAME = re.compile(r"`?[\w./-]+\.md`?")  # on the site a page goes by its title
+UNCERTAIN = re.compile(r"(?<=\d) ([±+]) (?=\d[^\n]*\|$)", re.M)  # in tables: one line
+EXAMPLES = "\n```{toctree}\n:glob:\n:hidden:\n\n*\n```\n"
 GENERATED = ("gallery/", "api/", "mathematics.md", "advice.md", "reading.md")
 # Pages from the repository, by their place in the site.
 PAGES = {
@@ -54,8 +57,9 @@ def stage(folder: Path) -> None:
             continue  # the site has its own first page
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
-        text = (ROOT / origin).read_text()
-        target.write_text(relinked(text, ROOT / origin, place, folder))
+        text = UNCERTAIN.sub("\u00a0\\1\u00a0", (ROOT / origin).read_text())
+        text = relinked(text, ROOT / origin, place, folder)
+        target.write_text(text + (EXAMPLES if place == "examples/index.md" else ""))
     gallery.write(folder / "gallery", vocabulary())
     mathematics.write(folder / "mathematics.md")
     reference.write(folder / "api")
@@ -77,9 +81,16 @@ def relinked(text: str, origin: Path, place: str, folder: Path) -> str:
         found = (origin.parent / target).resolve()
         if found.is_dir() and not (found / "README.md").is_file():
             return before[1:-2]  # its name alone: the site has no folders to look into
+        if FILE_NAME.fullmatch(before[1:-2]) and found.is_file():
+            before = f"[{_title(found)}]("
         return f"{before}{_place(found, place, folder)}{anchor})"
 
     return LINK.sub(new, text)
+
+
+def _title(page: Path) -> str:
+    found = re.search(r"^# (.+)$", page.read_text(), re.M)
+    return found[1] if found else page.stem
 
 
 def _place(found: Path, page: str, folder: Path) -> str:

@@ -19,6 +19,11 @@ TOKEN = re.compile(
 )
 CONDITION = re.compile(r"^((?:for|from|in|after)\b[^:]*):\s+(.*)$")
 TAIL = re.compile(r"^(.*?\S)\s{2,}((?:for|after|if|from)\b.*)$")
+# Words of a sentence in a formula: set as text, and never the name of a function.
+WORDS = re.compile(
+    "after|and|at|before|but|by|every|for|from|goes|has|if|in|instead|is|it|least|no|of"
+    "|on|or|over|so|than|that|the|then|to|until|when|where|which|while|with|without"
+)
 RELATIONS = ("=", "<", ">", "<=", ">=", ",", ";", ":", "->", "...")
 
 
@@ -62,6 +67,8 @@ def _row(line: str) -> str:
 
 
 def _text(words: str) -> str:
+    for sign in ("<=", ">="):
+        words = words.replace(sign, SIGNS[sign])
     return f"<mtext>{escape(words)}</mtext>"
 
 
@@ -73,6 +80,7 @@ class _Parser:
         self.tokens = [(m.lastgroup, m.group()) for m in found if m.lastgroup]
         self.at = 0
         self.in_bars = False  # where a bar closes an absolute value
+        self.flat = False  # in an exponent, where a fraction would be too small
 
     def peek(self) -> str:
         return self.tokens[self.at][1] if self.at < len(self.tokens) else ""
@@ -116,6 +124,9 @@ class _Parser:
                 done += _operator("·") + self.power()
             elif sign == "/":
                 self.take()
+                if self.flat:
+                    done += _operator("/") + self.power()
+                    continue
                 below = self.power(bare=True)
                 done = f"<mfrac><mrow>{_bare(done)}</mrow><mrow>{below}</mrow></mfrac>"
             elif self.starts_a_factor():
@@ -135,7 +146,9 @@ class _Parser:
         if self.peek() == "**":
             self.take()
             sign = _operator(self.take()[1]) if self.peek() == "-" else ""
+            outside, self.flat = self.flat, True
             above = sign + _bare(self.power())
+            self.flat = outside
             return f"<msup><mrow>{base}</mrow><mrow>{above}</mrow></msup>"
         return _bare(base) if bare else base
 
@@ -166,7 +179,11 @@ class _Parser:
     def called(self, name: str) -> str:
         if name == "sqrt" and self.peek() == "(":
             self.take()
-            return f"<msqrt>{self.inside(')')}</msqrt>"
+            return _root(self.inside(")"))
+        if WORDS.fullmatch(name):
+            return f"<mtext>{name}</mtext>"
+        if name.startswith("sum_"):
+            return f"<munder><mo>∑</mo><mi>{name.removeprefix('sum_')}</mi></munder>"
         done = _name(name)
         if name.endswith("_") and self.peek() == "(":  # eta_(k-1)
             self.take()
@@ -183,6 +200,14 @@ class _Parser:
 def _is_factor(name: str) -> bool:
     """Whether a bracket behind this name is a factor and not an argument."""
     return len(name) == 1 and name not in "fLSvdcs"
+
+
+def _root(content: str) -> str:
+    """A root; as a power where it would have to grow, which few fonts can."""
+    if "<mfrac>" not in content:
+        return f"<msqrt>{content}</msqrt>"
+    base = _brackets("(", content, ")")
+    return f"<msup>{base}<mrow><mn>1</mn><mo>/</mo><mn>2</mn></mrow></msup>"
 
 
 def _brackets(left: str, content: str, right: str) -> str:
@@ -212,9 +237,9 @@ def _name(name: str) -> str:
     if name.endswith("_hat"):
         return f"<mover>{_name(name.removesuffix('_hat'))}<mo>^</mo></mover>"
     head, _, low = name.partition("_")
-    if low and (len(head) == 1 or head in GREEK) and len(low) <= 2:
+    if low and len(low) <= (2 if len(head) == 1 or head in GREEK else 1):
         below = _name(low) if low[0].isalpha() else f"<mn>{low}</mn>"
         return f"<msub>{_name(head)}{below}</msub>"
-    if re.fullmatch(r"[a-z]\d", name):
+    if re.fullmatch(r"[A-Za-z]\d", name):
         return f"<msub><mi>{name[0]}</mi><mn>{name[1]}</mn></msub>"
     return f"<mi>{GREEK.get(name, name)}</mi>"

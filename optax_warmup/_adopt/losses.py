@@ -163,9 +163,15 @@ def tell_what_changes(old: list[Part], new: list[Part], taken: dict[str, Any]) -
             _tell_of_a_held_rate(part)
         scale = _known_scale(part)
         if not part.taken and not is_rate_clock(part.node) and scale not in (None, 1):
+            if any(x.kind == part.kind and not x.taken for x in new):
+                fate = "begins anew, as its arrays do not fit these parameters; it"
+                then = "the new one begins with nothing seen"
+            else:
+                fate = "is gone, which"
+                then = "the learning rate jumps to its full value"
             warnings.warn(
-                f"{OWNER}: {part.kind} is gone, which multiplied the updates by "
-                f"{scale:.3g}; the learning rate jumps to its full value.",
+                f"{OWNER}: {part.kind} {fate} multiplied the updates by {scale:.3g}; "
+                f"{then}.",
                 stacklevel=3,
             )
         scales = _known_scales(part)

@@ -131,7 +131,7 @@ def length_of(
     if not isinstance(schedule, Schedule):
         raise TypeError(
             f"{owner}: steps must be given for {schedule!r}; only a schedule of this "
-            "library knows its length."
+            "library knows its length. Several are given as a dict, {name: schedule}."
         )
     whole = natural_length(schedule)
     first, size = 0, whole

@@ -41,6 +41,9 @@ def warmup_cosine_restarts(
 ) -> Schedule:
     """Linear warmup, then cosine decays that restart at the peak (SGDR).
 
+    value(step) = end + scale**i * (peak - end) * (1 + cos(pi p)) / 2,
+    where p is the progress in cycle i = 0, 1, ... after the warmup
+
     The cycles fill total_steps - warmup_steps exactly, even if their lengths are
     fractions of an update. To give the first period instead of the total, write
     `warmup(cycle(transition(peak, end, period, shapes.cosine), period), warmup_steps)`.
@@ -129,9 +132,11 @@ def one_cycle(
 ) -> Schedule:
     """One-cycle policy: up to the peak, then down to far below the start.
 
-    The value goes from init_value to peak_value over `warmup_steps`, then to end_value
-    at `total_steps`. With `return_steps` it first goes back to init_value over that
-    many updates, and then to end_value.
+    for step < W:   init_value + (peak_value - init_value) * shape(step / W)
+    from there on:  peak_value + (end_value - peak_value) * shape((step - W) / (T - W))
+
+    W stands for `warmup_steps`, T for `total_steps`. With `return_steps` it first goes
+    back to init_value over that many updates, and then to end_value at T.
 
     Optax's cosine one-cycle has warmup_steps = int(pct_start * T) and total_steps = T.
     Torch's phases end an update earlier: warmup_steps = pct_start * T - 1 and

@@ -61,6 +61,9 @@ def warmup_linear(
 ) -> Schedule:
     """Linear warmup, then linear decay until `total_steps`.
 
+    With W = warmup_steps and T = total_steps, after the warmup
+    value(step) = end + (peak - end) * (T - step) / (T - W)
+
     Args:
         peak_value: the value at step `warmup_steps`, >= 0; may be traced.
         warmup_steps: length of the warmup in updates, 0 <= warmup_steps <= total_steps.

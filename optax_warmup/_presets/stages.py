@@ -89,6 +89,9 @@ def tri_stage(
 ) -> Schedule:
     """Tri-stage: linear warmup, constant, then exponential decay to `end_value`.
 
+    value(step) = peak_value * (end_value / peak_value)**p    after the warmup
+    p = min(1, max(0, step - warmup_steps - hold_steps) / decay_steps)
+
     Args:
         peak_value: the value of the constant stage, > 0; may be traced.
         warmup_steps: length of the warmup in updates, >= 0; may be traced.
@@ -133,6 +136,9 @@ def infinite(
     shape: shapes.ShapeLike = shapes.cosine,
 ) -> Schedule:
     """Infinite schedule: a warmup, a decay to a constant, and no end.
+
+    With p = min(1, (step - warmup_steps) / decay_steps), after the warmup
+    value(step) = peak_value + (constant_value - peak_value) * shape(p)
 
     To anneal a model at any step, use `cooldown(infinite(...), begin, steps)`; training
     on more data can go on later from the same constant.
@@ -179,8 +185,13 @@ def spike(
 ) -> Schedule:
     """Adds a temporary rise, to test stability or to leave a region.
 
-    From step `begin` on the schedule is multiplied by a factor that rises from 1 to
-    `factor`, stays there, and returns to 1.
+    for step < begin:  schedule(step)
+    from there on:     schedule(step) * (1 + (factor - 1) * min(1, rise, fall)),
+                       rise = (step - begin) / up_steps,
+                       fall = max(0, end - step) / down_steps
+
+    Multiplies the schedule by a factor that rises from 1 to `factor`, stays there for
+    `hold_steps`, and is 1 again at end = begin + up_steps + hold_steps + down_steps.
 
     Args:
         schedule: the schedule, or a number (>= 0) for a constant.

@@ -15,7 +15,7 @@ from optax_warmup import _check
 from optax_warmup._record.direction import UNTRIED, direction_of, has_squares
 from optax_warmup._record.options import OWNER
 from optax_warmup._state.probe import Decay, decays_of, require_agreement
-from optax_warmup._state.trial import Step, tried
+from optax_warmup._state.trial import Step, injected_changes, tried
 
 # Gradients that an `optax.MultiSteps` inside may accumulate for its b1 and b2 to show.
 _MOST_ACCUMULATED = 32
@@ -44,6 +44,7 @@ class Decays:
         }
         self._seen: dict[str, Decay] = {}
         self._trial: tuple[Any, list[Step]] | None = None
+        self._failure: Exception | None = None
         self._tried_for: list[Any] = []
         few = jnp.ones(4)
         for params in (few, optax.LookaheadParams(few, few)):
@@ -83,8 +84,10 @@ class Decays:
                 self._inner, params, OWNER, _MOST_ACCUMULATED, coordinates=4, updates=3
             )
             decays = decays_of(*trial, OWNER)
-        except Exception:
+        except Exception as failure:
+            self._failure = failure
             return
+        self._refuse_schedules(*trial)
         found = {"b1": _common(decays.momentum), "b2": _common(decays.second_moment)}
         self._trial = trial
         self._seen = {name: x for name, x in found.items() if x is not None}
@@ -108,16 +111,39 @@ class Decays:
             return given
         if seen is not None and seen.exact is not None:
             return seen.exact
-        why = (
-            "trying the optimizer does not show it (a traced learning rate under a "
-            "guard hides it, and so does a long accumulation)"
-            if seen is None
-            else f"its moments are too coarse to show it (it is about {seen.ratio:.3g})"
-        )
+        failure = None
+        if seen is not None:
+            why = (
+                f"its moments are too coarse to show it (it is about {seen.ratio:.3g})"
+            )
+        elif self._trial is None and self._failure is not None:
+            failure = self._failure
+            first = (str(failure).splitlines() or [""])[0]
+            why = (
+                f"trying the optimizer raises {type(failure).__name__}: "
+                f"{first.removesuffix('.')}"
+            )
+        else:
+            why = (
+                "trying the optimizer does not show it (a traced learning rate under a "
+                "guard hides it, and so does a long accumulation)"
+            )
         raise ValueError(
             f"{OWNER}: {name} is needed, {_HOW[name]}, as {why}. Pass {name}= with "
             "the value that the wrapped optimizer has."
-        )
+        ) from failure
+
+    def _refuse_schedules(self, few: Any, steps: list[Step]) -> None:
+        """Refuses decays that change: the bias corrections take them as constant."""
+        changes = injected_changes(self._inner, few, steps[0], _MOST_ACCUMULATED)
+        for name in _HOW.keys() & changes:
+            first, last = changes[name]
+            raise ValueError(
+                f"{OWNER}: {name} must stay the same, but optax.inject_hyperparams "
+                f"changes it, from {first:.6g} to {last:.6g}. Bias correction and "
+                "effective sample size are those of one value. Record an optimizer "
+                f"with a constant {name}."
+            )
 
     def _refuse_others(self) -> None:
         for name, seen in self._seen.items():

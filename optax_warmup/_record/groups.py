@@ -6,10 +6,13 @@ under the same node, then neighbours.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+
+from optax_warmup._record.options import OWNER
 
 
 def groups_of(
@@ -17,9 +20,19 @@ def groups_of(
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The names of the groups of a tree, and the index of each leaf's group."""
     paths = paths_of(tree)
+    _require_different(paths)
     labels = [str(label(path)) for path in paths] if label else merged(paths, most)
     names = {name: index for index, name in enumerate(dict.fromkeys(labels))}
     return tuple(names), tuple(names[name] for name in labels)
+
+
+def _require_different(paths: Sequence[str]) -> None:
+    twice = next((path for path, n in Counter(paths).items() if n > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"{OWNER}: two parameters have the path {twice!r}, as one has a key with "
+            '"/" in it, so that no row can tell them apart. Rename one.'
+        )
 
 
 def merged(paths: Sequence[str], most: int) -> list[str]:

@@ -219,8 +219,9 @@ def _require_shapes(tree: Any, adam: Moments) -> None:
             raise ValueError(
                 f"{OWNER}: the moments of the parameter {path!r} have shape "
                 f"{nu.shape} and not its own, {jnp.shape(leaf)}, so they cannot be set "
-                "against its gradients and updates. Record the optimizer without the "
-                "projection (optax.contrib.galore) around it."
+                "against its gradients and updates. If the state is that of a run "
+                "with other shapes, make a new one by init; if a projection makes them "
+                "(optax.contrib.galore), record the optimizer without it."
             )
 
 

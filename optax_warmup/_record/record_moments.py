@@ -195,6 +195,7 @@ def record_moments(
         **extra: Any,
     ) -> tuple[optax.Updates, RecordMomentsState]:
         require_state(OWNER, state, RecordMomentsState)
+        _require_histogram(state, options.histogram)
         adam = moments_of(state.inner_state, updates, OWNER)
         done = _progress(state.inner_state, adam)
         clock = _clock(state, done)
@@ -254,6 +255,15 @@ def record_moments(
         )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _require_histogram(state: RecordMomentsState, wanted: bool) -> None:
+    if (state.histogram is None) is wanted:
+        raise ValueError(
+            f"{OWNER}: histogram={wanted}, but the state was made with {not wanted}. "
+            "optax_warmup.adopt(optimizer, state, params) makes the state of this "
+            "record from it."
+        )
 
 
 def _empty(layout: Layout, inner_state: optax.OptState) -> RecordMomentsState:

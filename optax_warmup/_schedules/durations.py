@@ -195,7 +195,7 @@ def _missing(unit: str, name: str) -> TypeError:
 
 
 def _exact(
-    name: str, value: Any, *, above: float = -1, maximum: float = math.inf
+    name: str, value: Any, *, above: float = -math.inf, maximum: float = math.inf
 ) -> Fraction:
     """Converts a known number >= 0 to a fraction, as its decimal is written."""
     many = isinstance(value, list | tuple) or getattr(value, "ndim", 0) > 0

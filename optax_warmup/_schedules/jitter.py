@@ -20,7 +20,7 @@ class jitter(Schedule):
     """Multiplies a schedule by seeded noise.
 
     value(step) = schedule(step) * (1 + amount * u),
-    where u is uniform in (-1, 1) and a pure function of the seed and the step
+    where u is uniform in (-1, 1), from the seed and the step alone
 
     So a resumed run sees the same noise, and so does every device. The noise has mean
     0. It is an integer hash, which does not change with JAX's version or settings.

@@ -12,7 +12,7 @@ import jax
 import optax
 
 from optax_warmup._state.declared import declares
-from optax_warmup._state.find import children
+from optax_warmup._state.find import children, find
 from optax_warmup._state.groups import Group
 from optax_warmup._state.moments import moment_types
 from optax_warmup._state.rate import flipped_sign
@@ -20,7 +20,7 @@ from optax_warmup._state.scales import groups_of
 
 
 def require_order(owner: str, opt_state: optax.OptState) -> None:
-    """Refuses two learning rates in a row, and scales in front of Adam.
+    """Refuses two learning rates in a row, scales in front of Adam or around lookahead.
 
     Only what states of ours (or of `optax.inject_hyperparams`) show: where optax's own
     `scale_by_schedule` stands, it may be meant as a factor.
@@ -28,6 +28,12 @@ def require_order(owner: str, opt_state: optax.OptState) -> None:
     Raises:
         ValueError: in the owner's name, with both transforms and the order that works.
     """
+    if owner in _SCALING and find(opt_state, optax.LookaheadState):
+        raise ValueError(
+            f"{owner}: inner has optax.lookahead, whose updates set its fast and slow "
+            "parameters, and must not be scaled. Put it inside: optax.lookahead("
+            f"{owner}(optimizer), ...)."
+        )
     for group in groups_of(opt_state):
         if len(group.rates) > 1:
             raise ValueError(
@@ -82,6 +88,7 @@ def _gates_of_moments(
         yield from _gates_of_moments(child, f"{path}/{name}" if path else name, gates)
 
 
+_SCALING = ("automatic_warmup",)  # wrappers that scale what their optimizer gives
 _GATES = (
     optax.ApplyIfFiniteState,
     optax.ConditionallyTransformState,

@@ -32,8 +32,9 @@ def set_learning_rate(
             to the schedule of `scale_by_learning_rate`.
 
     Returns:
-        The state with that rate, of the same types and shapes, so that nothing is
-        compiled again. `optax_warmup.learning_rate` reads it back.
+        A copy with that rate, of the same types and shapes, so that nothing is compiled
+        again; `optax_warmup.learning_rate` reads it back. What is given stays as it
+        is, an `nnx.Optimizer` as well: go on with the copy.
 
     Raises:
         TypeError: `learning_rate` is not a number.

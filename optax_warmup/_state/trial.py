@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
-from optax_warmup._state.find import trained
+from optax_warmup._check import MAX_STEP
+from optax_warmup._state.find import find, find_if, trained
 from optax_warmup._state.moments import moment_nodes, moments_of
 from optax_warmup._state.momentum import momentum_of
+from optax_warmup._state.step import is_injected
 
 
 class Step(NamedTuple):
@@ -82,6 +84,50 @@ def tried(
                     break
             steps.append(Step(gradients, changes, before, state))
     return like, steps
+
+
+def injected_changes(
+    inner: optax.GradientTransformationExtraArgs, few: Any, step: Step, patience: int
+) -> dict[str, tuple[float, float]]:
+    """What schedules in `optax.inject_hyperparams` change: the first and last value.
+
+    Args:
+        inner: the optimizer.
+        few: its parameters in the trial.
+        step: the first of the trial.
+        patience: gradients that an `optax.MultiSteps` may accumulate.
+    """
+
+    def much_later(node: Any) -> Any:
+        if not is_injected(node):
+            return node
+        counts = {"count": node.count}
+        counts["hyperparams_states"] = getattr(node, "hyperparams_states", {})
+        late = jax.tree.map(lambda x: jnp.full_like(x, MAX_STEP - 1), counts)
+        return node._replace(**{x: late[x] for x in counts if hasattr(node, x)})
+
+    def values(state: Any) -> dict[tuple[str, str], Any]:
+        return {
+            (path, name): value
+            for path, node in find_if(state, is_injected).items()
+            for name, value in node.hyperparams.items()
+        }
+
+    if not find_if(step.before, is_injected):
+        return {}
+    with _trial(), jax.ensure_compile_time_eval():
+        late = jax.tree.map(much_later, step.before, is_leaf=is_injected)
+        after, accumulates = late, find(late, optax.MultiStepsState)
+        for _ in range(patience if accumulates else 1):
+            _, after = inner.update(step.gradients, after, few, value=jnp.float32(1))
+    first, last = values(step.before), values(after)
+    return {
+        place[1]: (float(first[place]), float(last[place]))
+        for place in first.keys() & last
+        if jnp.ndim(first[place]) == 0
+        and not any(map(_check.is_traced, (first[place], last[place])))
+        and float(first[place]) != float(last[place])
+    }
 
 
 def _updater(

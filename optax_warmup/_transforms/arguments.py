@@ -9,6 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check
+from optax_warmup._schedules import clock as clocks
 from optax_warmup._schedules.schedule import Schedule, ScheduleLike, as_schedule
 
 # Squares of what lies within fit float32 with room to spare.
@@ -51,13 +52,13 @@ def clock(owner: str, count: jax.Array, step: ArrayLike | None) -> jax.Array:
     """The step of an update: an outer clock's if it is given, else the own count."""
     if step is None:
         return count
-    outer = jnp.asarray(step)
-    if outer.shape != () or not jnp.issubdtype(outer.dtype, jnp.integer):
+    whole = jnp.issubdtype(jnp.result_type(step), jnp.integer)
+    if jnp.ndim(step) or not whole:
         raise TypeError(
             f"{owner}: step must be one whole number, the updates done before this "
             f"one, got {step!r}."
         )
-    return jnp.clip(outer, 0, _check.MAX_STEP).astype(jnp.int32)
+    return jnp.asarray(clocks.as_clock(step))
 
 
 def require_params(owner: str, params: Any) -> None:

@@ -85,7 +85,7 @@ def automatic_warmup(
 ) -> optax.GradientTransformationExtraArgs:
     """Warms up any optimizer without being told a length or anything else.
 
-    updates = factor * inner's updates
+    updates = factor(t) * updates
     factor(t) = min(1, start * sqrt(t + 1) / S)
 
     S is the relative size of an update before it is scaled: the sum over parameter

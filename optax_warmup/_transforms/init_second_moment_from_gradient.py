@@ -17,12 +17,12 @@ def init_second_moment_from_gradient(
 ) -> optax.GradientTransformationExtraArgs:
     """Initializes Adam's second moment with the square of the first gradient (GI-Adam).
 
-    nu_0 = g_1**2 instead of 0, while the bias correction nu / (1 - b2**n) is kept.
+    nu_0 = g_1**2 instead of 0
 
-    nu_hat is then too large by 1 / (1 - b2**n), and updates are sqrt(1 - b2**n) of what
-    they would be. That is a warmup: the first update is sqrt(1 - b2) * sign(g), or 0.03
-    of Adam's for b2 = 0.999 and 0.22 for 0.95. In total it holds back 0.61 / (1 - b2)
-    updates.
+    The bias correction nu / (1 - b2**n) is kept, so nu_hat is too large by
+    1 / (1 - b2**n), and updates are sqrt(1 - b2**n) of what they would be. That is a
+    warmup: the first update is sqrt(1 - b2) * sign(g), or 0.03 of Adam's for b2 = 0.999
+    and 0.22 for 0.95. In total it holds back 0.61 / (1 - b2) updates.
 
     Wrap the transform that should see the gradient, such as `scale_by_adam` after
     clipping by norm, and not the whole chain. Do not combine it with other warmups that

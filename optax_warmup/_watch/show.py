@@ -1,12 +1,12 @@
 """Shows a run while it goes on: as a page in a terminal, as lines elsewhere."""
 
-import contextlib
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from optax_warmup._watch import text
 from optax_warmup._watch.page import Line, page
@@ -28,18 +28,19 @@ def show_lines(run: WatchedRun, interval: float, out: TextIO) -> None:
     if not run.place.begun:
         say(f"waiting for a run in {run.place.folder}")
     first = True
-    while True:
-        change = run.poll()
-        if first and (more := len(change.rows) - _AT_FIRST) > 0:
-            say(f"... {more:,} earlier rows")
-            del change.rows[:more]
-        first = first and not run.place.begun
-        for line in _lines(run, change):
-            say(line)
-        if run.place.ended:
-            say(f"the run has ended: {text.progress(run.step, run.total)}")
-            return
-        time.sleep(interval)
+    with _Signals() as signals:
+        while True:
+            change = run.poll()
+            if first and (more := len(change.rows) - _AT_FIRST) > 0:
+                say(f"... {more:,} earlier rows")
+                del change.rows[:more]
+            first = first and not run.place.begun
+            for line in _lines(run, change):
+                say(line)
+            if run.place.ended:
+                say(f"the run has ended: {text.progress(run.step, run.total)}")
+                return
+            signals.wait(interval)
 
 
 def _lines(run: WatchedRun, change: Change) -> Iterator[str]:
@@ -75,7 +76,7 @@ def show_live(run: WatchedRun, interval: float, console: "Console") -> None:
     braille = can_write(console.encoding)
     try:
         with (
-            _ends_at_sigterm(),
+            _Signals() as signals,
             Live(console=console, screen=True, auto_refresh=False) as live,
         ):
             while True:
@@ -83,7 +84,7 @@ def show_live(run: WatchedRun, interval: float, console: "Console") -> None:
                 live.update(drawn(), refresh=True)
                 if run.place.ended:
                     break
-                time.sleep(interval)
+                signals.wait(interval)
     finally:
         console.print(drawn())
 
@@ -103,15 +104,35 @@ def can_write(encoding: str) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _ends_at_sigterm() -> Iterator[None]:
-    """Lets SIGTERM leave through the exits, which give the terminal back."""
+class _Signals:
+    """SIGINT and SIGTERM, which are acted on between two looks at the run.
 
-    def leave(number: int, frame: FrameType | None) -> None:
-        sys.exit(128 + number)
+    An exception that a handler raises while Python collects garbage would be lost. The
+    exits that the exceptions of `wait` leave through give the terminal back.
+    """
 
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def __enter__(self) -> Self:
+        self.number = 0
+        self.before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self.before[number] = signal.signal(number, self._keep)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self.before.items():
+            signal.signal(number, before)
+
+    def _keep(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+
+    def wait(self, seconds: float) -> None:
+        """Sleeps, but not beyond a signal."""
+        end = time.monotonic() + seconds
+        while not self.number and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+        if self.number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.number:
+            sys.exit(128 + self.number)

@@ -42,8 +42,8 @@ def plot_moments(
         The matplotlib figure, and its axes by name: `loss`, `learning_rate`,
         `warmup_factor`, `coherence`, `effective_sample_size`, `update_rms`,
         `normalized_gradient_rms`, `update_to_weight`, `sharpness`, `alignment`,
-        `noise_scale`, and `distribution` and `groups`, followed by ` <name>` if there
-        are several runs.
+        `noise_scale`, and `distribution` and `groups`, with the name of the run behind
+        them if there are several, as in "groups short".
 
     Raises:
         ImportError: matplotlib is not installed.

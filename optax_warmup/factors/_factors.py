@@ -160,6 +160,10 @@ def radam(
 ) -> Schedule:
     """RAdam's rectification as a warmup factor, from the first update that has one.
 
+    value(step) = sqrt((r - 4) (r - 2) s / ((s - 4) (s - 2) r)),  with n = step + d,
+    r = s - 2 n b2**n / (1 - b2**n),  s = 2 / (1 - b2) - 1,
+    and d the first n with r > 4 (5 for the usual b2)
+
     It equals `rectification` with the timescale 1 / (1 - b2).
 
     Args:

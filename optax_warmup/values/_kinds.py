@@ -216,10 +216,12 @@ class Rows(Kind):
         wanted = [f"({', '.join(names)})"]
         if self.defaults:
             wanted.insert(0, f"({', '.join(names[: -len(self.defaults)])})")
-        error = ValueError if isinstance(got, list | tuple) else TypeError
+        listed = isinstance(got, list | tuple)
+        kind = "" if listed else f" (a {type(got).__name__})"
+        error = ValueError if listed else TypeError
         return error(
             f"{owner}: {name} must be a list of {' or '.join(wanted)}, with at least "
-            f"one entry; {place} is {got!r}."
+            f"one entry; {place} is {got!r}{kind}."
         )
 
 

@@ -25,7 +25,12 @@ def gradients_of(params, steps, seed=0):
 
 
 def run(optimizer, params, gradients):
-    """The updates and states of each step, stacked, and the parameters in the end."""
+    """The parameters in the end, and the updates and states of each step, stacked."""
+    return go_on(optimizer, params, optimizer.init(params), gradients)
+
+
+def go_on(optimizer, params, state, gradients):
+    """The same from a state."""
 
     @quickly
     def train(params, state, gradients):
@@ -36,7 +41,7 @@ def run(optimizer, params, gradients):
 
         return jax.lax.scan(step, (params, state), gradients)
 
-    (params, _), (updates, states) = train(params, optimizer.init(params), gradients)
+    (params, _), (updates, states) = train(params, state, gradients)
     return params, updates, states
 
 

@@ -92,8 +92,8 @@ class Browser:
             self.events.append(message)
         return message
 
-    def page(self, path, size=DESKTOP, dark=False):
-        return Page(self, path, size, dark)
+    def page(self, path, size=DESKTOP, dark=False, query=""):
+        return Page(self, path, size, dark, query)
 
     def close(self):
         self._process.terminate()
@@ -105,11 +105,11 @@ class Browser:
 class Page:
     """A page that has been loaded, at a size and in a colour scheme."""
 
-    def __init__(self, browser, path, size, dark):
+    def __init__(self, browser, path, size, dark, query=""):
         self._browser = browser
         target = browser.call("Target.createTarget", url="about:blank")["targetId"]
         attached = browser.call("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
+        self._session, self._target = attached["sessionId"], target
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
         self.call(
@@ -121,12 +121,16 @@ class Page:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=Path(path).resolve().as_uri())
+        url = Path(path).resolve().as_uri() + (f"?{query}" if query else "")
+        self.call("Page.navigate", url=url)
         while not self.events("Page.loadEventFired"):
             browser.receive()
 
     def call(self, method, **params):
         return self._browser.call(method, self._session, **params)
+
+    def close(self):
+        self._browser.call("Target.closeTarget", targetId=self._target)
 
     def events(self, method):
         return [

@@ -9,6 +9,7 @@ given where the peer leaves its documented range, for the reason in the note.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,21 @@ class Row(NamedTuple):
             "i2w": "init2winit",
             "REX": "pytorch_optimizer",
         }.get(name, name)
+
+
+def as_code(note: str) -> str:
+    """A note for Markdown, with its calls as code."""
+    done, at = "", 0
+    for call in re.finditer(r"[\w.]+\(", note):
+        if call.start() < at:
+            continue  # within the call before
+        end, depth = call.end(), 1
+        while depth:
+            depth += {"(": 1, ")": -1}.get(note[end], 0)
+            end += 1
+        done += f"{note[at : call.start()]}`{note[call.start() : end]}`"
+        at = end
+    return done + note[at:]
 
 
 def numbers() -> dict[str, list[float]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from parity_table import ROWS  # noqa: E402
+from parity_table import ROWS, as_code  # noqa: E402
 
 PAGE = ROOT / "docs" / "migration.md"
 
@@ -76,6 +76,77 @@ Other libraries do it in two other ways:
 
 Past its end a schedule here holds its last value. Schedules that rise again or become
 negative are followed up to that point only; their rows say so.
+
+## In another library's training loop
+
+A schedule is a function of the number of completed updates, so other trainers can use
+it, too. `tests/test_adapters.py` runs these lines where the package is installed. They
+ran with torch 2.14.1, transformers 5.24.0, keras 3.15.1, kauldron 1.4.4, and Levanter
+of September 2025.
+
+PyTorch, and with it the `Trainer` of Hugging Face, which takes
+`optimizers=(optimizer, scheduler)`:
+
+```py
+import torch
+
+schedule = ow.warmup_cosine(1.0, 100, 1000)  # multiplies the optimizer's lr
+scheduler = torch.optim.lr_scheduler.LambdaLR(
+    optimizer, lambda step: float(schedule(step))
+)
+```
+
+Keras, on its JAX backend; the schedule is saved and loaded with the model:
+
+```py
+import keras
+
+
+@keras.saving.register_keras_serializable()
+class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, schedule):
+        self.schedule = ow.from_config(schedule) if type(schedule) is dict else schedule
+
+    def __call__(self, step):
+        return self.schedule(keras.ops.convert_to_tensor(step))
+
+    def get_config(self):
+        return {"schedule": ow.to_config(self.schedule)}
+
+
+optimizer = keras.optimizers.AdamW(WarmupSchedule(ow.warmup_cosine(1e-3, 100, 1000)))
+```
+
+Levanter puts its own warmup in front, of `warmup` updates; this chooses what follows:
+
+```py
+from levanter.optim.config import LrSchedule
+
+
+@LrSchedule.register_subclass("one_minus_sqrt")
+class OneMinusSqrt(LrSchedule):
+    def build(self, ctx):
+        return ow.transition(
+            ctx.learning_rate, ctx.min_lr, ctx.decay_steps, ow.shapes.power(0.5)
+        )
+```
+
+Kauldron builds it where the configuration names it, like a schedule of Optax:
+
+```py
+from kauldron import konfig
+
+with konfig.imports():
+    import optax
+    import optax_warmup as ow
+
+cfg = konfig.ConfigDict({"num_train_steps": 1000})
+cfg.schedules = {"learning_rate": ow.warmup_cosine(1e-3, 100, cfg.ref.num_train_steps)}
+cfg.optimizer = optax.adam(cfg.ref.schedules["learning_rate"])
+```
+
+MaxText reads its schedule from `create_learning_rate_schedule(config)`, which may
+return any of these: `return ow.wsd(config.learning_rate, 100, config.steps, 200)`.
 """
 
 
@@ -89,9 +160,9 @@ def migration_page() -> str:
 
 
 def _section(name, rows) -> str:
-    lines = [f"## {name}", "", f"| {name} | optax_warmup | |", "|---|---|---|"]
+    lines = [f"## {name}", "", f"| {name} | optax_warmup | note |", "|---|---|---|"]
     for row in rows:
-        lines.append(f"| `{row.call}` | `{row.ours}` | {row.note} |")
+        lines.append(f"| `{row.call}` | `{row.ours}` | {as_code(row.note)} |")
     return "\n".join([*lines, ""])
 
 

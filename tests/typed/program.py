@@ -4,7 +4,7 @@ Every line is one that users write. None of them may need a cast or an ignore.
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -117,7 +117,7 @@ def train(schedule: optax.Schedule, steps: int) -> Mapping[str, jax.Array]:
     @jax.jit
     def step(
         params: Params, state: optax.OptState, batch: Batch
-    ) -> tuple[Params, optax.OptState, jax.Array]:
+    ) -> tuple[Any, optax.OptState, jax.Array]:  # optax's updated params may be any
         loss, grads = jax.value_and_grad(loss_fn)(params, batch)
         updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state, loss
@@ -171,7 +171,7 @@ def sweep() -> None:
 
         def step(
             carry: tuple[Params, optax.OptState], _: None
-        ) -> tuple[tuple[Params, optax.OptState], jax.Array]:
+        ) -> tuple[tuple[Any, optax.OptState], jax.Array]:
             params, state = carry
             loss, grads = jax.value_and_grad(loss_fn)(params, (x, y))
             updates, state = optimizer.update(grads, state, params)
