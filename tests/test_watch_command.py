@@ -78,20 +78,36 @@ def test_lines_follow_a_run_from_before_it_begins_to_its_end(tmp_path, monkeypat
     [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
 )
 def test_a_signal_in_a_garbage_collection_is_not_lost(number, leaves):
-    before = signal.getsignal(number)
+    def fails(number, frame):
+        raise AssertionError("a signal reached the handler of before")
 
     def interrupt(phase, info):
         os.kill(os.getpid(), number)
 
-    with show._Signals() as signals:
-        gc.callbacks.append(interrupt)
-        try:
-            gc.collect()
-        finally:
-            gc.callbacks.remove(interrupt)
-        with pytest.raises(leaves):
-            signals.wait(30)
-    assert signal.getsignal(number) == before
+    before = signal.signal(number, fails)  # where tests run in the background: ignored
+    try:
+        with show._Signals() as signals:
+            gc.callbacks.append(interrupt)
+            try:
+                gc.collect()
+            finally:
+                gc.callbacks.remove(interrupt)
+            with pytest.raises(leaves):
+                signals.wait(30)
+        assert signal.getsignal(number) == fails
+    finally:
+        signal.signal(number, before)
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup does
+    try:
+        with show._Signals() as signals:
+            os.kill(os.getpid(), signal.SIGINT)
+            signals.wait(0.01)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_of_rows_that_were_there_the_last_are_printed(tmp_path):
