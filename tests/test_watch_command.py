@@ -24,6 +24,14 @@ ROOT = Path(__file__).parent.parent
 WATCH = [sys.executable, "-m", "optax_warmup", "watch"]
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Tests that run in the background would hand an ignored SIGINT on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 # The lines.
 
 
