@@ -7,7 +7,6 @@ it imports nothing and evaluates no code.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import json
@@ -20,6 +19,7 @@ import jax
 import numpy as np
 
 from optax_warmup import _check
+from optax_warmup._elsewhere import nearest
 from optax_warmup._vocabulary import vocabulary
 from optax_warmup.values._checked import require_known
 from optax_warmup.values._kinds import kinds_of
@@ -271,8 +271,8 @@ def _only(kind: str, fields: dict[str, Any], name: str) -> Any:
 
 def _look_up(name: Any, table: Mapping[str, Any], kind: str, way_out: str) -> Any:
     if not isinstance(name, str) or name not in table:
-        close = difflib.get_close_matches(str(name), table, n=1)
-        way_out = f"did you mean {close[0]!r}? {way_out}" if close else way_out
+        close = nearest(str(name), table)
+        way_out = f"did you mean {close!r}? {way_out}" if close else way_out
         raise ValueError(f"from_config: unknown {kind} {name!r} ({way_out}).")
     return table[name]
 

@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _PEAK = ("peak_value", "schedule", "learning_rate", "value")
 _FIRST = ("init_value",)
@@ -75,16 +75,20 @@ def argument(name: str, known: Sequence[str]) -> str | None:
     return next((here for here in ARGUMENTS.get(name, ()) if here in known), None)
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a misspelled one is nearest to, if one is near."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
 def missing(module: str, name: str) -> AttributeError:
     """Returns the error about a name that a module does not have."""
     here = FUNCTIONS.get(name) or _public_place(name)
-    own = [x for x in vars(sys.modules[module]) if not x.startswith("_")]
-    close = difflib.get_close_matches(name, own, n=1)
+    close = nearest(name, [x for x in vars(sys.modules[module]) if x[0] != "_"])
     hint = ""
     if here:
         hint = f"; here it is optax_warmup.{here}"
     elif close:
-        hint = f". Did you mean {close[0]!r}?"
+        hint = f". Did you mean {close!r}?"
     message = f"module {module!r} has no attribute {name!r}{hint}"
     return AttributeError(message, name=name)
 
@@ -93,9 +97,10 @@ def _public_place(name: str) -> str | None:
     """Where a name stands that is in a namespace: "diagnostics.advise"."""
     package = __name__.split(".")[0]
     for path, module in list(sys.modules.items()):
-        start, _, space = path.partition(".")
-        public = start == package and space and not f".{space}".count("._")
-        found = vars(module).get(name) if public else None
-        if getattr(found, "__module__", "").startswith(package):
-            return f"{space}.{name}"
+        start, *spaces = path.split(".")
+        if start != package or not spaces or any(x[0] == "_" for x in spaces):
+            continue
+        found = vars(module).get(name)
+        if (getattr(found, "__module__", None) or "").startswith(package):
+            return ".".join([*spaces, name])
     return None

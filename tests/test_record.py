@@ -884,6 +884,17 @@ def test_decays_that_change_are_refused(build):
     assert (history.b1, history.b2) == (0.8, 0.95)
 
 
+def test_a_schedule_may_know_the_steps_of_its_run_alone():
+    def rate(count):
+        if isinstance(count, jax.core.Tracer):
+            return 0.1
+        return [0.1, 0.2, 0.3, 0.4, 0.5][int(count)]
+
+    inner = optax.inject_hyperparams(optax.adam)(rate, b2=0.95)
+    history = ow.read_moments(ow.record_moments(inner).init(PARAMS))
+    assert history.b2 == 0.95
+
+
 def test_an_optimizer_that_cannot_be_tried_says_why():
     def fails(updates, state, params=None):
         raise RuntimeError("needs the weather")

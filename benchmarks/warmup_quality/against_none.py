@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .arms import BY_NAME
 from .cells import signed, table
-from .plan import Comparison, missing, score
+from .plan import Comparison, score
 from .protocol import (
     NEAR,
     Excess,
@@ -52,9 +52,7 @@ def section(comparisons: Sequence[Comparison]) -> str:
 
 def has_runs(each: Comparison) -> bool:
     names = "linear", "none", *METHODS
-    return not any(
-        missing(each.task, BY_NAME[name], each.store, each.seeds) for name in names
-    )
+    return all(each.has(BY_NAME[name]) for name in names)
 
 
 def against(each: Comparison, method: str, half: bool) -> Excess | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from .arms import BY_NAME
 from .cells import table
-from .plan import Comparison, missing, score
+from .plan import Comparison, score
 from .protocol import Number, Regret, regret
 
 METHODS = "automatic", "with feedback", "none", "10 %", "first version"
@@ -46,7 +46,7 @@ def regrets(comparisons: Sequence[Comparison], method: str) -> dict[str, Regret]
             score(each.scored(arm)), score(each.scored(BY_NAME["linear"]))
         )
         for each in comparisons
-        if not missing(each.task, arm, each.store, each.seeds)
+        if each.has(arm)
     }
 
 

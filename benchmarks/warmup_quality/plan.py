@@ -47,6 +47,10 @@ class Comparison:
         mark = fingerprint(self.task, arm)
         return self.task.name, arm.name, tuple(lengths), tuple(seeds), mark
 
+    def has(self, arm: Arm) -> bool:
+        """Whether the runs for `scored` are all in the store."""
+        return not missing(self.task, arm, self.store, self.seeds)
+
     def scored(self, arm: Arm) -> Outcome:
         """A method with its best length at each peak, on the seeds for scoring."""
         return self.outcome(arm, self.seeds, self.chosen(arm))

@@ -54,7 +54,7 @@ SHORT = (
 def write(store: Store, tasks: Sequence[Task], folder: Path) -> str:
     """Writes report.md; returns its path and what is missing."""
     comparisons = [compared(task, store) for task in tasks]
-    made = [x for x in comparisons if not missing(x.task, ARMS[0], store, x.seeds)]
+    made = [x for x in comparisons if x.has(ARMS[0])]
     parts = [TITLE, INTRODUCTION, f"\n## In short\n\n{in_short(made)}"]
     parts.append(f"\n## How many tasks\n\n{goals.section(made)}")
     parts.append(f"\n## Against no warmup\n\n{against_none.section(made)}")
@@ -71,7 +71,7 @@ def write(store: Store, tasks: Sequence[Task], folder: Path) -> str:
         f"{each.task.name}: {arm.name}"
         for each in comparisons
         for arm in arms_for(each.task, tuple(BY_NAME))
-        if missing(each.task, arm, store, each.seeds)
+        if not each.has(arm)
     ]
     return f"{path}\nNot run: {'; '.join(absent) or 'nothing'}"
 
@@ -132,6 +132,6 @@ def cell(
     linear: np.ndarray,
     column: Callable[[Regret], Number],
 ) -> str:
-    if not arm.suits(each.task) or missing(each.task, arm, each.store, each.seeds):
+    if not arm.suits(each.task) or not each.has(arm):
         return "-"
     return signed(column(regret(score(each.scored(arm)), linear)))

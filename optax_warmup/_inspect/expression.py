@@ -5,7 +5,6 @@ and arithmetic of numbers are allowed; everything else is an error.
 """
 
 import ast
-import difflib
 import inspect
 import math
 import warnings
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from optax_warmup._elsewhere import nearest
 from optax_warmup._schedules.schedule import Schedule
 from optax_warmup.shapes._shape import Shape
 
@@ -206,9 +206,8 @@ class _Reader:
 
 
 def _likely(name: str, prefix: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f" Did you mean {prefix}{close[0]}?"
+    if close := nearest(name, known):
+        return f" Did you mean {prefix}{close}?"
     return f" Known: {', '.join(sorted(known))}."
 
 

@@ -111,31 +111,18 @@ class Decays:
             return given
         if seen is not None and seen.exact is not None:
             return seen.exact
-        failure = None
-        if seen is not None:
-            why = (
-                f"its moments are too coarse to show it (it is about {seen.ratio:.3g})"
-            )
-        elif self._trial is None and self._failure is not None:
-            failure = self._failure
-            first = (str(failure).splitlines() or [""])[0]
-            why = (
-                f"trying the optimizer raises {type(failure).__name__}: "
-                f"{first.removesuffix('.')}"
-            )
-        else:
-            why = (
-                "trying the optimizer does not show it (a traced learning rate under a "
-                "guard hides it, and so does a long accumulation)"
-            )
+        failure = self._failure if self._trial is None else None
         raise ValueError(
-            f"{OWNER}: {name} is needed, {_HOW[name]}, as {why}. Pass {name}= with "
-            "the value that the wrapped optimizer has."
+            f"{OWNER}: {name} is needed, {_HOW[name]}, as {_why(seen, failure)}. Pass "
+            f"{name}= with the value that the wrapped optimizer has."
         ) from failure
 
     def _refuse_schedules(self, few: Any, steps: list[Step]) -> None:
         """Refuses decays that change: the bias corrections take them as constant."""
-        changes = injected_changes(self._inner, few, steps[0], _MOST_ACCUMULATED)
+        try:
+            changes = injected_changes(self._inner, few, steps[0], _MOST_ACCUMULATED)
+        except Exception:  # a schedule may know the steps of its own run alone
+            return
         for name in _HOW.keys() & changes:
             first, last = changes[name]
             raise ValueError(
@@ -150,6 +137,19 @@ class Decays:
             given = self._given[name]
             if given is not None:
                 require_agreement(OWNER, name, given, seen)
+
+
+def _why(seen: Decay | None, failure: Exception | None) -> str:
+    """Why a decay is not known."""
+    if seen is not None:
+        return f"its moments are too coarse to show it (it is about {seen.ratio:.3g})"
+    if failure is not None:
+        first = (str(failure).splitlines() or [""])[0].removesuffix(".")
+        return f"trying the optimizer raises {type(failure).__name__}: {first}"
+    return (
+        "trying the optimizer does not show it (a traced learning rate under a guard "
+        "hides it, and so does a long accumulation)"
+    )
 
 
 def _common(decays: list[Decay | None]) -> Decay | None:

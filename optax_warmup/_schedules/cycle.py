@@ -118,7 +118,7 @@ class cycle(Schedule):
         above = plus_product(floor, kept, value - floor)
         # Below the floor that difference would cancel: weigh floor and value instead.
         lost = -expm1(jnp.minimum(index * powers.log(self.scale), 0))
-        lost = where(kept > 0.5, where(kept > 1, 1 - kept, lost), 1 - kept)
+        lost = where((kept > 0.5) & (kept <= 1), lost, 1 - kept)
         lost = plus_product(jnp.zeros_like(floor), floor, lost)
         moved = where(value < floor, plus_product(lost, kept, value), above)
         moved = jnp.clip(moved, 0, float(jnp.finfo(moved.dtype).max))

@@ -35,9 +35,8 @@ def split(x: Any) -> Any:
     if np.all(exact == rounded):
         return x
     rounded = np.where(np.abs(exact - 1) < _NEAR, 1, rounded)
-    changed = (exact != rounded) & (exact > 0) & (rounded > 0)
-    rest = np.log(np.where(changed, exact / np.where(changed, rounded, 1), 1))
-    return Factor(rounded, rest)
+    left = np.divide(exact, rounded, out=np.ones_like(exact), where=rounded > 0)
+    return Factor(rounded, np.log(left))
 
 
 def power(x: Any, whole: jax.Array, part: ArrayLike = 0) -> jax.Array:

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import optax
 
 from optax_warmup import _check
-from optax_warmup._check import MAX_STEP
 from optax_warmup._state.find import find, find_if, trained
 from optax_warmup._state.moments import moment_nodes, moments_of
 from optax_warmup._state.momentum import momentum_of
@@ -101,10 +100,10 @@ def injected_changes(
     def much_later(node: Any) -> Any:
         if not is_injected(node):
             return node
-        counts = {"count": node.count}
-        counts["hyperparams_states"] = getattr(node, "hyperparams_states", {})
-        late = jax.tree.map(lambda x: jnp.full_like(x, MAX_STEP - 1), counts)
-        return node._replace(**{x: late[x] for x in counts if hasattr(node, x)})
+        names = {"count", "hyperparams_states"} & set(node._fields)
+        counts = {name: getattr(node, name) for name in names}
+        last = _check.MAX_STEP - 1
+        return node._replace(**jax.tree.map(lambda x: jnp.full_like(x, last), counts))
 
     def values(state: Any) -> dict[tuple[str, str], Any]:
         return {
@@ -121,12 +120,11 @@ def injected_changes(
         for _ in range(patience if accumulates else 1):
             _, after = inner.update(step.gradients, after, few, value=jnp.float32(1))
     first, last = values(step.before), values(after)
+    pairs = {place: (first[place], last[place]) for place in first.keys() & last}
     return {
-        place[1]: (float(first[place]), float(last[place]))
-        for place in first.keys() & last
-        if jnp.ndim(first[place]) == 0
-        and not any(map(_check.is_traced, (first[place], last[place])))
-        and float(first[place]) != float(last[place])
+        name: (float(x), float(y))
+        for (_, name), (x, y) in pairs.items()
+        if jnp.ndim(x) == 0 and not any(map(_check.is_traced, (x, y))) and x != y
     }
 
 

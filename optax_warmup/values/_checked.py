@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import typing
@@ -23,9 +22,9 @@ def require_known(owner: str, given: Iterable[str], known: Sequence[str]) -> Non
     for name in given:
         if name in known:
             continue
-        close = difflib.get_close_matches(name, known, n=1)
-        close = close or [other for other in known if other in name]
-        meant = elsewhere.argument(name, known) or next(iter(close), None)
+        part = next((other for other in known if other in name), None)
+        close = elsewhere.nearest(name, known) or part
+        meant = elsewhere.argument(name, known) or close
         question = f" Did you mean {meant}?" if meant else ""
         if name in elsewhere.SHARES and meant:
             question += " A share of the run is round(0.1 * total_steps)."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ import optax
 from jax.typing import ArrayLike
 
 from optax_warmup import _check, shapes
+from optax_warmup._elsewhere import nearest
 from optax_warmup._presets.cycles import warmup_cosine_restarts
 from optax_warmup._presets.inverse_sqrt import warmup_inverse_sqrt
 from optax_warmup._presets.linear_and_cosine import warmup_constant, warmup_linear
@@ -117,8 +117,8 @@ def get_scheduler(
 
 
 def _unknown(what: str, got: Any, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(str(got), known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
+    close = nearest(str(got), known)
+    hint = f"; did you mean {close!r}?" if close else "."
     return f"{_OWNER}: there is no {what} {got!r}{hint} There are {', '.join(known)}."
 
 
